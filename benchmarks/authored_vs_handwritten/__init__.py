@@ -1,0 +1,1 @@
+"""The same actions by hand and authored, interleaved in one process against one dev server."""

@@ -1,0 +1,226 @@
+"""`uv run python -m benchmarks.authored_vs_handwritten [--rounds N] [--counts 1 10 100] [--concurrent 50]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import text
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from benchmarks.authored_vs_handwritten.authored import bench_pack, sequence_of
+from benchmarks.authored_vs_handwritten.handwritten import (
+    CREATE_STATUS_TABLE,
+    QUEUE,
+    HandwrittenActivities,
+    Plain,
+    Recorded,
+    Signalled,
+)
+from benchmarks.authored_vs_handwritten.variants import Run, Variants
+from service_host.postgres import create_engine
+from service_host.settings import PostgresSettings
+from workflows_cli.embedded.postgres import EmbeddedPostgres
+from workflows_cli.embedded.temporal import DYNAMIC_CONFIG, EmbeddedTemporal
+from workflows_cli.migrations.upgrade import upgrade
+from workflows_core.actions.secrets import MappingSecrets
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.execution.worker import WorkerLimits, authored_worker
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.ingress.loop import IngressLoop
+from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.messages import ActionSucceeded, Begin, RunAction
+from workflows_core.interpreter.state import RunIdentity
+from workflows_core.interpreter.step import initial_state, step
+from workflows_core.interpreter.writes import take_carried_write
+from workflows_core.launching.launcher import Launcher
+from workflows_core.runtime import AuthoredRuntime
+from workflows_core.storage.database import Database
+
+
+class _Quiet:
+    """Progress of an ingress loop that nobody watches."""
+
+    def mark(self, detail: str = "") -> None:
+        """Ignored."""
+
+    def degraded(self, reason: str) -> None:
+        """Shown: a benchmark with a sick ingress measures nothing."""
+        print(f"ingress degraded: {reason}", file=sys.stderr)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="paired rounds per count")
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 10, 100])
+    parser.add_argument("--concurrent", type=int, default=50, help="runs at once of the concurrent measure")
+    parser.add_argument("--events", type=int, default=15, help="rounds of event-to-resume")
+    parser.add_argument(
+        "--server-setting",
+        action="append",
+        default=[],
+        metavar="NAME=JSON",
+        help="dynamic configuration of the dev server, such as history.transferProcessorMaxPollRPS=1000",
+    )
+    options = parser.parse_args()
+    asyncio.run(_measure(options))
+
+
+async def _measure(options: argparse.Namespace) -> None:
+    async with AsyncExitStack() as stack:
+        postgres = stack.enter_context(EmbeddedPostgres())
+        config = {**DYNAMIC_CONFIG, **dict(_setting(text) for text in options.server_setting)}
+        temporal = stack.enter_context(EmbeddedTemporal(dynamic_config=config))
+        upgrade(postgres.url())
+        variants = await _start(stack, postgres, temporal, sorted({*options.counts, 10}))
+        print(f"python {platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores; servers in memory")
+        print(f"dev server dynamic configuration: {json.dumps(config)}, everything else as shipped\n")
+        for count in options.counts:
+            await _paired(variants, count, max(3, options.rounds if count < 100 else options.rounds // 3))
+        await _concurrent(variants, 10, options.concurrent)
+        await _events(variants, options.events)
+        print(f"\ninterpreter: {_interpreter_microseconds():.1f} us a step, with its carried write")
+        print(f"peak memory of this process (workers, both kinds): {_peak_mib():.0f} MiB")
+
+
+async def _start(
+    stack: AsyncExitStack, postgres: EmbeddedPostgres, temporal: EmbeddedTemporal, counts: list[int]
+) -> Variants:
+    settings = PostgresSettings.model_validate(
+        {
+            "DB_HOST": postgres.host,
+            "DB_PORT": postgres.port,
+            "DB_NAME_SERVER": postgres.database,
+            "DB_USER_SERVER": postgres.user,
+            "DB_PASSWORD_SERVER": postgres.password,
+        }
+    )
+    engine = create_engine(settings, pool_size=20, max_overflow=0)
+    stack.push_async_callback(engine.dispose)
+    db = Database(engine)
+    async with db.narrow() as conn:
+        await conn.execute(text(CREATE_STATUS_TABLE))
+    client = await Client.connect(temporal.address, namespace=temporal.namespace)
+    runtime = AuthoredRuntime.build(db, {"bench": bench_pack}, MappingSecrets({}))
+    by_hand = HandwrittenActivities(db)
+    await stack.enter_async_context(
+        Worker(
+            client,
+            task_queue=QUEUE,
+            workflows=[Plain, Recorded, Signalled],
+            activities=[by_hand.plain, by_hand.recorded],
+            max_concurrent_workflow_tasks=16,
+            max_cached_workflows=500,
+        )
+    )
+    await stack.enter_async_context(authored_worker(client, runtime.activities, WorkerLimits()))
+    launcher = Launcher(db, client)
+    ingress = asyncio.create_task(IngressLoop(db, launcher, JlensEngine()).run(_Quiet()))
+    stack.callback(ingress.cancel)
+    variants = Variants(client, db, launcher, runtime.registry)
+    await variants.publish(counts)
+    return variants
+
+
+async def _paired(variants: Variants, count: int, rounds: int) -> None:
+    measured: dict[str, Callable[[int], Awaitable[Run]]] = {
+        "a": variants.plain,
+        "a2": variants.recorded,
+        "b": variants.authored,
+        "c": variants.short,
+    }
+    for variant in measured.values():
+        await variant(count)  # warm: caches, connections
+    times: dict[str, list[float]] = {name: [] for name in measured}
+    last: dict[str, Run] = {}
+    names = list(measured)
+    for number in range(rounds):
+        for name in names[number % 4 :] + names[: number % 4]:
+            last[name] = await measured[name](count)
+            times[name].append(last[name].seconds)
+    _print_ratios(f"N = {count}, one run at a time, {rounds} rounds", times)
+    for name, run in last.items():
+        described = await run.handle.describe()
+        history = await run.handle.fetch_history()
+        size = sum(event.ByteSize() for event in history.events)
+        print(f"  {name:<3} history {described.history_length} events, {size} bytes")
+
+
+async def _concurrent(variants: Variants, count: int, width: int) -> None:
+    times: dict[str, list[float]] = {"a": [], "a2": [], "b": [], "c": []}
+    for _ in range(3):
+        for name, variant in zip(
+            times, (variants.plain, variants.recorded, variants.authored, variants.short), strict=True
+        ):
+            begun = time.perf_counter()
+            await asyncio.gather(*(variant(count) for _ in range(width)))
+            times[name].append(time.perf_counter() - begun)
+    _print_ratios(f"N = {count}, {width} runs at once, 3 rounds", times)
+
+
+async def _events(variants: Variants, rounds: int) -> None:
+    bare, resumed = [], []
+    for _ in range(rounds):
+        bare.append(await variants.bare_signal())
+        resumed.append(await variants.event_to_resume())
+    extra = statistics.median(r - b for r, b in zip(resumed, bare, strict=True))
+    print(
+        f"\nevent to resume, {rounds} rounds: bare signal {_ms(bare)}, event {_ms(resumed)}, "
+        f"paired difference {extra * 1000:+.1f} ms"
+    )
+
+
+def _print_ratios(title: str, times: dict[str, list[float]]) -> None:
+    print(title)
+    print("  medians: " + "  ".join(f"{name} {_ms(found)}" for name, found in times.items()))
+    for over, under in (("b", "a"), ("b", "a2"), ("c", "a")):
+        ratios = sorted(x / y for x, y in zip(times[over], times[under], strict=True))
+        middle = statistics.median(ratios)
+        print(f"  {over}/{under:<3} {middle:.2f}  (min {ratios[0]:.2f}, max {ratios[-1]:.2f})")
+
+
+def _setting(argument: str) -> tuple[str, Any]:
+    name, _, value = argument.partition("=")
+    return name, json.loads(value)
+
+
+def _ms(times: list[float]) -> str:
+    return f"{statistics.median(times) * 1000:.1f} ms"
+
+
+def _interpreter_microseconds(count: int = 1000) -> float:
+    plan = compile_plan(parse_definition(sequence_of("bench.work", count)), JlensEngine())
+    traits: Any = {"short": False, "place": "worker", "timeout_ms": 1, "heartbeat_ms": 1, "cancellable": True}
+    state = initial_state(
+        plan, RunIdentity("r", "t", "w", 1, "h", None), payload={}, meta={}, started_at=0,
+        actions_served={"bench.work@1": traits},
+    )  # fmt: skip
+    begun = time.perf_counter()
+    state, commands = step(plan, state, Begin(0))
+    while commands and isinstance(commands[0], RunAction):
+        state, write = take_carried_write(state, commands[0].step_path)
+        state = replace(state, outbox=state.outbox.acknowledge(write["sequence"]))
+        state, commands = step(plan, state, ActionSucceeded(commands[0].command_id, 0, {"number": 1}, 12, True))
+    return (time.perf_counter() - begun) / count * 1e6
+
+
+def _peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 / (1024 if sys.platform == "darwin" else 1)
+
+
+if __name__ == "__main__":
+    main()

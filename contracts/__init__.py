@@ -1,0 +1,1 @@
+"""What the code base promises: import contracts, queue ownership, schemas. Nothing here is installed."""

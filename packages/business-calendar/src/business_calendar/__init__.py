@@ -1,0 +1,1 @@
+"""Working hours, holidays and time zones: pure calendar arithmetic without dependencies."""

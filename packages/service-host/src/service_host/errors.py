@@ -1,0 +1,62 @@
+"""Why a process does not start, or cannot reach what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXIT_FAILED = 1
+"""The process stopped because something broke, or a check did not pass."""
+
+EXIT_REFUSED = 2
+"""The process refused to start: wrong usage, settings, queue, or port."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartProblem:
+    """One reason for a refused start.
+
+    Attributes:
+        code: Stable UPPER_SNAKE code, such as `SETTING_MISSING` or `QUEUE_NOT_OWNED`.
+        where: Name of the environment variable, queue or port.
+        message: What is wrong and what would be right; never a secret value.
+    """
+
+    code: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.where}: {self.message}"
+
+
+class StartRefused(Exception):
+    """The process must not start; carries every problem found (exit code 2)."""
+
+    def __init__(self, problems: Sequence[StartProblem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+        self.code = self.problems[0].code
+
+    @classmethod
+    def one(cls, code: str, where: str, message: str) -> StartRefused:
+        """A refusal with a single problem."""
+        return cls([StartProblem(code, where, message)])
+
+
+class Unreachable(Exception):
+    """A backing service gave no usable answer.
+
+    Attributes:
+        service: What it is, `Temporal` or `PostgreSQL`.
+        address: Where it was tried, without credentials.
+        reason: The last answer or error, in one line.
+        permanent: True if waiting alone will not help, such as a refused credential.
+    """
+
+    def __init__(self, service: str, address: str, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(f"{service} at {address}: {reason}")
+        self.service = service
+        self.address = address
+        self.reason = reason
+        self.permanent = permanent

@@ -1,0 +1,196 @@
+"""GET /livez, /readyz and /metrics, served from the process itself.
+
+/livez says whether a restart would help: it looks at the loops of this process only, never at a backing service.
+/readyz is a matrix: every part with its verdict, so that one look says what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, Final
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from service_host.errors import StartRefused
+from service_host.events import HEALTH_LISTENING
+from service_host.logs import log_event
+from service_host.progress import Loop, Progress, RestartBudget, StopStage
+from service_host.settings import HealthSettings
+from service_host.supervisor import Supervisor
+
+Check = Callable[[], Awaitable[tuple[bool, str]]]
+"""A readiness part: (ok, detail)."""
+
+_CHECK_SECONDS: Final = 3.0
+_STOP_SECONDS: Final = 3.0
+
+_Message = MutableMapping[str, Any]
+_Send = Callable[[_Message], Awaitable[None]]
+_Answer = tuple[int, str, bytes]
+
+
+class Health:
+    """The ASGI application and the readiness parts behind it.
+
+    Args:
+        supervisor: Its start-up, drain state and loops are parts of readiness.
+        identity: Identity of the process, in every answer.
+        registry: Metrics to expose.
+    """
+
+    def __init__(self, supervisor: Supervisor, identity: str, registry: CollectorRegistry) -> None:
+        self._supervisor = supervisor
+        self._identity = identity
+        self._registry = registry
+        self._checks: dict[str, Check] = {}
+
+    def add_check(self, name: str, check: Check) -> None:
+        """Add a readiness part, under a name that is not taken."""
+        if name in self._checks:
+            raise ValueError(f"a readiness part named {name!r} exists already")
+        self._checks[name] = check
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """The verdict and the matrix as served."""
+        started, start_detail = self._supervisor.start
+        parts: dict[str, tuple[bool, str]] = {"start": (started, start_detail)}
+        names = list(self._checks)
+        answers = await asyncio.gather(*(_ask(self._checks[name]) for name in names))
+        parts.update(zip(names, answers, strict=True))
+        for report in self._supervisor.reports():
+            detail = report.detail or report.state.value
+            parts[f"loop:{report.name}"] = (report.healthy, detail if report.turns else f"hung: {detail}")
+        draining = self._supervisor.draining
+        ready = not draining and all(ok for ok, _ in parts.values())
+        state = "draining" if draining else "ready" if ready else "not_ready" if started else "starting"
+        body = {
+            "service": self._supervisor.service,
+            "identity": self._identity,
+            "ready": ready,
+            "state": state,
+            "parts": {name: {"ok": ok, "detail": detail} for name, (ok, detail) in parts.items()},
+        }
+        return ready, body
+
+    def liveness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether every loop still turns; an answer at all shows that the event loop does."""
+        loops = {
+            report.name: {
+                "state": report.state.value,
+                "turns": report.turns,
+                "restarts": report.restarts,
+                "secondsSinceProgress": None if report.since_progress is None else round(report.since_progress, 1),
+            }
+            for report in self._supervisor.reports()
+        }
+        alive = all(loop["turns"] for loop in loops.values())
+        return alive, {"service": self._supervisor.service, "identity": self._identity, "alive": alive, "loops": loops}
+
+    async def __call__(self, scope: _Message, receive: Callable[[], Awaitable[_Message]], send: _Send) -> None:
+        """The ASGI entry."""
+        if scope["type"] != "http":
+            return
+        headers = []
+        if scope["path"] not in ("/livez", "/readyz", "/metrics"):
+            status, content_type, content = _json(404, {"error": "not found"})
+        elif scope["method"] != "GET":
+            status, content_type, content = _json(405, {"error": "method not allowed"})
+            headers.append((b"allow", b"GET"))
+        elif scope["path"] == "/metrics":
+            status, content_type, content = self._metrics(scope)
+        elif scope["path"] == "/livez":
+            alive, body = self.liveness()
+            status, content_type, content = _json(200 if alive else 503, body)
+        else:
+            ready, body = await self.readiness()
+            status, content_type, content = _json(200 if ready else 503, body)
+        headers += [(b"content-type", content_type.encode()), (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    def _metrics(self, scope: _Message) -> _Answer:
+        accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        encode, content_type = choose_encoder(accepted)
+        return 200, content_type, encode(self._registry)
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the supervisor."""
+        yield
+
+
+def bind(settings: HealthSettings) -> socket.socket:
+    """Take the health port, before anything else is started.
+
+    Raises:
+        StartRefused: Code PORT_NOT_AVAILABLE.
+    """
+    where = f"{settings.health_host}:{settings.port}"
+    try:
+        family = socket.getaddrinfo(settings.health_host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((settings.health_host, settings.port), family=family)
+    except OSError as error:
+        message = f"cannot listen on {where}: {error.strerror or error}; set PORT (0 takes a free one) or HEALTH_HOST"
+        raise StartRefused.one("PORT_NOT_AVAILABLE", "PORT", message) from None
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Base URL of a bound listener."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def health_loop(health: Health, listener: socket.socket) -> Loop:
+    """The server as a loop; it is the last to stop."""
+
+    async def run(progress: Progress) -> None:
+        config = uvicorn.Config(
+            health,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        server = _Server(config)
+        # A duplicate, since the server closes what it was given and a later life needs the port again.
+        serving = asyncio.ensure_future(server.serve(sockets=[listener.dup()]))
+        log_event(HEALTH_LISTENING, f"health is served at {url_of(listener)}/readyz", url=url_of(listener))
+        progress.mark()
+        stopping = asyncio.ensure_future(progress.stopping.wait())
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await serving
+        finally:
+            stopping.cancel()
+            serving.cancel()
+
+    return Loop(
+        name="health", run=run, stage=StopStage.SERVE, restarts=RestartBudget(restarts=3), stop_within=_STOP_SECONDS
+    )
+
+
+async def _ask(check: Check) -> tuple[bool, str]:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return await check()
+    except TimeoutError:
+        return False, f"no answer within {_CHECK_SECONDS:g} s"
+    except Exception as error:  # a broken check must not hide the other parts
+        return False, f"{type(error).__name__}: {error}"
+
+
+def _json(status: int, body: dict[str, Any]) -> _Answer:
+    return status, "application/json", json.dumps(body).encode()

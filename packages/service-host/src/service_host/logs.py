@@ -1,0 +1,155 @@
+"""Log set-up of a process: loguru is configured once, everything else (standard library, SDK core) flows into it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+from loguru import logger
+
+from service_host.settings import LogSettings
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+# Libraries whose INFO lines repeat what this package logs itself.
+_QUIET = {"uvicorn": logging.WARNING, "uvicorn.error": logging.WARNING, "temporalio.worker": logging.WARNING}
+_CORE_LOGGER = "temporalio.core"
+_CORE_PERIOD_SECONDS = 30.0
+_KIND_CHARACTERS = 30
+_CONTEXT_ATTRIBUTES = ("temporal_workflow", "temporal_activity")
+
+
+class _ToLoguru(logging.Handler):
+    """Hands records of the standard library to loguru, with level, origin and Temporal context."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level: str | int = record.levelname if record.levelname in _LEVELS else record.levelno
+        context = {name: getattr(record, name) for name in _CONTEXT_ATTRIBUTES if hasattr(record, name)}
+        event = getattr(record, "event", None)
+        if event is not None:
+            context["event"] = event
+
+        def set_origin(target: Record) -> None:
+            target["name"] = record.name
+
+        logger.patch(set_origin).bind(**context).opt(exception=record.exc_info).log(level, "{}", record.getMessage())
+
+
+class _Throttle(logging.Filter):
+    """Lets one line of a kind through per period: in an outage the SDK core logs each retry of each of its pollers.
+
+    A kind is the logger and the beginning of the message; the next line let through says how many were held back.
+    """
+
+    def __init__(self, logger_name: str, seconds: float) -> None:
+        super().__init__()
+        self._logger_name = logger_name
+        self._seconds = seconds
+        self._kinds: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != self._logger_name or record.levelno >= logging.ERROR:
+            return True
+        text, now = record.getMessage(), time.monotonic()
+        kind = text[:_KIND_CHARACTERS]
+        since, held_back = self._kinds.get(kind, (-self._seconds, 0))
+        if now - since < self._seconds:
+            self._kinds[kind] = (since, held_back + 1)
+            return False
+        self._kinds[kind] = (now, 0)
+        if held_back:
+            record.msg, record.args = f"{text} ({held_back} more like it were held back)", None
+        return True
+
+
+_LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
+
+
+def configure_logs(settings: LogSettings, *, service: str, identity: str, stream: TextIO | None = None) -> None:
+    """Send all logs of this process to standard error, once, as JSON lines or as text.
+
+    Args:
+        settings: Level and form.
+        service: Name of the service, in every JSON line.
+        identity: `<service>@<host>:<pid>`, in every JSON line.
+        stream: Another stream than standard error, for tests.
+    """
+    target = sys.stderr if stream is None else stream
+    as_json = not target.isatty() if settings.log_is_format_json is None else settings.log_is_format_json
+
+    def write_json(message: Message) -> None:
+        target.write(json_line(message.record, service=service, identity=identity) + "\n")
+        target.flush()
+
+    def write_text(message: Message) -> None:
+        target.write(text_line(message.record) + "\n")
+        target.flush()
+
+    logger.remove()
+    # catch=False would let a broken pipe end a loop; a lost log line must not.
+    logger.add(write_json if as_json else write_text, level=settings.log_level, format="{message}", catch=True)
+    handler = _ToLoguru()
+    handler.addFilter(_Throttle(_CORE_LOGGER, _CORE_PERIOD_SECONDS))
+    logging.basicConfig(handlers=[handler], level=getattr(logging, settings.log_level), force=True)
+    logging.captureWarnings(True)
+    for name, level in _QUIET.items():
+        logging.getLogger(name).setLevel(max(level, getattr(logging, settings.log_level)))
+
+
+def log_event(event: str, message: str, /, *, level: str = "INFO", **fields: Any) -> None:
+    """Log one event.
+
+    Args:
+        event: Stable snake_case name that operators filter by (`events.py` lists them).
+        message: The sentence for people.
+        level: DEBUG, INFO, WARNING, ERROR.
+        fields: Evidence; JSON values.
+    """
+    logger.bind(event=event, **fields).opt(depth=1).log(level, "{}", message)
+
+
+def log_failure(event: str, message: str, error: BaseException, /, **fields: Any) -> None:
+    """Log an error of ours with its traceback, under a stable event name."""
+    logger.bind(event=event, **fields).opt(depth=1, exception=error).log("ERROR", "{}", message)
+
+
+def json_line(record: Record, *, service: str, identity: str) -> str:
+    """One record as a JSON object on one line; `time` is ISO 8601 with its zone."""
+    line: dict[str, Any] = {
+        "time": record["time"].isoformat(timespec="milliseconds"),
+        "level": record["level"].name,
+        "service": service,
+        "identity": identity,
+        "event": record["extra"].get("event", "log"),
+        "message": record["message"],
+        "logger": record["name"],
+    }
+    line.update({name: value for name, value in record["extra"].items() if name not in line})
+    if record["exception"] is not None:
+        line["exception"] = _exception_text(record)
+    return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def text_line(record: Record) -> str:
+    """One record for a terminal: time, level, event, message, fields; a traceback follows on lines of its own."""
+    extra = {name: value for name, value in record["extra"].items() if name not in ("event", *_CONTEXT_ATTRIBUTES)}
+    fields = "".join(f" {name}={_short(value)}" for name, value in extra.items())
+    event = record["extra"].get("event", record["name"])
+    text = f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<7} {event}: {record['message']}{fields}"
+    return text if record["exception"] is None else f"{text}\n{_exception_text(record)}"
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) and value and " " not in value else json.dumps(value, default=str)
+
+
+def _exception_text(record: Record) -> str:
+    exception = record["exception"]
+    if exception is None or exception.value is None:
+        return ""
+    # logging's formatter, not loguru's: no variable values, which may be secrets.
+    return logging.Formatter().formatException((type(exception.value), exception.value, exception.traceback))

@@ -1,0 +1,144 @@
+"""Live side of queue ownership: reads the actual pollers of this service's queues, again and again.
+
+Finds out that this process polls what it should (readiness) and that nobody else does (log, metric, health).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from temporalio.client import Client
+
+from service_host.errors import Unreachable
+from service_host.events import FOREIGN_POLLER, FOREIGN_POLLER_GONE
+from service_host.logs import log_event
+from service_host.pollers import PollerKind, QueuePollers, pollers_of_all
+from service_host.progress import Loop, Progress, RestartBudget, StopStage
+
+PROBE_SECONDS: Final = 10.0
+_FIRST_PROBES_SECONDS: Final = 0.5
+_STALE_AFTER_SECONDS: Final = 45.0
+# A long poll lasts up to 70 s, so a living poller may be that old.
+_POLLER_LIVES_SECONDS: Final = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """What the last probe saw on one queue.
+
+    Attributes:
+        own_kinds: Kinds of tasks for which this very process polls.
+        foreign: Identities that are not this service's.
+    """
+
+    pollers: QueuePollers
+    own_kinds: frozenset[PollerKind]
+    foreign: tuple[str, ...]
+
+
+class OwnershipProbe:
+    """Probes a fixed set of queues of one service.
+
+    Args:
+        client: Any connection to the namespace.
+        service: Name of this service, the owner of the queues.
+        identity: Identity of this process.
+        queues: Queues that this process polls, for workflow and activity tasks.
+    """
+
+    def __init__(self, client: Client, service: str, identity: str, queues: Sequence[str]) -> None:
+        self._client = client
+        self._service = service
+        self._identity = identity
+        self._queues = tuple(queues)
+        self._views: dict[str, QueueView] = {}
+        self._seen_at = 0.0
+        self._failure = "not probed yet"
+
+    def loop(self) -> Loop:
+        """The probe as a loop of the supervisor."""
+        return Loop(
+            name="ownership-probe",
+            run=self.run,
+            stage=StopStage.RECORD,
+            restarts=RestartBudget(restarts=None),
+            turns_within=6 * PROBE_SECONDS,
+        )
+
+    def views(self) -> tuple[QueueView, ...]:
+        """Result of the last probe that got an answer."""
+        return tuple(self._views.values())
+
+    async def run(self, progress: Progress) -> None:
+        """Probe until asked to stop."""
+        while True:
+            try:
+                await self.probe()
+            except Unreachable as error:
+                self._failure = str(error)
+                progress.degraded(str(error))
+            else:
+                progress.mark()
+            settled = all(self.polls(queue)[0] for queue in self._queues)
+            if await progress.pause(PROBE_SECONDS if settled else _FIRST_PROBES_SECONDS):
+                return
+
+    async def probe(self) -> None:
+        """Ask once, and report who came or went.
+
+        Raises:
+            Unreachable: If Temporal gives no answer; the views stay as they were.
+        """
+        for pollers in await pollers_of_all(self._client, self._queues):
+            before = self._views.get(pollers.queue)
+            view = self._view(pollers)
+            self._views[pollers.queue] = view
+            self._report(pollers.queue, view.foreign, before.foreign if before else ())
+        self._seen_at, self._failure = time.monotonic(), ""
+
+    def polls(self, queue: str) -> tuple[bool, str]:
+        """Readiness of one queue: whether the server lists this process as a poller of both kinds."""
+        view = self._views.get(queue)
+        if view is None or time.monotonic() - self._seen_at > _STALE_AFTER_SECONDS:
+            return False, self._failure or "the last look at the pollers is too old"
+        missing = [kind.value for kind in PollerKind if kind not in view.own_kinds]
+        if missing:
+            return False, f"{self._identity} is not listed as a poller of {' and '.join(missing)} tasks"
+        return True, f"{self._identity} polls workflow and activity tasks"
+
+    def check_of(self, queue: str) -> Callable[[], Awaitable[tuple[bool, str]]]:
+        """`polls` as a readiness check."""
+
+        async def check() -> tuple[bool, str]:
+            return self.polls(queue)
+
+        return check
+
+    async def intruders(self) -> tuple[bool, str]:
+        """Readiness part: never makes the owner unready, since it is the intruder that is wrong; but it says so."""
+        found = [f"{identity} on {view.pollers.queue}" for view in self.views() for identity in view.foreign]
+        return True, f"degraded: intruder {', '.join(found)}" if found else f"only {self._service} polls its queues"
+
+    def _view(self, pollers: QueuePollers) -> QueueView:
+        own_kinds = frozenset(
+            poller.kind
+            for poller in pollers.pollers
+            if poller.identity == self._identity and poller.age().total_seconds() < _POLLER_LIVES_SECONDS
+        )
+        return QueueView(pollers, own_kinds, pollers.foreign(self._service))
+
+    def _report(self, queue: str, foreign: Sequence[str], before: Sequence[str]) -> None:
+        for identity in sorted(set(foreign) - set(before)):
+            log_event(
+                FOREIGN_POLLER,
+                f"{identity} polls {queue!r}, which belongs to {self._service}: stop that process",
+                level="ERROR",
+                queue=queue,
+                poller=identity,
+                owner=self._service,
+            )
+        for identity in sorted(set(before) - set(foreign)):
+            log_event(FOREIGN_POLLER_GONE, f"{identity} no longer polls {queue!r}", queue=queue, poller=identity)

@@ -1,0 +1,126 @@
+"""Engine for PostgreSQL: every wait has a limit, so that a database that hangs cannot stop a process.
+
+libpq reads no proxy variable; a loopback address is always reached directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sqlalchemy import URL, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from service_host.errors import Unreachable
+from service_host.reaching import ATTEMPT_SECONDS, until_reached
+from service_host.settings import PostgresSettings
+
+CONNECT_SECONDS: Final = 2
+STATEMENT_SECONDS: Final = 5
+
+
+def create_engine(
+    settings: PostgresSettings,
+    *,
+    application_name: str | None = None,
+    pool_size: int = 10,
+    max_overflow: int = 10,
+    statement_seconds: float = STATEMENT_SECONDS,
+) -> AsyncEngine:
+    """An engine; it connects on first use, so the database need not be there yet.
+
+    Connections are not tried before each use (that costs a round trip per transaction): after the database was
+    restarted the first use of a stale connection fails, and the pool then drops all of them.
+
+    Args:
+        settings: Host, port, database, role, password.
+        application_name: Shown in pg_stat_activity; best the process identity.
+        pool_size: Connections kept open.
+        max_overflow: Further connections under load.
+        statement_seconds: A statement that runs longer is ended by the server.
+    """
+    url = URL.create(
+        "postgresql+psycopg",
+        username=settings.db_user_server,
+        password=settings.db_password_server.get_secret_value(),
+        host=settings.db_host,
+        port=settings.db_port,
+        database=settings.db_name_server,
+    )
+    connect_args: dict[str, str | int] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "options": f"-c statement_timeout={int(statement_seconds * 1000)} -c timezone=UTC",
+        # A peer that vanished without a word is noticed by the kernel, not by a statement's own limit.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+    if application_name is not None:
+        connect_args["application_name"] = application_name
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=STATEMENT_SECONDS,
+        pool_recycle=1800,
+        pool_use_lifo=True,
+        connect_args=connect_args,
+    )
+
+
+def where_is(settings: PostgresSettings) -> str:
+    """`host:port/database`, for messages."""
+    return f"{settings.db_host}:{settings.db_port}/{settings.db_name_server}"
+
+
+def where_of(engine: AsyncEngine) -> str:
+    """`host:port/database` of an engine, for messages."""
+    return f"{engine.url.host}:{engine.url.port}/{engine.url.database}"
+
+
+async def ping_postgres(engine: AsyncEngine) -> None:
+    """One `SELECT 1`.
+
+    Raises:
+        Unreachable: With the reason in one line.
+    """
+    where = where_of(engine)
+    try:
+        async with asyncio.timeout(ATTEMPT_SECONDS), engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except TimeoutError:
+        raise Unreachable("PostgreSQL", where, f"no answer within {ATTEMPT_SECONDS:g} s") from None
+    except (SQLAlchemyError, OSError) as error:
+        raise Unreachable("PostgreSQL", where, database_reason(error)) from error
+
+
+async def wait_for_postgres(engine: AsyncEngine, *, on_wait: Callable[[str], None] | None = None) -> None:
+    """Return once the database answers; see `until_reached`."""
+
+    async def attempt() -> None:
+        await ping_postgres(engine)
+
+    await until_reached(attempt, on_wait=on_wait)
+
+
+def postgres_check(engine: AsyncEngine) -> Callable[[], Awaitable[tuple[bool, str]]]:
+    """A readiness part: whether the database answers now."""
+
+    async def check() -> tuple[bool, str]:
+        try:
+            await ping_postgres(engine)
+        except Unreachable as error:
+            return False, str(error)
+        return True, "answers"
+
+    return check
+
+
+def database_reason(error: BaseException) -> str:
+    """The driver's own sentence, without SQL, parameters or follow-up lines."""
+    origin = getattr(error, "orig", None) or error
+    lines = str(origin).strip().splitlines()
+    return lines[0].strip() if lines else type(origin).__name__

@@ -1,0 +1,204 @@
+"""Settings models that services combine, and the one way to read them from an environment.
+
+A service writes `class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings)` in
+its own settings module, which alone reads the process environment and hands it to `load_settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+
+from service_host.errors import StartProblem, StartRefused
+
+_ADDRESS = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$")
+_SHOWN_CHARACTERS = 40
+
+SettingsType = TypeVar("SettingsType", bound=BaseModel)
+
+
+class EnvironmentSettings(BaseModel):
+    """Base of all settings models: values come from the mapping given to `load_settings` and from nowhere else."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: Any,
+        init_settings: Any,
+        env_settings: Any,
+        dotenv_settings: Any,
+        file_secret_settings: Any,
+    ) -> tuple[Any, ...]:
+        """For a service that also derives from pydantic-settings' `BaseSettings`: no second, hidden source."""
+        return (init_settings,)
+
+
+class TemporalSettings(EnvironmentSettings):
+    """Where Temporal is and how to speak to it."""
+
+    temporal_address: str = Field(
+        validation_alias="TEMPORAL_ADDRESS", description="host:port of the Temporal frontend, such as localhost:7233"
+    )
+    temporal_namespace: str = Field(
+        default="default", validation_alias="TEMPORAL_NAMESPACE", min_length=1, description="an existing namespace"
+    )
+    temporal_tls: bool | None = Field(
+        default=None,
+        validation_alias="TEMPORAL_TLS",
+        description="true or false; unset means true as soon as a certificate or an API key is given",
+    )
+    temporal_tls_ca: FilePath | None = Field(
+        default=None, validation_alias="TEMPORAL_TLS_CA", description="path of a PEM file with the server's root CA"
+    )
+    temporal_tls_cert: FilePath | None = Field(
+        default=None, validation_alias="TEMPORAL_TLS_CERT", description="path of a PEM file with the client certificate"
+    )
+    temporal_tls_key: FilePath | None = Field(
+        default=None,
+        validation_alias="TEMPORAL_TLS_KEY",
+        validate_default=True,
+        description="path of a PEM file with the client certificate's key",
+    )
+    temporal_tls_server_name: str | None = Field(
+        default=None, validation_alias="TEMPORAL_TLS_SERVER_NAME", description="server name expected in the certificate"
+    )
+    temporal_api_key: SecretStr | None = Field(
+        default=None, validation_alias="TEMPORAL_API_KEY", description="an API key of the namespace"
+    )
+    temporal_worker_build_id: str | None = Field(
+        default=None, validation_alias="TEMPORAL_WORKER_BUILD_ID", description="name of this build, such as a commit"
+    )
+
+    @field_validator("temporal_address")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        match = _ADDRESS.match(value)
+        if match is None or not 0 < int(match.group(2)) < 65536:
+            raise ValueError("not host:port")
+        return value
+
+    @field_validator("temporal_tls_key")
+    @classmethod
+    def _certificate_with_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        # Absent from info.data means that it failed on its own and is reported already.
+        if "temporal_tls_cert" in info.data and (info.data["temporal_tls_cert"] is None) != (value is None):
+            raise ValueError("TEMPORAL_TLS_CERT and TEMPORAL_TLS_KEY must be set together")
+        if info.data.get("temporal_tls") is False and any(
+            (value, info.data.get("temporal_tls_cert"), info.data.get("temporal_tls_ca"))
+        ):
+            raise ValueError("TEMPORAL_TLS is false but TLS files are given; drop the files or set it to true")
+        return value
+
+    @property
+    def temporal_uses_tls(self) -> bool:
+        """What `TEMPORAL_TLS` means here: its value, or true if a certificate or an API key is given."""
+        if self.temporal_tls is not None:
+            return self.temporal_tls
+        return any((self.temporal_tls_ca, self.temporal_tls_cert, self.temporal_api_key))
+
+
+class PostgresSettings(EnvironmentSettings):
+    """Where PostgreSQL is and who asks."""
+
+    db_host: str = Field(validation_alias="DB_HOST", min_length=1, description="host name, or directory of the socket")
+    db_port: int = Field(default=5432, validation_alias="DB_PORT", gt=0, lt=65536, description="port number")
+    db_name_server: str = Field(validation_alias="DB_NAME_SERVER", min_length=1, description="name of the database")
+    db_user_server: str = Field(
+        validation_alias="DB_USER_SERVER", min_length=1, description="a role that owns no table of the schema"
+    )
+    db_password_server: SecretStr = Field(validation_alias="DB_PASSWORD_SERVER", description="that role's password")
+
+
+class HealthSettings(EnvironmentSettings):
+    """Where /livez, /readyz and /metrics are served."""
+
+    port: int = Field(
+        default=4000, validation_alias="PORT", ge=0, lt=65536, description="port number; 0 takes a free one"
+    )
+    health_host: str = Field(
+        default="127.0.0.1",
+        validation_alias="HEALTH_HOST",
+        min_length=1,
+        description="address to bind; 0.0.0.0 in a container whose probes come from outside",
+    )
+
+
+class LogSettings(EnvironmentSettings):
+    """How much is logged and in which form."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    log_is_format_json: bool | None = Field(
+        default=None,
+        validation_alias="LOG_IS_FORMAT_JSON",
+        description="true or false; unset means JSON unless standard error is a terminal",
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper_case(cls, value: Any) -> Any:
+        return {"WARN": "WARNING"}.get(value.upper(), value.upper()) if isinstance(value, str) else value
+
+
+def load_settings(
+    cls: type[SettingsType], environ: Mapping[str, str], retired: Mapping[str, str] | None = None
+) -> SettingsType:
+    """Read and check the settings of a process.
+
+    Args:
+        cls: The service's settings class; each field's `validation_alias` names its variable.
+        environ: The process environment. An empty value counts as not set.
+        retired: Variables that no longer mean anything, each with a sentence that names the successor.
+
+    Raises:
+        StartRefused: With every wrong variable (values masked) and every retired one that is set.
+    """
+    given = {name: value for name, value in environ.items() if value != ""}
+    problems = [
+        StartProblem("SETTING_RETIRED", name, f"is no longer read: {successor}")
+        for name, successor in (retired or {}).items()
+        if name in given
+    ]
+    fields = {_variable(name, field): field for name, field in cls.model_fields.items()}
+    try:
+        settings = cls.model_validate({name: given[name] for name in fields if name in given})
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=False):
+            located = str(detail["loc"][0]) if detail["loc"] else "settings"
+            # A default that fails is located by its field's name, a given value by its variable.
+            variable = _variable(located, cls.model_fields[located]) if located in cls.model_fields else located
+            problems.append(
+                _problem(variable, fields.get(variable), detail["type"], detail["msg"], given.get(variable))
+            )
+        raise StartRefused(problems) from None
+    if problems:
+        raise StartRefused(problems)
+    return settings
+
+
+def _variable(name: str, field: FieldInfo) -> str:
+    return field.validation_alias if isinstance(field.validation_alias, str) else name
+
+
+def _problem(variable: str, field: FieldInfo | None, kind: str, message: str, value: str | None) -> StartProblem:
+    wanted = f"; expected {field.description}" if field is not None and field.description else ""
+    if kind == "missing":
+        return StartProblem("SETTING_MISSING", variable, f"is not set{wanted}")
+    said = message.removeprefix("Value error, ")
+    if kind.isupper():  # a code of the service's own validator, whose sentence is complete
+        return StartProblem(kind, variable, said)
+    return StartProblem("SETTING_INVALID", variable, f"{_masked(field, value)}: {said}{wanted}")
+
+
+def _masked(field: FieldInfo | None, value: str | None) -> str:
+    if value is None:
+        return "not set"
+    secret = field is None or "Secret" in str(field.annotation) or "@" in value
+    shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
+    return "***" if secret else repr(shown)

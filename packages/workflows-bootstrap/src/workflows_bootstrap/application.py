@@ -1,0 +1,56 @@
+"""The application's runtime: core's worker-safe actions and, on top, what only the application has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workflows_bootstrap.registrations import application_packs
+from workflows_core.actions.core_pack import core_pack
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.errors import Refused
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.runtime import AuthoredRuntime
+from workflows_core.storage.database import Database
+
+CORE_PACK = "core"
+"""Name of core's pack, the same as in workflow-worker."""
+
+
+def application_registry() -> ActionRegistry:
+    """The application-only actions, without core's."""
+    return ActionRegistry.of(application_packs())
+
+
+def build_application_runtime(
+    db: Database,
+    secrets: SecretProvider,
+    *,
+    http: HttpPolicy | None = None,
+    packs: Mapping[str, Pack] | None = None,
+    policy: RunPolicy | None = None,
+) -> AuthoredRuntime:
+    """Build the application's runtime. Explicit and repeatable: two calls give two equal, independent runtimes.
+
+    Args:
+        db: The database, as the application role.
+        secrets: Where `{"$secret": NAME}` is looked up.
+        http: What `http.request` may reach; public addresses only by default.
+        packs: Further packs of the installation by name, loaded last.
+        policy: Bounds of runs.
+
+    Raises:
+        Refused: Actions that are wrong or registered twice, all of them, or a pack whose name is taken
+            (`ACTION_PACK_INVALID`).
+    """
+    own = {CORE_PACK: core_pack(http or HttpPolicy()), **application_packs()}
+    further = dict(packs or {})
+    taken = sorted(own.keys() & further.keys())
+    if taken:
+        raise Refused.one(
+            "ACTION_PACK_INVALID",
+            f"the application has a pack named {taken[0]!r} already; choose another name",
+            taken[0],
+        )
+    return AuthoredRuntime.build(db, {**own, **further}, secrets, policy)

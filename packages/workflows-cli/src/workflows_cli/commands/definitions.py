@@ -1,0 +1,78 @@
+"""`workflows definitions import | validate | publish | list`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from workflows_cli.actions import declared_actions
+from workflows_cli.output import table
+from workflows_cli.session import Session, command, read_document
+from workflows_core.errors import Problem
+from workflows_core.publishing.publish import import_definition, publish_definition, validate_document
+from workflows_core.storage.definitions import list_definitions
+
+
+@click.group("definitions")
+def definitions_group() -> None:
+    """Drafts and published versions of workflows."""
+
+
+@definitions_group.command("validate")
+@click.argument("file")
+@command
+async def validate(session: Session, file: str) -> int:
+    """Check a definition without storing it; FILE may be - for standard input."""
+    problems = validate_document(read_document(file), declared_actions())
+    _show_problems(session, problems)
+    return 1 if any(problem.severity == "error" for problem in problems) else 0
+
+
+@definitions_group.command("import")
+@click.argument("file")
+@click.option("--key", help="Key of the workflow; by default the definition's id.")
+@command
+async def import_(session: Session, file: str, key: str | None) -> int:
+    """Store a definition as the draft of its workflow."""
+    document = read_document(file)
+    async with session.db.tenant(session.tenant) as conn:
+        draft = await import_definition(conn, document, key=key)
+    facts = {"workflowId": draft.workflow_id, "key": draft.key, "draftVersion": draft.draft_version}
+    session.emit(facts, f"imported {draft.key}: draft {draft.draft_version} of workflow {draft.workflow_id}")
+    return 0
+
+
+@definitions_group.command("publish")
+@click.argument("workflow")
+@command
+async def publish(session: Session, workflow: str) -> int:
+    """Publish the draft of WORKFLOW (key or id) as an immutable version."""
+    published = await publish_definition(
+        session.db, session.tenant, workflow, declared_actions(), published_by=session.actor
+    )
+    facts = {
+        "workflowId": published.workflow_id,
+        "version": published.version,
+        "definitionHash": published.definition_hash,
+        "warnings": [problem.to_json() for problem in published.warnings],
+    }
+    lines = [str(problem) for problem in published.warnings]
+    lines.append(f"published {workflow} version {published.version} ({published.definition_hash[:12]})")
+    session.emit(facts, "\n".join(lines))
+    return 0
+
+
+@definitions_group.command("list")
+@command
+async def list_(session: Session) -> int:
+    """List the workflows of the tenant."""
+    async with session.db.tenant(session.tenant) as conn:
+        rows: list[dict[str, Any]] = [row.to_json() for row in await list_definitions(conn)]
+    session.emit(rows, table(rows, ("key", "workflowId", "status", "publishedVersion", "name")))
+    return 0
+
+
+def _show_problems(session: Session, problems: list[Problem]) -> None:
+    text = "\n".join(str(problem) for problem in problems) or "no problems"
+    session.emit({"problems": [problem.to_json() for problem in problems]}, text)

@@ -1,0 +1,43 @@
+"""`workflows dev`: the whole runtime on a laptop, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+
+from workflows_cli.dev.stack import WORKERS, DevStack
+from workflows_cli.dev.state import DEFAULT_DIRECTORY
+
+
+@click.command("dev")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DIRECTORY,
+    show_default=True,
+    help="Where everything is kept; a restart goes on where it was.",
+)
+@click.option("--without", multiple=True, type=click.Choice(WORKERS), help="Leave a worker out.")
+def dev(state: Path, without: tuple[str, ...]) -> int:
+    """Run Temporal, PostgreSQL and both workers; Ctrl-C stops all."""
+    return asyncio.run(_run(state, without))
+
+
+async def _run(directory: Path, without: tuple[str, ...]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with DevStack(directory, tell=click.echo, without=without) as stack:
+        click.echo("Ctrl-C stops all. In a second terminal: workflows runs list --dev")
+        watching = asyncio.create_task(stack.watch())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        watching.cancel()
+        if watching.done() and not watching.cancelled():
+            watching.result()
+        click.echo("stopping")
+    return 0

@@ -1,0 +1,95 @@
+"""`workflows runs start | list | show | cancel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from workflows_cli.errors import not_found
+from workflows_cli.output import table
+from workflows_cli.polling import ClientPollerProbe
+from workflows_cli.session import Session, command, parse_json
+from workflows_cli.timeline import timeline_json, timeline_text
+from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.storage.runs import get_run, list_runs, run_timeline
+
+STATUSES = ("STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED")
+
+
+@click.group("runs")
+def runs_group() -> None:
+    """Runs of published workflows."""
+
+
+@runs_group.command("start")
+@click.argument("workflow")
+@click.option("--version", type=click.IntRange(min=1), help="Published version; by default the newest.")
+@click.option("--payload", default="{}", show_default=True, help="JSON payload of the run.")
+@click.option("--run-id", help="Id of the run; the same id never starts twice.")
+@command
+async def start(session: Session, workflow: str, version: int | None, payload: str, run_id: str | None) -> int:
+    """Start a run of WORKFLOW (key or id)."""
+    body = parse_json(payload, "--payload")
+    request = LaunchRequest(
+        tenant=session.tenant, workflow=workflow, version=version, payload=body, run_id=run_id, trigger_type=None
+    )
+    launched = await (await launcher_of(session)).launch(request)
+    facts: dict[str, Any] = {
+        "runId": launched.run_id,
+        "status": launched.status,
+        "temporalWorkflowId": launched.temporal_workflow_id,
+        "polled": launched.polled,
+    }
+    text = f"started run {launched.run_id}"
+    if launched.polled is False:
+        text += "\nwarning: no process polls workflow-runtime-v2; start workflow-worker, the run waits for it"
+    session.emit(facts, text)
+    return 0
+
+
+@runs_group.command("list")
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs of this status.")
+@click.option("--workflow", help="Only runs of this workflow id.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@command
+async def list_(session: Session, status: str | None, workflow: str | None, limit: int) -> int:
+    """List runs, newest first."""
+    async with session.db.tenant(session.tenant) as conn:
+        rows = [row.to_json() for row in await list_runs(conn, status=status, workflow_id=workflow, limit=limit)]
+    session.emit(rows, table(rows, ("runId", "workflowId", "workflowVersion", "status", "nodePath", "startedAt")))
+    return 0
+
+
+@runs_group.command("show")
+@click.argument("run_id")
+@command
+async def show(session: Session, run_id: str) -> int:
+    """Show a run with its steps, waits and events."""
+    async with session.db.tenant(session.tenant) as conn:
+        timeline = await run_timeline(conn, run_id)
+    if timeline is None:
+        raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
+    session.emit(timeline_json(timeline), timeline_text(timeline))
+    return 0
+
+
+@runs_group.command("cancel")
+@click.argument("run_id")
+@click.option("--reason", required=True, help="Why; it is recorded with the run.")
+@command
+async def cancel(session: Session, run_id: str, reason: str) -> int:
+    """Ask a run to end as CANCELED."""
+    async with session.db.tenant(session.tenant) as conn:
+        run = await get_run(conn, run_id)
+    if run is None:
+        raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
+    await (await launcher_of(session)).cancel(session.tenant, run_id, f"{reason} ({session.actor})")
+    session.emit({"runId": run_id, "cancelRequested": True}, f"asked run {run_id} to cancel")
+    return 0
+
+
+async def launcher_of(session: Session) -> Launcher:
+    """The one launcher, over this call's connections."""
+    client = await session.temporal()
+    return Launcher(session.db, client, prober=ClientPollerProbe(client))

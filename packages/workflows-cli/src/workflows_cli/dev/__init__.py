@@ -1,0 +1,1 @@
+"""The development stack: embedded servers and both workers as processes."""

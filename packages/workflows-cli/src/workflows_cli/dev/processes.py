@@ -1,0 +1,135 @@
+"""Worker processes of a development stack: real console scripts, watched, ended with the stack."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workflows_core.errors import Refused
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+@dataclass
+class WorkerProcess:
+    """One service as a process; its output goes to `log`."""
+
+    service: str
+    port: int
+    log: Path
+    process: asyncio.subprocess.Process
+
+    @property
+    def health(self) -> str:
+        """Base URL of its health endpoints."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @classmethod
+    async def start(cls, service: str, environment: Mapping[str, str], log: Path) -> WorkerProcess:
+        """Starts the service's console script beside this interpreter.
+
+        Raises:
+            Refused: `SERVICE_NOT_INSTALLED`.
+        """
+        script = Path(sys.executable).parent / service
+        if not script.exists():
+            raise Refused.one(
+                "SERVICE_NOT_INSTALLED", f"{service} is not installed; install workflows-cli[dev]", str(script)
+            )
+        port = free_port()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                str(script),
+                "run",
+                env={**_inherited(), **environment, "PORT": str(port), "HEALTH_HOST": "127.0.0.1"},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return cls(service, port, log, process)
+
+    async def wait_ready(self) -> None:
+        """Waits for `/readyz` to say 200.
+
+        Raises:
+            Refused: `SERVICE_NOT_READY`, with what readiness lacks or the end of the log.
+        """
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        seen = "no answer yet"
+        while asyncio.get_running_loop().time() < deadline:
+            if self.process.returncode is not None:
+                text = f"{self.service} ended with exit code {self.process.returncode}:\n{self.last_lines()}"
+                raise Refused.one("SERVICE_NOT_READY", text, str(self.log))
+            status, body = await asyncio.to_thread(fetch, f"{self.health}/readyz")
+            if status == 200:
+                return
+            seen = body or seen
+            await asyncio.sleep(0.1)
+        text = f"{self.service} is not ready after {READY_SECONDS:.0f} s: {seen}\n{self.last_lines()}"
+        raise Refused.one("SERVICE_NOT_READY", text, str(self.log))
+
+    def last_lines(self, count: int = 12) -> str:
+        """The end of its log."""
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+        return ""
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL for one that does not drain in time."""
+        if self.process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+
+
+def fetch(url: str) -> tuple[int, str]:
+    """Status and body of a loopback URL; 0 when nothing answers. Proxy variables are ignored."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as answer:
+            return int(answer.status), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except (OSError, ValueError):
+        return 0, ""
+
+
+def fetch_json(url: str) -> object:
+    """The JSON body of a loopback URL, or None."""
+    _, body = fetch(url)
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _inherited() -> dict[str, str]:
+    """What a worker needs of our environment; its settings come from the stack alone."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "COVERAGE_PROCESS_START")
+    return {name: os.environ[name] for name in kept if name in os.environ}

@@ -1,0 +1,124 @@
+"""Starts and stops a whole development stack; one line of output for each process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from workflows_cli.dev.processes import WorkerProcess, fetch
+from workflows_cli.dev.state import StackState
+from workflows_cli.embedded.postgres import EmbeddedPostgres
+from workflows_cli.embedded.temporal import EmbeddedTemporal
+from workflows_cli.migrations.upgrade import create_login, upgrade
+from workflows_core.errors import Refused
+
+WORKERS = ("workflow-worker", "temporal-worker")
+TEMPORAL_PORT, UI_PORT, POSTGRES_PORT = 7233, 8233, 54329
+_LOGIN = "workflow_worker_dev"
+
+
+@dataclass
+class DevStack:
+    """Embedded Temporal and PostgreSQL, migrations, and the workers as processes."""
+
+    directory: Path
+    tell: Callable[[str], None]
+    without: Sequence[str] = ()
+    workers: dict[str, WorkerProcess] = field(default_factory=dict)
+    state: StackState = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.postgres = EmbeddedPostgres(self.directory / "postgres", port=POSTGRES_PORT)
+        self.temporal = EmbeddedTemporal(self.directory / "temporal", port=TEMPORAL_PORT, ui=True, ui_port=UI_PORT)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.temporal.start))
+        password = secrets.token_hex(16)
+        await asyncio.to_thread(self._prepare_database, password)
+        self.tell(f"postgresql       ready    127.0.0.1:{self.postgres.port}/{self.postgres.database}")
+        self.tell(f"temporal         ready    {self.temporal.address}  web UI {self._ui}")
+        self.state = self._state_with(password)
+        self.state.write(self.directory)
+        for service in WORKERS:
+            if service in self.without:
+                self.tell(f"{service:<16} left out")
+                continue
+            log = self.directory / "logs" / f"{service}.log"
+            self.workers[service] = await WorkerProcess.start(service, self.state.environment(), log)
+        await asyncio.gather(*(worker.wait_ready() for worker in self.workers.values()))
+        for worker in self.workers.values():
+            self.tell(f"{worker.service:<16} ready    {worker.health}/readyz  log {worker.log}")
+        self.state = self._state_with(password)
+        self.state.write(self.directory)
+
+    @property
+    def _ui(self) -> str:
+        return f"{self.temporal.ui_address}/namespaces/{self.temporal.namespace}/workflows"
+
+    def _prepare_database(self, password: str) -> None:
+        upgrade(self.postgres.url())
+        create_login(self.postgres.url(), _LOGIN, password)
+
+    def _state_with(self, password: str) -> StackState:
+        return StackState(
+            pid=os.getpid(),
+            temporal_address=self.temporal.address,
+            temporal_namespace=self.temporal.namespace,
+            temporal_ui=self._ui,
+            temporal_http=self.temporal.ui_address or "",
+            database_host=self.postgres.host,
+            database_port=self.postgres.port,
+            database_name=self.postgres.database,
+            database_user=_LOGIN,
+            database_password=password,
+            admin_url=self.postgres.url(),
+            workers={worker.service: worker.health for worker in self.workers.values()},
+        )
+
+    async def watch(self) -> None:
+        """Returns never; tells each change of a process's state.
+
+        Raises:
+            Refused: `SERVICE_ENDED`, when one of them has ended.
+        """
+        ready = dict.fromkeys(self.workers, True)
+        while True:
+            await asyncio.sleep(1)
+            for server, name in ((self.postgres, "postgresql"), (self.temporal, "temporal")):
+                if server.exit_code is not None:
+                    text = f"{name} ended with exit code {server.exit_code}; see {server.log}"
+                    raise Refused.one("SERVICE_ENDED", text, name)
+            for service, worker in self.workers.items():
+                if worker.process.returncode is not None:
+                    text = f"{service} ended with exit code {worker.process.returncode}:\n{worker.last_lines()}"
+                    raise Refused.one("SERVICE_ENDED", text, str(worker.log))
+                status, _ = await asyncio.to_thread(fetch, f"{worker.health}/readyz")
+                if (status == 200) != ready[service]:
+                    ready[service] = status == 200
+                    self.tell(f"{service:<16} {'ready' if ready[service] else 'not ready':<9}{worker.health}/readyz")
+
+    async def stop(self) -> None:
+        """Ends the workers, then the servers."""
+        StackState.forget(self.directory)
+        await asyncio.gather(*(worker.stop() for worker in self.workers.values()), return_exceptions=True)
+        for server in (self.temporal, self.postgres):
+            with contextlib.suppress(Exception):
+                await asyncio.to_thread(server.close)

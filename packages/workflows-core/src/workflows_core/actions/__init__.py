@@ -1,0 +1,1 @@
+"""Actions: the value, the registry, packs and the ports that handlers use."""

@@ -1,0 +1,259 @@
+"""Around a handler's call: secrets in just before it, checks on both sides, no secret out of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+from jsonschema import Draft202012Validator
+
+from workflows_core.actions.action import Action, Effect
+from workflows_core.actions.json_schemas import (
+    MAX_PROBLEMS,
+    ValueProblem,
+    compile_schema,
+    pointer_of,
+    value_problems,
+)
+from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.registry import RegisteredAction
+from workflows_core.actions.secrets import SECRET_NAME
+from workflows_core.errors import ActionFailed, ErrorCategory, Json
+
+REDACTED: Final = "[REDACTED]"
+"""What stands where a secret's value was."""
+
+MAX_DEPTH: Final = 200
+"""Levels of lists and objects in an action's input."""
+
+_REFERENCE = "$secret"
+_Path = tuple[str | int, ...]
+
+
+class TrackedSecrets:
+    """A provider that remembers what it gave, so that a handler's own look-ups can be scrubbed too."""
+
+    def __init__(self, provider: SecretProvider) -> None:
+        self._provider = provider
+        self._values: dict[str, None] = {}
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Every value given so far, each once."""
+        return tuple(self._values)
+
+    async def get(self, tenant_id: str, name: str) -> str | None:
+        """As the provider's, remembered."""
+        value = await self._provider.get(tenant_id, name)
+        if value:
+            self._values[value] = None
+        return value
+
+
+async def resolve_secrets(
+    value: Json, tenant_id: str, provider: SecretProvider, *, action: Action | None = None
+) -> tuple[Json, tuple[str, ...]]:
+    """Puts values in the place of every `{"$secret": NAME}`, at any depth; the given value stays as it is.
+
+    Args:
+        value: An action's input as it is stored.
+        tenant_id: Whose secrets.
+        provider: Asked once per name.
+        action: When given, one that can only put a secret into storage (`pure` and `transactional`)
+            is refused any.
+
+    Returns:
+        The input for the handler, and the values that are in it, for `scrub`.
+
+    Raises:
+        ActionFailed: `ValidationError` with every problem in `details` (`SECRET_NOT_FOUND`,
+            `INVALID_SECRET_NAME`, `SECRET_NOT_ALLOWED`, `ACTION_INPUT_INVALID` for too deep an input);
+            what the provider raises.
+    """
+    places = list(_references(value))
+    if not places:
+        return value, ()
+    problems: list[tuple[str, ValueProblem]] = []
+    values: dict[str, str] = {}
+    for path, name in places:
+        found = None
+        if action is not None and action.effect in (Effect.PURE, Effect.TRANSACTIONAL):
+            message = (
+                f"holds a secret, but {action.key} only gives back or stores what it gets; use it where it is sent"
+            )
+            problems.append(("SECRET_NOT_ALLOWED", ValueProblem(pointer_of(path), message)))
+        elif not SECRET_NAME.fullmatch(name):
+            message = f"{name[:80]!r} is no secret's name: capital letters, digits and _, a letter first"
+            problems.append(("INVALID_SECRET_NAME", ValueProblem(pointer_of(path), message)))
+        else:
+            found = values[name] if name in values else await provider.get(tenant_id, name)
+            if found is None:
+                message = f"no secret is called {name}; create it for this tenant, or correct the name"
+                problems.append(("SECRET_NOT_FOUND", ValueProblem(pointer_of(path), message)))
+            else:
+                values[name] = found
+    if problems:
+        raise _refusal("the secrets of the input cannot be used", problems[0][0], [found for _, found in problems])
+    return _with_values(value, values), tuple(dict.fromkeys(values.values()))
+
+
+def validate_input(action: Action, value: Json) -> None:
+    """Checks an input, secrets resolved.
+
+    Raises:
+        ActionFailed: `ValidationError`, `ACTION_INPUT_INVALID`, all problems in `details`, no value shown.
+    """
+    validator = action.input_validator if isinstance(action, RegisteredAction) else compile_schema(action.input_schema)
+    problems = _json_problems(value) or value_problems(validator, value)
+    if problems:
+        raise _refusal(f"the input of {action.key} is wrong", "ACTION_INPUT_INVALID", problems)
+
+
+def validate_output(action: Action, value: Json) -> None:
+    """Checks an output: JSON that can be stored, and fits the schema.
+
+    Raises:
+        ActionFailed: `ValidationError`, `ACTION_OUTPUT_INVALID`, all problems in `details`, no value shown.
+    """
+    validator: Draft202012Validator
+    validator = (
+        action.output_validator if isinstance(action, RegisteredAction) else compile_schema(action.output_schema)
+    )
+    problems = _json_problems(value) or value_problems(validator, value)
+    if problems:
+        raise _refusal(f"the output of {action.key} is not as declared", "ACTION_OUTPUT_INVALID", problems)
+
+
+def scrub(value: Any, secrets: Collection[str]) -> Any:
+    """The JSON value with `REDACTED` wherever a secret stands in a text or a field name.
+
+    Also as JSON, URL, base64 and Python would write it. A part of a secret is not recognised.
+    """
+    forms = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
+    if not forms:
+        return value
+    try:
+        return _scrubbed(value, forms)
+    except RecursionError:
+        return REDACTED
+
+
+def _forms(secret: str) -> set[str]:
+    encoded = secret.encode("utf-8", "surrogatepass")
+    return {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+        quote(encoded, safe=""),
+        quote(encoded),
+        quote_plus(encoded),
+        base64.b64encode(encoded).decode(),
+        base64.urlsafe_b64encode(encoded).decode(),
+    }
+
+
+def _scrubbed(value: Any, forms: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        for form in forms:
+            value = value.replace(form, REDACTED)
+        return value
+    if isinstance(value, dict):
+        return {_scrubbed(key, forms): _scrubbed(item, forms) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_scrubbed(item, forms) for item in value]
+    return value
+
+
+def _references(value: Json) -> Sequence[tuple[_Path, str]]:
+    found: list[tuple[_Path, str]] = []
+    waiting: list[tuple[_Path, Any]] = [((), value)]
+    while waiting:
+        path, node = waiting.pop()
+        if len(path) > MAX_DEPTH:
+            problem = ValueProblem(pointer_of(path), f"is nested deeper than {MAX_DEPTH} levels")
+            raise _refusal("the input is wrong", "ACTION_INPUT_INVALID", [problem])
+        if isinstance(node, dict):
+            # Only the exact form is a reference; publishing refuses every other object that has the key.
+            if len(node) == 1 and isinstance(node.get(_REFERENCE), str):
+                found.append((path, node[_REFERENCE]))
+            else:
+                waiting.extend(((*path, key), item) for key, item in reversed(node.items()))
+        elif isinstance(node, list):
+            waiting.extend(((*path, index), node[index]) for index in reversed(range(len(node))))
+    return found
+
+
+def _with_values(value: Json, values: dict[str, str]) -> Json:
+    if isinstance(value, dict):
+        if len(value) == 1 and isinstance(value.get(_REFERENCE), str):
+            return values[value[_REFERENCE]]
+        return {key: _with_values(item, values) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_values(item, values) for item in value]
+    return value
+
+
+def _json_problems(value: Json) -> list[ValueProblem]:
+    """Why a value cannot be stored as JSON; usually nothing, and then found at the encoder's speed."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except RecursionError:
+        return [ValueProblem("", f"is nested deeper than {MAX_DEPTH} levels")]
+    except (TypeError, ValueError):
+        return list(_not_json(value))[:MAX_PROBLEMS] or [ValueProblem("", "is not JSON")]
+    # Escapes of U+0000 and of surrogates; most that are found are harmless pairs, so look closer.
+    if "\\u0000" in text or "\\ud" in text:
+        return list(_not_json(value))[:MAX_PROBLEMS]
+    return []
+
+
+def _not_json(root: Json) -> Sequence[ValueProblem]:
+    found: list[ValueProblem] = []
+    waiting: list[tuple[_Path, Any]] = [((), root)]
+    while waiting and len(found) <= MAX_PROBLEMS:
+        path, node = waiting.pop()
+        if isinstance(node, dict):
+            for key, item in node.items():
+                if not isinstance(key, str):
+                    found.append(ValueProblem(pointer_of(path), f"has a field name that is no text: {key!r:.40}"))
+                elif not _is_storable(key):
+                    found.append(ValueProblem(pointer_of(path), "has a field name with U+0000 or half a character"))
+                else:
+                    waiting.append(((*path, key), item))
+        elif isinstance(node, (list, tuple)):
+            waiting.extend(((*path, index), item) for index, item in enumerate(node))
+        elif isinstance(node, str):
+            if not _is_storable(node):
+                message = "holds U+0000 or half of a surrogate pair, which cannot be stored; remove it"
+                found.append(ValueProblem(pointer_of(path), message))
+        elif isinstance(node, float):
+            if node != node or node in (float("inf"), float("-inf")):
+                found.append(ValueProblem(pointer_of(path), "must be a finite number"))
+        elif node is not None and not isinstance(node, (bool, int)):
+            message = f"must be JSON, found a Python {type(node).__name__}"
+            found.append(ValueProblem(pointer_of(path), message))
+    return found
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
+def _refusal(what: str, code: str, problems: Sequence[ValueProblem]) -> ActionFailed:
+    listed = list(problems[:MAX_PROBLEMS])
+    more = len(problems) - len(listed)
+    sentence = "; ".join(str(problem) for problem in listed[:3])
+    rest = len(problems) - min(3, len(listed))
+    message = f"{what}: {sentence}" + (f"; and {rest} more" if rest else "")
+    details: dict[str, Json] = {"problems": [problem.to_json() for problem in listed]}
+    if more:
+        details["more"] = more
+    return ActionFailed(message, category=ErrorCategory.VALIDATION, code=code, details=details)

@@ -1,0 +1,69 @@
+"""What must be right about an action before it is registered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from workflows_core.actions.action import MAX_SHORT_MS, Action, Effect, Place
+from workflows_core.actions.json_schemas import schema_problems
+from workflows_core.errors import Problem
+
+_ID = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
+_MAX_ID_LENGTH = 128
+
+
+def action_problems(action: Action, origin: str) -> Iterator[Problem]:
+    """Everything wrong with one action of the pack called `origin`, in the order of its fields."""
+    where = f"{origin}: {action.id}@{action.version}"
+
+    def problem(code: str, field: str, message: str) -> Problem:
+        return Problem(code, message, f"{where} {field}")
+
+    if not isinstance(action.id, str) or len(action.id) > _MAX_ID_LENGTH or not _ID.fullmatch(action.id):
+        message = (
+            f"{action.id!r} is no action id; write lower-case names with dots between them, "
+            f"such as tickets.create, at most {_MAX_ID_LENGTH} characters"
+        )
+        yield problem("ACTION_ID_INVALID", "id", message)
+    if not _is_count(action.version):
+        yield problem("ACTION_VERSION_INVALID", "version", f"must be a whole number above 0, found {action.version!r}")
+    if not callable(action.handler):
+        yield problem("ACTION_HANDLER_INVALID", "handler", "must be an async function of (input, context)")
+    for field, schema in (("input_schema", action.input_schema), ("output_schema", action.output_schema)):
+        wrong = list(schema_problems(schema))
+        for pointer, message in wrong:
+            yield problem("ACTION_SCHEMA_INVALID", f"{field}{pointer}", message)
+        if field == "input_schema" and not wrong and schema.get("type") != "object":
+            message = 'must have "type": "object", since a step maps its input by field names'
+            yield problem("ACTION_SCHEMA_INVALID", field, message)
+    for field, limit in (("timeout_ms", action.timeout_ms), ("heartbeat_ms", action.heartbeat_ms)):
+        if not _is_count(limit):
+            message = f"must be a whole number of milliseconds above 0, found {limit!r}"
+            yield problem("ACTION_LIMIT_INVALID", field, message)
+    for field, kind, value in (("effect", Effect, action.effect), ("place", Place, action.place)):
+        if not isinstance(value, kind):
+            known = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+            yield problem("ACTION_TRAIT_INVALID", field, f"must be one of {known}, found {value!r}")
+    if action.effect is Effect.TRANSACTIONAL and action.place is not Place.WORKER:
+        message = "a transactional action uses the runtime's own transaction, so it must run in the worker"
+        yield problem("ACTION_TRAIT_INVALID", "place", message)
+    if action.short:
+        yield from _short_problems(action, where)
+
+
+def _short_problems(action: Action, where: str) -> Iterator[Problem]:
+    reasons = []
+    if action.effect is not Effect.PURE:
+        reasons.append(f"its effect must be pure, found {action.effect}")
+    if action.place is not Place.WORKER:
+        reasons.append(f"it must run in the worker, found {action.place}")
+    if _is_count(action.timeout_ms) and action.timeout_ms > MAX_SHORT_MS:
+        reasons.append(f"its timeout_ms must be at most {MAX_SHORT_MS}, found {action.timeout_ms}")
+    for reason in reasons:
+        message = f"a short action runs inside the workflow task: {reason}; or register it without short"
+        yield Problem("ACTION_NOT_SHORT", message, f"{where} short")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,117 @@
+"""Actions between JSON text and values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from workflows_core.actions.action import Action
+from workflows_core.actions.building import object_schema, output_schema, short_action
+from workflows_core.actions.json_text import parse_json
+from workflows_core.actions.text_transforms import MAX_RESULT_LENGTH
+from workflows_core.errors import ActionFailed, ErrorCategory, Json
+
+_TYPES = ("object", "array", "string", "number", "boolean", "null")
+
+
+def json_transforms() -> Sequence[Action]:
+    """parse_json, stringify_json."""
+    return (
+        short_action(
+            "transform.parse_json",
+            1,
+            _parse,
+            description="Reads a JSON text; an object or list is given back as it is.",
+            category="transform",
+            input_schema=object_schema(
+                {"source": {"type": ["string", "array", "object"], "description": "JSON text, object or list."}},
+                ["source"],
+            ),
+            output_schema=output_schema(
+                {
+                    "value": {"description": "The value."},
+                    "type": {"enum": list(_TYPES), "description": "Its JSON type."},
+                }
+            ),
+        ),
+        short_action(
+            "transform.stringify_json",
+            1,
+            _stringify,
+            description="Writes a value as JSON text.",
+            category="transform",
+            input_schema=object_schema(
+                {
+                    "source": {"description": "Any value."},
+                    "spacing": {
+                        "type": "integer",
+                        "minimum": 0,
+                        "maximum": 8,
+                        "description": "Blanks per level; 0, the default, writes one line.",
+                    },
+                },
+                ["source"],
+            ),
+            output_schema=output_schema({"text": {"type": "string", "description": "The JSON text."}}),
+        ),
+    )
+
+
+def _parse(value: dict[str, Any]) -> Json:
+    source = value["source"]
+    if isinstance(source, str):
+        try:
+            source = parse_json(source)
+        except ValueError as error:
+            message = f"the source {error}"
+            raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="TRANSFORM_JSON_INVALID") from None
+    return {"value": source, "type": _type_of(source)}
+
+
+def _type_of(value: Json) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def _stringify(value: dict[str, Any]) -> Json:
+    try:
+        return {"text": _written(value["source"], int(value.get("spacing", 0)))}
+    except RecursionError:
+        message = "the source is nested too deeply to be written as text"
+        raise ActionFailed(message, category=ErrorCategory.PAYLOAD_TOO_LARGE, code="TRANSFORM_TOO_LARGE") from None
+
+
+def _written(source: Json, spacing: int) -> str:
+    if not spacing:
+        text = json.dumps(source, ensure_ascii=False, separators=(",", ":"))
+        _check_length(len(text))
+        return text
+    # In pieces, since indented text of nested lists is many times as long as the value.
+    pieces, length = [], 0
+    for piece in json.JSONEncoder(ensure_ascii=False, indent=spacing).iterencode(source):
+        pieces.append(piece)
+        length += len(piece)
+        _check_length(length)
+    return "".join(pieces)
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_RESULT_LENGTH:
+        raise ActionFailed(
+            f"the text would have over {MAX_RESULT_LENGTH} characters",
+            category=ErrorCategory.PAYLOAD_TOO_LARGE,
+            code="TRANSFORM_TOO_LARGE",
+            details={"limit": MAX_RESULT_LENGTH},
+        )

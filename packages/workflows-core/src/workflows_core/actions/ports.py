@@ -1,0 +1,60 @@
+"""What handlers need from outside; `storage` and the services implement it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class SecretProvider(Protocol):
+    """Resolves `{"$secret": NAME}` for a tenant."""
+
+    async def get(self, tenant_id: str, name: str) -> str | None:
+        """The value, or None when there is no such secret."""
+        ...
+
+
+class KeyValueStore(Protocol):
+    """A tenant's store (`workflow_data_store`), one row per (namespace, key), with a revision."""
+
+    async def get(self, namespace: str, key: str) -> StoredValue | None:
+        """The live value, or None when absent or expired."""
+        ...
+
+    async def set(self, namespace: str, key: str, value: Any, *, ttl_ms: int | None = None) -> StoredValue:
+        """Writes the value; `ttl_ms` in milliseconds, None for ever."""
+        ...
+
+    async def delete(self, namespace: str, key: str) -> bool:
+        """True when there was a live value."""
+        ...
+
+    async def increment(self, namespace: str, key: str, by: float) -> StoredValue:
+        """Adds to a number (absent counts as 0).
+
+        Raises:
+            ActionFailed: The value is not a number (`STORE_NOT_A_NUMBER`).
+        """
+        ...
+
+    async def list(self, namespace: str, *, prefix: str = "", limit: int = 100) -> list[StoredValue]:
+        """Live values by key, ascending."""
+        ...
+
+
+class StoredValue(Protocol):
+    """A value of the store as read."""
+
+    @property
+    def key(self) -> str:
+        """Key inside its namespace."""
+        ...
+
+    @property
+    def value(self) -> Any:
+        """JSON value."""
+        ...
+
+    @property
+    def revision(self) -> int:
+        """From 1, plus 1 at each write."""
+        ...

@@ -1,0 +1,1 @@
+"""The definition document: model, parsing, paths, hash."""

@@ -1,0 +1,145 @@
+"""From a document to a `Definition`, or to a list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from workflows_core.definitions.locate import Place, locate
+from workflows_core.definitions.model import STEP_MODELS, TRIGGER_MODELS, Definition
+from workflows_core.definitions.spelling import nearest
+from workflows_core.errors import Problem, Refused
+
+MAX_NESTING = 100
+"""Deepest nesting of objects and lists in a document."""
+
+_EXPRESSION = 'must be an expression, an object such as {"$expr": "payload.id"}'
+
+
+def parse_definition(document: Any) -> Definition:
+    """Reads a definition document.
+
+    Raises:
+        Refused: Every problem at once, code INVALID_WORKFLOW_DEFINITION (NON_SERIALIZABLE for what is not JSON).
+    """
+    problems = _json_problems(document)
+    if problems:
+        raise Refused(problems)
+    try:
+        return Definition.model_validate(document)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    raise Refused([_problem(document, detail) for detail in details])
+
+
+def _json_problems(document: Any) -> list[Problem]:
+    # Without recursion, so that a document nested a million deep is one sentence and not a crash.
+    problems: list[Problem] = []
+    pending: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
+    while pending:
+        location, value = pending.pop()
+        wrong: str | None = None
+        if value is None or isinstance(value, (str, bool, int)):
+            continue
+        if isinstance(value, (dict, list)) and len(location) >= MAX_NESTING:
+            path = locate(document, location[:10]).path
+            problems.append(Problem("INVALID_WORKFLOW_DEFINITION", f"is nested deeper than {MAX_NESTING} levels", path))
+        elif isinstance(value, dict):
+            keys = [key for key in value if not isinstance(key, str)]
+            wrong = f"an object's key must be a string, not {keys[0]!r}" if keys else None
+            pending.extend(((*location, key), nested) for key, nested in value.items() if isinstance(key, str))
+        elif isinstance(value, list):
+            pending.extend(((*location, index), nested) for index, nested in enumerate(value))
+        elif not isinstance(value, float):
+            wrong = f"{type(value).__name__} is not a JSON value"
+        elif not math.isfinite(value):
+            wrong = f"{value} is not a JSON number"
+        if wrong:
+            place = locate(document, location)
+            problems.append(Problem("NON_SERIALIZABLE", wrong, place.path, step_id=place.step_id))
+    return problems[::-1]
+
+
+def _problem(document: Any, detail: ErrorDetails) -> Problem:
+    place = locate(document, detail["loc"])
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = place.known_fields()
+        if "$secret" in known:
+            return _at(place, "a secret reference holds $secret and nothing else")
+        message = f"unknown field {place.key!r}; known here: {', '.join(known)}"
+        return _at(place, message, nearest(str(place.key), known))
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _type_problem(place)
+    if kind == "literal_error":
+        # pydantic's own text of what was expected is "'a', 'b' or 'c'".
+        choices = context["expected"].split("'")[1::2]
+        suggestion = nearest(place.value, choices) if isinstance(place.value, str) else None
+        return _at(place, f"must be {context['expected']}, this is {_shown(place.value)}", suggestion)
+    is_expression = place.key == "$expr" or context.get("class_name") == "Expr"
+    if is_expression and kind in ("missing", "model_type"):
+        place.path = place.path.removesuffix(".$expr")
+        return _at(place, f"{_EXPRESSION}; this is {_shown(place.value)}")
+    return _at(place, _sentence(kind, detail, place))
+
+
+def _at(place: Place, message: str, suggestion: str | None = None) -> Problem:
+    return Problem("INVALID_WORKFLOW_DEFINITION", message, place.path, step_id=place.step_id, suggestion=suggestion)
+
+
+def _type_problem(place: Place) -> Problem:
+    models = TRIGGER_MODELS if place.path == "trigger" else STEP_MODELS
+    what = "trigger" if place.path == "trigger" else "step"
+    kind = place.value.get("type") if isinstance(place.value, dict) else None
+    known = ", ".join(models)
+    if kind is None:
+        return _at(place, f"a {what} needs a type, one of {known}")
+    suggestion = nearest(kind, models) if isinstance(kind, str) else None
+    return _at(place, f"unknown {what} type {_shown(kind)}; known are {known}", suggestion)
+
+
+def _sentence(kind: str, detail: ErrorDetails, place: Place) -> str:
+    wanted = _WANTED.get(kind)
+    context = detail.get("ctx", {})
+    if kind == "missing":
+        return f"{place.key!r} is required"
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind == "greater_than":
+        return f"must be above {context['gt']}, this is {_shown(place.value)}"
+    if kind == "greater_than_equal":
+        return f"must be at least {context['ge']}, this is {_shown(place.value)}"
+    if kind == "less_than_equal":
+        return f"must be at most {context['le']}, this is {_shown(place.value)}"
+    if wanted is None:
+        return detail["msg"]
+    return f"must be {wanted}, this is {_shown(place.value)}"
+
+
+_WANTED = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null or absent"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,115 @@
+"""The run's activities: load, write, and the two that call actions.
+
+Only regular activities write, because only their schedule is durable before they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.errors import ErrorCategory, StepFailed, WorkflowsError
+from workflows_core.execution.failures import authored_error, refused_error
+from workflows_core.execution.load import load_run
+from workflows_core.execution.payloads import decode, encode
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.execution.regular_action import RegularAction
+from workflows_core.execution.short_action import run_short_action
+from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.run_writes import write_run
+from workflows_core.wire import names
+from workflows_core.wire.messages import RunInput
+
+_T = TypeVar("_T")
+_DATABASE_RETRY = timedelta(seconds=2)
+
+ACTIVITY_NAMES = (
+    names.ACTIVITY_FINISH,
+    names.ACTIVITY_LOAD,
+    names.ACTIVITY_ACTION,
+    names.ACTIVITY_SHORT_ACTION,
+    names.ACTIVITY_WRITE,
+)
+"""What `RunActivities` registers, for banner and `describe`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunActivities:
+    """The activities of one process, over what it was built with."""
+
+    db: Database
+    registry: ActionRegistry
+    secrets: SecretProvider
+    policy: RunPolicy
+
+    def all(self) -> Sequence[Callable[..., Any]]:
+        """For the Worker, in a fixed order."""
+        return (self.load, self.run_action, self.run_short_action, self.write, self.finish)
+
+    @activity.defn(name=names.ACTIVITY_LOAD)
+    async def load(self, raw: RawValue) -> RawValue:
+        """Definition, payload and traits of the run's actions; reads only."""
+        run_input = RunInput.from_wire(decode(raw))
+        return encode(await _durably(lambda: load_run(self.db, self.registry, self.policy, run_input)))
+
+    @activity.defn(name=names.ACTIVITY_ACTION)
+    async def run_action(self, raw: RawValue) -> RawValue:
+        """Calls an action and records it with what the run had pending."""
+        work = RegularAction(self.db, self.registry, self.secrets, self.policy, decode(raw))
+        return encode(await _durably(work.run))
+
+    @activity.defn(name=names.ACTIVITY_SHORT_ACTION)
+    async def run_short_action(self, raw: RawValue) -> RawValue:
+        """Calls a short action; writes nothing."""
+        body = decode(raw)
+        return encode(
+            await run_short_action(
+                self.registry, self.secrets, self.policy, body["tenant"], body["runId"], body["call"]
+            )
+        )
+
+    @activity.defn(name=names.ACTIVITY_WRITE)
+    async def write(self, raw: RawValue) -> RawValue:
+        """Writes what the run had pending, its status and its open waits."""
+        return await self._write(raw)
+
+    @activity.defn(name=names.ACTIVITY_FINISH)
+    async def finish(self, raw: RawValue) -> RawValue:
+        """Writes the end of the run."""
+        return await self._write(raw)
+
+    async def _write(self, raw: RawValue) -> RawValue:
+        await _durably(lambda: write_run(self.db, decode(raw), activity.info().workflow_run_id or ""))
+        return encode(None)
+
+
+async def _durably(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Tells a database that is away, which Temporal retries quietly, from a failure that is the author's.
+
+    Raises:
+        ApplicationError: Retryable and benign for the database, non-retryable with the category else.
+    """
+    try:
+        return await work()
+    except StepFailed as error:
+        raise authored_error(error.failure, recorded=False) from error
+    except WorkflowsError as error:
+        category = ErrorCategory.RUN_RESET if error.code == "RUN_RESET" else ErrorCategory.VALIDATION
+        raise refused_error(error, category) from error
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        raise ApplicationError(
+            f"the database does not answer: {type(error).__name__}",
+            type="DatabaseUnavailable",
+            next_retry_delay=_DATABASE_RETRY,
+            category=ApplicationErrorCategory.BENIGN,
+        ) from error

@@ -1,0 +1,389 @@
+"""Drives the interpreter from a Temporal workflow: commands out, answers back. It holds no semantics.
+
+Everything here runs in the workflow's event loop and is replayed; decisions use history only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
+
+from workflows_core.errors import ErrorCategory, Failure, Refused
+from workflows_core.execution import options
+from workflows_core.execution.budget import TaskBudget
+from workflows_core.execution.failures import run_error, step_failure
+from workflows_core.execution.payloads import decode, encode, size_of
+from workflows_core.execution.plans import plan_for
+from workflows_core.interpreter.messages import (
+    ActionStepFailed,
+    ActionSucceeded,
+    Begin,
+    CancelRequested,
+    CancelTimer,
+    Command,
+    Event,
+    Finish,
+    RunAction,
+    StartTimer,
+    TimerFired,
+)
+from workflows_core.interpreter.plan import Plan
+from workflows_core.interpreter.state import Outcome, RunIdentity, State
+from workflows_core.interpreter.step import initial_state, outstanding, step
+from workflows_core.interpreter.writes import (
+    take_carried_write,
+    take_final_write,
+    take_write,
+    write_is_due,
+)
+from workflows_core.wire.messages import RunInput
+from workflows_core.wire.names import (
+    ACTIVITY_ACTION,
+    ACTIVITY_FINISH,
+    ACTIVITY_LOAD,
+    ACTIVITY_SHORT_ACTION,
+    ACTIVITY_WRITE,
+)
+from workflows_core.wire.records import ActionCall, ActionTraits, LoadedRun, RunWrite
+
+MAX_RESULT_BYTES = 256 * 1024
+"""Scopes up to this size are the run's result; larger ones are left out, with their size."""
+
+
+def now_ms() -> int:
+    """The workflow's time, milliseconds since the epoch."""
+    return workflow.time_ns() // 1_000_000
+
+
+class RunDriver:
+    """One execution of a run."""
+
+    def __init__(self, run_input: RunInput, inbox: deque[Event]) -> None:
+        self.input = run_input
+        self.inbox = inbox
+        self.budget = TaskBudget()
+        self.waiting_calls: deque[RunAction] = deque()
+        self.activities: set[asyncio.Task[None]] = set()
+        self.timers: dict[str, asyncio.Task[None]] = {}
+        self.write_in_flight = False
+        self.recorded = False
+        self.stopping = False
+        self.crash: Exception | None = None
+        self.signals = 0
+        self.plan: Plan
+        self.state: State | None = None
+        self.loaded: LoadedRun
+
+    # The run from start to end
+
+    async def run(self) -> dict[str, Any]:
+        """Runs to the end, or raises what ends this execution."""
+        try:
+            await self._load()
+        except _LoadFailed as error:
+            return await self._end_unloaded(error.failure)
+        except asyncio.CancelledError:
+            if workflow.cancellation_reason() is None:
+                raise
+            return await self._end_unloaded(Failure(ErrorCategory.CANCELLATION, "the run was cancelled"))
+        while self._state.outcome is None:
+            try:
+                await self._turn()
+            except asyncio.CancelledError:
+                # Eviction and shutdown cancel too; only a cancel that the server asked for has a reason.
+                if workflow.cancellation_reason() is None:
+                    raise
+                await self._stop_activities()
+                self.inbox.append(CancelRequested(now_ms()))
+        return await self._finish()
+
+    @property
+    def _state(self) -> State:
+        if self.state is None:
+            raise RuntimeError("the run is not loaded yet")
+        return self.state
+
+    async def _turn(self) -> None:
+        while self.inbox and self._state.outcome is None:
+            self.state, commands = step(self.plan, self._state, self.inbox.popleft())
+            self._issue(commands)
+        if self._state.outcome is not None:
+            return
+        if self._must_continue():
+            if not self.activities and not self.write_in_flight:
+                self._continue_as_new()
+        else:
+            # A run that a bare client started gets its row before any action.
+            if self.recorded:
+                self._call_waiting()
+            if not self.write_in_flight and (not self.recorded or write_is_due(self._state, now_ms())):
+                self._start_write()
+        await workflow.wait_condition(lambda: bool(self.inbox) or self.crash is not None)
+        if self.crash is not None:
+            raise self.crash
+
+    async def _load(self) -> None:
+        try:
+            raw = await workflow.execute_local_activity(
+                ACTIVITY_LOAD, encode(self.input.to_wire()), result_type=RawValue, **options.for_load()
+            )
+        except FailureError as error:
+            raise _LoadFailed(step_failure(error).failure) from error
+        self.loaded = decode(raw)
+        try:
+            self.plan = plan_for(self.loaded)
+        except Refused as error:
+            raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.message, code=error.code)) from error
+        self.recorded = self.loaded["recorded"]
+        actions: Mapping[str, ActionTraits] = self.loaded["actions"]
+        if self.input.checkpoint is not None:
+            self.state = State.from_checkpoint(json.loads(self.input.checkpoint), actions)
+            self._issue(outstanding(self.plan, self._state))
+        else:
+            self.state = initial_state(
+                self.plan,
+                self._identity(self.loaded["definition_hash"]),
+                payload=self.loaded["payload"],
+                meta=self.loaded["meta"],
+                started_at=self.loaded["started_at"],
+                actions_served=actions,
+            )
+        self.inbox.appendleft(Begin(now_ms()))
+
+    def _identity(self, definition_hash: str) -> RunIdentity:
+        return RunIdentity(
+            run_id=self.input.run_id,
+            tenant=self.input.tenant_id,
+            workflow_id=self.input.workflow_id,
+            workflow_version=self.input.workflow_version,
+            definition_hash=definition_hash,
+            trigger_type=self.input.trigger_type,
+        )
+
+    # Commands
+
+    def _issue(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            match command:
+                case RunAction():
+                    self.waiting_calls.append(command)
+                case StartTimer():
+                    self.timers[command.command_id] = asyncio.create_task(self._timer(command))
+                case CancelTimer():
+                    timer = self.timers.pop(command.command_id, None)
+                    if timer is not None:
+                        timer.cancel()
+                case Finish():
+                    pass  # The outcome is in the state; `run` sees it.
+
+    def _call_waiting(self) -> None:
+        while self.waiting_calls:
+            command = self.waiting_calls[0]
+            traits = self._traits(command)
+            local = traits["short"] and not self.budget.flooded
+            if local and (self.budget.exhausted or self._state.outbox.is_full):
+                if not self.write_in_flight:
+                    self._start_write()
+                return
+            self.waiting_calls.popleft()
+            if local:
+                self._spawn(self._short_action(command, traits))
+            else:
+                self.state, write = take_carried_write(self._state, command.step_path)
+                self._spawn(self._action(command, traits, write))
+
+    def _traits(self, command: RunAction) -> ActionTraits:
+        return self._state.actions[f"{command.call['action_id']}@{command.call['action_version']}"]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self.activities.add(task)
+        task.add_done_callback(self.activities.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            # A fault of ours: the main loop raises it, so that the task fails visibly instead of hanging.
+            self.crash = error
+
+    async def _action(self, command: RunAction, traits: ActionTraits, write: RunWrite) -> None:
+        config = options.for_action(traits, self.input.tenant_id, command.name or command.step_id)
+        body = encode(_action_call(command, write))
+        event: Event
+        try:
+            raw = await workflow.execute_activity(ACTIVITY_ACTION, body, result_type=RawValue, **config)
+            event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
+            self._acknowledge(write["sequence"])
+        except FailureError as error:
+            failed = step_failure(error)
+            if failed.recorded:
+                self._acknowledge(write["sequence"])
+            else:
+                self._release(write["sequence"])
+            if self.stopping and failed.failure.category == ErrorCategory.CANCELLATION:
+                return
+            event = ActionStepFailed(command.command_id, now_ms(), failed.failure, failed.recorded)
+        self.budget.renew()
+        self.inbox.append(event)
+
+    async def _short_action(self, command: RunAction, traits: ActionTraits) -> None:
+        config = options.for_short_action(traits, command.name or command.step_id)
+        call = _action_call(command, None)
+        body = encode({"tenant": self.input.tenant_id, "runId": self.input.run_id, "call": call})
+        event: Event
+        try:
+            raw = await workflow.execute_local_activity(ACTIVITY_SHORT_ACTION, body, result_type=RawValue, **config)
+            answer = decode(raw)
+            self.budget.spend(size_of(raw), answer["elapsedMs"])
+            event = ActionSucceeded(command.command_id, now_ms(), answer["output"], size_of(raw), recorded=False)
+        except FailureError as error:
+            failed = step_failure(error)
+            self.budget.spend(0, failed.elapsed_ms)
+            if self.stopping and failed.failure.category == ErrorCategory.CANCELLATION:
+                return
+            event = ActionStepFailed(command.command_id, now_ms(), failed.failure, recorded=False)
+        self.inbox.append(event)
+
+    async def _timer(self, command: StartTimer) -> None:
+        remaining = command.due_at - now_ms()
+        if remaining > 0:
+            await workflow.sleep(timedelta(milliseconds=remaining), summary=command.summary)
+        self.timers.pop(command.command_id, None)
+        self.inbox.append(TimerFired(command.command_id, now_ms()))
+
+    # Writes
+
+    def _start_write(self) -> None:
+        self.state, write = take_write(self._state, now_ms())
+        self.write_in_flight = True
+        workflow.set_current_details(_details(self._state))
+        summary = "wait" if write["status"] == "WAITING" else "record progress"
+        self._spawn(self._write(write, summary))
+
+    async def _write(self, write: RunWrite, summary: str) -> None:
+        try:
+            await workflow.execute_activity(
+                ACTIVITY_WRITE, encode(write), result_type=RawValue, **options.for_write(write["tenant"], summary)
+            )
+            self._acknowledge(write["sequence"])
+            self.recorded = True
+        except FailureError as error:
+            # Only a refusal of the database's own rules ends here, such as a run that was reset.
+            failure = step_failure(error).failure
+            self._release(write["sequence"])
+            if failure.category != ErrorCategory.CANCELLATION:
+                self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failure))
+        self.write_in_flight = False
+        self.budget.renew()
+        # Wakes the main loop, which may have more to write or calls that wait for room.
+        self.inbox.append(Begin(now_ms()))
+
+    def _acknowledge(self, sequence: int) -> None:
+        self.state = replace(self._state, outbox=self._state.outbox.acknowledge(sequence))
+
+    def _release(self, sequence: int) -> None:
+        self.state = replace(self._state, outbox=self._state.outbox.release(sequence))
+
+    # Ends
+
+    def _must_continue(self) -> bool:
+        return (
+            self._state.steps_run >= self.loaded["continue_after_steps"]
+            or self.signals >= self.loaded["continue_after_signals"]
+            or workflow.info().is_continue_as_new_suggested()
+        )
+
+    def _continue_as_new(self) -> None:
+        checkpoint = json.dumps(self._state.to_checkpoint(), separators=(",", ":"), ensure_ascii=False)
+        workflow.continue_as_new(replace(self.input, checkpoint=checkpoint).to_wire())
+
+    async def _stop_activities(self) -> None:
+        self.stopping = True
+        tasks = list(self.activities)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.write_in_flight = False
+
+    async def _finish(self) -> dict[str, Any]:
+        for timer in self.timers.values():
+            timer.cancel()
+        result = _result(self._state)
+        self.state, write = take_final_write(self._state, result)
+        await self._write_end(write)
+        return self._return(self._state.outcome, result)
+
+    async def _write_end(self, write: RunWrite) -> None:
+        # Shielded: a cancel that comes after the end was decided changes nothing.
+        config = options.for_write(write["tenant"], "write the end")
+        task = asyncio.create_task(
+            workflow.execute_activity(ACTIVITY_FINISH, encode(write), result_type=RawValue, **config)
+        )
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if workflow.cancellation_reason() is None:
+                    raise
+
+    async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
+        """Ends a run whose definition could not be loaded: nothing of it has happened."""
+        status = "CANCELED" if failure.category == ErrorCategory.CANCELLATION else "FAILED"
+        outcome = Outcome("CANCELED" if status == "CANCELED" else "FAILED", now_ms(), failure)
+        empty = Plan({"root.steps": ()}, "", ())
+        state = initial_state(empty, self._identity(""), payload={}, meta={}, started_at=now_ms(), actions_served={})
+        self.state, write = take_final_write(replace(state, outcome=outcome), None)
+        await self._write_end(write)
+        return self._return(outcome, None)
+
+    def _return(self, outcome: Outcome | None, result: Any) -> dict[str, Any]:
+        if outcome is not None and outcome.status == "CANCELED":
+            raise asyncio.CancelledError
+        if outcome is not None and outcome.failure is not None:
+            raise run_error(outcome.failure)
+        return dict(result)
+
+
+class _LoadFailed(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _action_call(command: RunAction, write: RunWrite | None) -> ActionCall | dict[str, Any]:
+    return {
+        "step_path": command.step_path,
+        "visit": 1,
+        "definition_step_id": command.step_id,
+        "name": command.name,
+        "attempt": command.attempt,
+        **command.call,
+        "write": write,
+    }
+
+
+def _details(state: State) -> str:
+    """What Temporal's UI shows of the run while it is open."""
+    waits = [
+        f"- {p.kind} `{f.step_path}`" + ("" if p.wait is None or p.wait["key"] is None else f" key `{p.wait['key']}`")
+        for f, p in state.pending("event", "time", "retry")
+    ]
+    return "\n".join([f"Current step: `{state.current_path}`", *(["Waits for:", *waits] if waits else [])])
+
+
+def _result(state: State) -> dict[str, Any]:
+    scopes = state.scopes.to_json()
+    size = len(json.dumps(scopes, separators=(",", ":")))
+    if size <= MAX_RESULT_BYTES:
+        return {"scopes": scopes}
+    return {"scopes": None, "scopesBytes": size}

@@ -1,0 +1,73 @@
+"""Failures across Temporal: a category goes out as the error's type and comes back as a `Failure`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio import exceptions
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    FailureError,
+    TimeoutType,
+)
+
+from workflows_core.errors import ErrorCategory, Failure, WorkflowsError
+from workflows_core.wire.names import FAILURE_TYPE_PREFIX
+
+_CATEGORIES = frozenset(ErrorCategory)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """A failure that came back from an activity, and whether the activity wrote the step's row."""
+
+    failure: Failure
+    recorded: bool
+    elapsed_ms: int = 0
+
+
+def authored_error(failure: Failure, *, recorded: bool, elapsed_ms: int = 0) -> ApplicationError:
+    """How an authored failure leaves an activity: Temporal does not retry it, the interpreter decides."""
+    details = {"failure": failure.to_json(), "recorded": recorded, "elapsedMs": elapsed_ms}
+    return ApplicationError(failure.message, details, type=str(failure.category), non_retryable=True)
+
+
+def refused_error(error: WorkflowsError, category: ErrorCategory = ErrorCategory.VALIDATION) -> ApplicationError:
+    """How a coded refusal of ours leaves an activity."""
+    return authored_error(Failure(category, error.message, code=error.code), recorded=False)
+
+
+def run_error(failure: Failure) -> ApplicationError:
+    """How a failed run ends in Temporal."""
+    return ApplicationError(
+        failure.message, failure.to_json(), type=f"{FAILURE_TYPE_PREFIX}{failure.category}", non_retryable=True
+    )
+
+
+def step_failure(error: FailureError) -> StepFailure:
+    """Reads what an activity's failure means for its step."""
+    cause = error.cause if isinstance(error, ActivityError) and error.cause is not None else error
+    if isinstance(cause, ApplicationError):
+        return _application(cause)
+    if isinstance(cause, exceptions.TimeoutError):
+        kind = "start-to-close" if cause.type == TimeoutType.START_TO_CLOSE else str(cause.type)
+        failure = Failure(ErrorCategory.TIMEOUT, f"the action took longer than its limit ({kind})", code="TIMED_OUT")
+        return StepFailure(failure, recorded=False)
+    if isinstance(cause, CancelledError):
+        return StepFailure(Failure(ErrorCategory.CANCELLATION, "the action was cancelled"), recorded=False)
+    return StepFailure(Failure(ErrorCategory.ACTION, str(cause)), recorded=False)
+
+
+def _application(error: ApplicationError) -> StepFailure:
+    details: Sequence[Any] = error.details
+    known = details[0] if details and isinstance(details[0], dict) else {}
+    if "failure" in known:
+        return StepFailure(
+            Failure.from_json(known["failure"]), bool(known.get("recorded")), int(known.get("elapsedMs", 0))
+        )
+    category = error.type if error.type in _CATEGORIES else ErrorCategory.ACTION
+    return StepFailure(Failure(category, error.message), recorded=False)

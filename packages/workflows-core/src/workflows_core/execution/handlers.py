@@ -1,0 +1,92 @@
+"""Calls an action's handler: secrets in, checks on both sides, every failure with a category."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from workflows_core.actions.action import Action, ActionContext
+from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub, validate_input, validate_output
+from workflows_core.actions.ports import KeyValueStore, SecretProvider
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.wire.records import ActionCall
+
+_LOG = logging.getLogger("workflows_core.actions")
+
+
+def required_action(registry: ActionRegistry, call: ActionCall) -> Action:
+    """The action of a call.
+
+    Raises:
+        StepFailed: `ActionUnavailable`: this process does not have it.
+    """
+    action = registry.get(call["action_id"], call["action_version"])
+    if action is None:
+        message = f"this process does not serve action {call['action_id']}@{call['action_version']}"
+        details = {"action": call["action_id"], "version": call["action_version"]}
+        raise StepFailed(Failure(ErrorCategory.ACTION_UNAVAILABLE, message, code="ACTION_UNAVAILABLE", details=details))
+    return action
+
+
+async def call_handler(
+    action: Action,
+    call: ActionCall,
+    tenant_id: str,
+    run_id: str,
+    secrets: SecretProvider,
+    *,
+    store: KeyValueStore | None,
+    max_output_bytes: int,
+) -> Any:
+    """The action's output.
+
+    Raises:
+        StepFailed: The authored failure, without any secret's value in it.
+    """
+    tracked = TrackedSecrets(secrets)
+    resolved, _ = await resolve_secrets(call["input"], tenant_id, tracked, action=action)
+    context = ActionContext(
+        tenant_id=tenant_id,
+        run_id=run_id,
+        step_path=call["step_path"],
+        attempt=call["attempt"],
+        idempotency_key=call["idempotency_key"],
+        now=datetime.now(UTC),
+        logger=logging.LoggerAdapter(_LOG, {"run_id": run_id, "step_path": call["step_path"], "tenant": tenant_id}),
+        store=store,
+        secrets=tracked,
+    )
+    try:
+        validate_input(action, resolved)
+        async with asyncio.timeout(action.timeout_ms / 1000):
+            output = await action.handler(resolved, context)
+        validate_output(action, output)
+        check_size(action, output, max_output_bytes)
+    except StepFailed as error:
+        raise StepFailed(Failure.from_json(scrub(error.failure.to_json(), tracked.values))) from None
+    except TimeoutError:
+        message = f"action {action.key} took longer than its limit of {action.timeout_ms} ms"
+        raise StepFailed(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT")) from None
+    except Exception as error:
+        _LOG.exception("action %s failed by a fault of its own", action.key)
+        message = scrub(f"{type(error).__name__}: {error}", tracked.values)
+        raise StepFailed(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT")) from None
+    return scrub(output, tracked.values)
+
+
+def check_size(action: Action, output: Any, limit: int) -> None:
+    """Refuses an output over `limit` bytes of JSON.
+
+    Raises:
+        StepFailed: `PayloadTooLarge`, with what would help.
+    """
+    size = len(json.dumps(output, separators=(",", ":"), ensure_ascii=False).encode())
+    if size > limit:
+        advice = "register the action without `short`" if action.short else "store it and return a reference"
+        message = f"the output of {action.key} has {size} bytes, at most {limit} are allowed; {advice}"
+        details = {"bytes": size, "limit": limit}
+        raise StepFailed(Failure(ErrorCategory.PAYLOAD_TOO_LARGE, message, code="OUTPUT_TOO_LARGE", details=details))

@@ -1,0 +1,66 @@
+"""How each activity is scheduled: time limits, Temporal's own retries, what people see."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.common import Priority, RetryPolicy
+from temporalio.workflow import ActivityConfig, LocalActivityConfig
+
+from workflows_core.actions.action import MAX_SHORT_MS
+from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE
+from workflows_core.wire.records import ActionTraits
+
+_TIME_OUT_MARGIN = timedelta(seconds=10)
+"""The activity itself ends a handler at its limit and records that; Temporal's limit is for lost ones."""
+
+_FOR_EVER = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(seconds=10),
+    # A start-to-close time-out is the author's to retry; everything else that gets here is not.
+    non_retryable_error_types=["TemporalTimeout:StartToClose"],
+)
+
+
+def for_action(traits: ActionTraits, tenant: str, summary: str) -> ActivityConfig:
+    """A regular action."""
+    config = ActivityConfig(
+        start_to_close_timeout=timedelta(milliseconds=traits["timeout_ms"]) + _TIME_OUT_MARGIN,
+        heartbeat_timeout=timedelta(milliseconds=traits["heartbeat_ms"]),
+        retry_policy=_FOR_EVER,
+        summary=summary,
+        priority=Priority(fairness_key=tenant[:64]),
+    )
+    if traits["place"] == "app":
+        config["task_queue"] = APPLICATION_ACTIONS_QUEUE
+    return config
+
+
+def for_write(tenant: str, summary: str) -> ActivityConfig:
+    """A write of the run: it is tried until the database takes it."""
+    return ActivityConfig(
+        start_to_close_timeout=timedelta(seconds=30),
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+        summary=summary,
+        priority=Priority(fairness_key=tenant[:64]),
+    )
+
+
+def for_short_action(traits: ActionTraits, summary: str) -> LocalActivityConfig:
+    """A short action inside the workflow task."""
+    limit = min(traits["timeout_ms"], MAX_SHORT_MS)
+    return LocalActivityConfig(
+        start_to_close_timeout=timedelta(milliseconds=limit),
+        retry_policy=RetryPolicy(maximum_attempts=1),
+        summary=summary,
+    )
+
+
+def for_load() -> LocalActivityConfig:
+    """Loading the run: read only; a longer outage waits in a timer instead of holding the task."""
+    return LocalActivityConfig(
+        start_to_close_timeout=timedelta(seconds=10),
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+        local_retry_threshold=timedelta(seconds=3),
+        summary="load the run",
+    )

@@ -1,0 +1,22 @@
+"""Numbers an installation may choose for its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunPolicy:
+    """Bounds of one execution.
+
+    Attributes:
+        continue_after_steps: Steps until continue-as-new (the original's 250).
+        continue_after_signals: Signals until continue-as-new; the server refuses more than 10,000.
+        max_output_bytes: An action's output above this fails as `PayloadTooLarge`.
+        max_short_output_bytes: The same for short actions, whose result lies in the workflow task.
+    """
+
+    continue_after_steps: int = 250
+    continue_after_signals: int = 1_000
+    max_output_bytes: int = 1024 * 1024
+    max_short_output_bytes: int = 64 * 1024

@@ -1,0 +1,198 @@
+"""An action as a regular activity: handler, then one transaction with everything the run had pending.
+
+The ledger row (`workflow_action_invocations`) makes an effect happen once where the receiver cannot:
+a later start reads it before it does anything, and only the start that owns the row may complete it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from temporalio import activity
+
+from workflows_core.actions.action import Action, Effect
+from workflows_core.actions.ports import KeyValueStore, SecretProvider
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.execution.failures import authored_error
+from workflows_core.execution.handlers import call_handler, required_action
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage import ledger
+from workflows_core.storage.database import Database
+from workflows_core.storage.key_values import PostgresKeyValueStore
+from workflows_core.storage.ledger import LedgerEntry
+from workflows_core.storage.run_writes import write_run
+from workflows_core.wire.records import INLINE_OUTPUT_BYTES, ActionCall, InvocationRecord, StepRecord, StepStatus
+
+_SLOW_AFTER_SECONDS = 1.0
+"""A handler that runs longer than this is announced in the database and starts to heartbeat."""
+
+
+class RegularAction:
+    """One start of one call."""
+
+    def __init__(
+        self, db: Database, registry: ActionRegistry, secrets: SecretProvider, policy: RunPolicy, call: ActionCall
+    ) -> None:
+        self.db = db
+        self.registry = registry
+        self.secrets = secrets
+        self.policy = policy
+        self.call = call
+        self.write = call["write"]
+        self.execution = activity.info().workflow_run_id or ""
+        self.token = uuid.uuid4().hex
+        self.started_at = int(time.time() * 1000)
+
+    async def run(self) -> Any:
+        """The output; everything is recorded when this returns.
+
+        Raises:
+            ApplicationError: The authored failure, recorded.
+        """
+        try:
+            action = required_action(self.registry, self.call)
+            if action.effect is Effect.TRANSACTIONAL:
+                return await self._transactional(action)
+            done, output = await self._before(action)
+            if done:
+                return output
+            async with self._watched(action):
+                output = await self._handle(action)
+        except StepFailed as error:
+            await self._complete("FAILED", None, error.failure)
+            raise authored_error(error.failure, recorded=True) from error
+        await self._complete("SUCCEEDED", output, None)
+        return output
+
+    async def _before(self, action: Action) -> tuple[bool, Any]:
+        """What must be known or written before the handler; (True, output) when the effect is there already."""
+        first = activity.info().attempt == 1 and self.call["attempt"] == 1 and not self.call["authored_key"]
+        if first and action.effect is not Effect.AT_MOST_ONCE:
+            return False, None
+        before = await ledger.start_again(self.db, self.call, self.token)
+        if not before.taken:
+            return True, await self._known_end(before)
+        if before.status == "STARTED" and action.effect is Effect.AT_MOST_ONCE:
+            message = (
+                f"an earlier start of {action.key} was lost and may have had its effect; "
+                "it is at-most-once, so it is not repeated"
+            )
+            raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))
+        return False, None
+
+    async def _known_end(self, before: LedgerEntry) -> Any:
+        """Answers a call that has ended before; what travels along is written all the same.
+
+        Raises:
+            ApplicationError: It had failed, in this very attempt.
+        """
+        failure = None if before.error is None else Failure.from_json(before.error)
+        status: StepStatus = "SUCCEEDED" if before.status == "SUCCEEDED" else "FAILED"
+        step: StepRecord = {**self._step(status, before.output, failure), "invocation": None}
+        await write_run(self.db, {**self.write, "steps": [*self._carried(), step]}, self.execution)
+        if failure is not None and status == "FAILED":
+            raise authored_error(failure, recorded=True)
+        return before.output
+
+    async def _handle(self, action: Action, store: KeyValueStore | None = None) -> Any:
+        return await call_handler(
+            action,
+            self.call,
+            self.write["tenant"],
+            self.write["run_id"],
+            self.secrets,
+            store=store,
+            max_output_bytes=self.policy.max_output_bytes,
+        )
+
+    async def _transactional(self, action: Action) -> Any:
+        """The effect and its record in one transaction: exactly once."""
+        async with ledger.completing(self.db, self.call, self.token) as (conn, before):
+            if before.taken:
+                store = PostgresKeyValueStore(conn, self.write["tenant"], self.write["run_id"])
+                output = await self._handle(action, store)
+                step = self._step("SUCCEEDED", output, None)
+                await ledger.complete_in(conn, self._called(), step, self.token, self.execution)
+                return output
+        return await self._known_end(before)
+
+    async def _complete(self, status: StepStatus, output: Any, failure: Failure | None) -> None:
+        step = self._step(status, output, failure)
+        await ledger.complete(self.db, self._called(), step, self.token, self.execution)
+
+    def _called(self) -> ActionCall:
+        return {**self.call, "write": {**self.write, "steps": self._carried()}}
+
+    def _carried(self) -> list[StepRecord]:
+        """The records that travel along, without an older one of this very step."""
+        here = (self.call["step_path"], self.call["visit"])
+        return [step for step in self.write["steps"] if (step["step_path"], step["visit"]) != here]
+
+    def _step(self, status: StepStatus, output: Any, failure: Failure | None) -> StepRecord:
+        ended_at = int(time.time() * 1000)
+        error = None
+        if failure is not None:
+            error = Failure(
+                failure.category, failure.message, self.call["step_path"], ended_at, failure.code, failure.details
+            ).to_json()
+        invocation: InvocationRecord = {
+            "action_id": self.call["action_id"],
+            "action_version": self.call["action_version"],
+            "idempotency_key": self.call["idempotency_key"],
+            "status": "FAILED" if status == "FAILED" else "SUCCEEDED",
+            "attempt": self.call["attempt"],
+            "input_json": self.call["input"],
+            "output_json": output,
+            "error_json": error,
+        }
+        return {
+            "step_path": self.call["step_path"],
+            "visit": self.call["visit"],
+            "definition_step_id": self.call["definition_step_id"],
+            "step_type": "action.call",
+            "name": self.call["name"],
+            "status": status,
+            "attempt": self.call["attempt"],
+            "started_at": self.started_at,
+            "completed_at": ended_at,
+            "output_json": output if len(repr(output)) <= INLINE_OUTPUT_BYTES else None,
+            "error_json": error,
+            "generation": self.write["generation"],
+            "sequence": self.write["sequence"],
+            "invocation": invocation,
+        }
+
+    @asynccontextmanager
+    async def _watched(self, action: Action) -> AsyncIterator[None]:
+        """Announces and heartbeats a slow handler; a fast one pays for neither."""
+        loop = asyncio.get_running_loop()
+        slow: list[asyncio.Task[None]] = []
+        handle = loop.call_later(_SLOW_AFTER_SECONDS, lambda: slow.append(loop.create_task(self._slow(action))))
+        try:
+            yield
+        finally:
+            handle.cancel()
+            for task in slow:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _slow(self, action: Action) -> None:
+        announcing = asyncio.create_task(self._announce())
+        try:
+            while True:
+                activity.heartbeat()
+                await asyncio.sleep(action.heartbeat_ms / 3000)
+        finally:
+            announcing.cancel()
+
+    async def _announce(self) -> None:
+        # For people only: a database that is away must not fail a handler that runs.
+        with suppress(Exception):
+            await ledger.announce(self.db, self.call, self.token)

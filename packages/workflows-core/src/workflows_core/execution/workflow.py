@@ -1,0 +1,99 @@
+"""`workflowRuntimeV2RunWorkflow`: signals in, queries out, everything else in the driver."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from workflows_core.errors import ErrorCategory, Refused
+from workflows_core.execution.driver import RunDriver, now_ms
+from workflows_core.interpreter.messages import Event, EventReceived, SignalIgnored
+from workflows_core.interpreter.writes import waiting_for
+from workflows_core.wire import names
+from workflows_core.wire.messages import EventSignal, RunInput
+
+
+@workflow.defn(name=names.RUN_WORKFLOW)
+class RunWorkflow:
+    """One authored run."""
+
+    def __init__(self) -> None:
+        self._inbox: deque[Event] = deque()
+        self._driver: RunDriver | None = None
+
+    @workflow.run
+    async def run(self, run_input: Any) -> Any:
+        """Executes the run; the result is `{"scopes": ...}`."""
+        try:
+            parsed = RunInput.from_wire(run_input)
+        except Refused as error:
+            problems = [problem.to_json() for problem in error.problems]
+            raise ApplicationError(
+                error.message,
+                {"code": error.code, "problems": problems},
+                type=f"{names.FAILURE_TYPE_PREFIX}{ErrorCategory.VALIDATION}",
+                non_retryable=True,
+            ) from error
+        self._driver = RunDriver(parsed, self._inbox)
+        return await self._driver.run()
+
+    @workflow.signal(name=names.SIGNAL_EVENT)
+    def on_event(self, body: Any) -> None:
+        """An event for a wait of this run."""
+        signal = EventSignal.from_wire(body)
+        if signal is None:
+            self._ignore("its body is no event: eventId and eventName must be non-empty strings")
+        else:
+            self._take(EventReceived(signal, now_ms()))
+
+    @workflow.signal(name=names.SIGNAL_HUMAN_TASK)
+    def on_human_task(self, body: Any) -> None:
+        """An answer to a human task."""
+        self._ignore("this build runs no human tasks yet")
+
+    @workflow.signal(name=names.SIGNAL_QUOTA_RESUME)
+    def on_quota_resume(self, body: Any) -> None:
+        """The tenant's quota has room again."""
+        self._ignore("this build has no quota pause yet")
+
+    def _ignore(self, reason: str) -> None:
+        self._take(SignalIgnored(reason, now_ms()))
+
+    def _take(self, event: Event) -> None:
+        self._inbox.append(event)
+        if self._driver is not None:
+            self._driver.signals += 1
+            self._driver.budget.signals += 1
+
+    @workflow.query(name=names.QUERY_CURRENT_STEP)
+    def current_step(self) -> Any:
+        """`{stepPath}`: the step that ran last or runs now."""
+        state = None if self._driver is None else self._driver.state
+        return {"stepPath": None if state is None else state.current_path}
+
+    @workflow.query(name=names.QUERY_CURRENT_WAIT)
+    def current_wait(self) -> Any:
+        """`{waits: [...]}` or None: what the run waits for."""
+        state = None if self._driver is None else self._driver.state
+        return None if state is None else waiting_for(state)
+
+    @workflow.query(name=names.QUERY_SUMMARY)
+    def summary(self) -> Any:
+        """Where the run stands, and which deliveries and waits it has consumed but not yet written."""
+        state = None if self._driver is None else self._driver.state
+        if state is None:
+            return {"loaded": False}
+        consumed = [dict(e.record) for e in state.outbox.entries if e.kind == "consumed"]
+        return {
+            "loaded": True,
+            "status": None if state.outcome is None else state.outcome.status,
+            "currentStepPath": state.current_path,
+            "stepsRun": state.steps_run,
+            "generation": state.generation,
+            "openWaits": [wait["wait_id"] for wait in state.open_waits()],
+            "consumed": consumed,
+            "keptEvents": len(state.kept_events),
+        }

@@ -1,0 +1,1 @@
+"""Expressions: JSONata behind a port, deterministic and bounded."""

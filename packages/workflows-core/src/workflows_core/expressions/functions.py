@@ -1,0 +1,126 @@
+"""The functions an authored expression may call; docs/definition-language.md lists them, a test holds both equal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+CUSTOM_FUNCTIONS = ("nowIso", "coalesce", "len", "toString", "append")
+"""The original's five, callable with and without `$`."""
+
+BUILT_IN_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "text": (
+        "string",
+        "length",
+        "substring",
+        "substringBefore",
+        "substringAfter",
+        "uppercase",
+        "lowercase",
+        "trim",
+        "pad",
+        "contains",
+        "split",
+        "join",
+        "match",
+        "replace",
+        "base64encode",
+        "base64decode",
+        "encodeUrl",
+        "encodeUrlComponent",
+        "decodeUrl",
+        "decodeUrlComponent",
+    ),
+    "numbers": (
+        "number",
+        "abs",
+        "floor",
+        "ceil",
+        "round",
+        "power",
+        "sqrt",
+        "sum",
+        "max",
+        "min",
+        "average",
+        "formatNumber",
+        "formatBase",
+        "formatInteger",
+        "parseInteger",
+    ),
+    "lists": ("count", "sort", "reverse", "distinct", "zip"),
+    "objects": ("keys", "lookup", "spread", "merge", "each", "sift"),
+    "functions over lists": ("map", "filter", "single", "reduce"),
+    "truth and type": ("boolean", "not", "exists", "type"),
+    "failing on purpose": ("error", "assert"),
+    "bound to the run's time": ("now", "millis", "fromMillis", "toMillis"),
+    "bound to the run's seed": ("random", "shuffle"),
+}
+"""JSONata's built-ins that are allowed, by topic. `append` is the custom one."""
+
+ALLOWED_FUNCTIONS = frozenset(CUSTOM_FUNCTIONS) | {name for group in BUILT_IN_FUNCTIONS.values() for name in group}
+
+REFUSED_FUNCTIONS = ("eval",)
+"""The engine's built-ins that are replaced by one that fails: code from data cannot be checked at publish."""
+
+
+_NULL = float("nan")
+# The engine takes a host function's None for "no value" and, like JSON.stringify, NaN for null.
+
+
+def coalesce(*values: Any) -> Any:
+    """The first value that is not null, else null."""
+    return next((value for value in values if value is not None), _NULL)
+
+
+def length(value: Any = None) -> int:
+    """Number of characters (code points) or items, 0 for anything else."""
+    return len(value) if isinstance(value, (str, list)) else 0
+
+
+def to_string(value: Any = None) -> str:
+    """JavaScript's text of a value, '' for null; an object is JSON text (the original gave `[object Object]`)."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return _number_text(value)
+    if isinstance(value, list):
+        return ",".join(to_string(item) for item in value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return ""
+
+
+def append(items: Any = None, value: Any = None) -> list[Any]:
+    """The list (a single value becomes one, null an empty one) followed by the value, a list's items one by one."""
+    start = items if isinstance(items, list) else [] if items is None else [items]
+    return [*start, *(value if isinstance(value, list) else [value])]
+
+
+def refuse(*_: Any) -> Any:
+    """Stands in for a refused built-in, should a source reach one in a way that no check foresaw."""
+    raise PermissionError("the function is not allowed in expressions")
+
+
+HOST_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "coalesce": coalesce,
+    "len": length,
+    "toString": to_string,
+    "append": append,
+}
+"""Implementations given to the engine. `nowIso` is the engine's `now` under another name."""
+
+
+def _number_text(value: float) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(Decimal(repr(value)))
+    if 1e-6 <= abs(value) < 1e21 or value == 0:
+        return format(Decimal(repr(value)), "f")
+    mantissa, exponent = f"{Decimal(repr(float(value))).normalize():e}".split("e")
+    return f"{mantissa}e{int(exponent):+d}"

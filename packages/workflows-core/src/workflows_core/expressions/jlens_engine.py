@@ -1,0 +1,144 @@
+"""The expression engine: JSONata by `jlens`, deterministic and bounded by counts. Nothing else imports jlens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import jlens
+
+from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid, Limits
+from workflows_core.expressions.functions import HOST_FUNCTIONS, REFUSED_FUNCTIONS, refuse
+from workflows_core.expressions.normalise import Normalised, normalise
+from workflows_core.expressions.reading import cut, dotted
+
+MAX_SOURCE_LENGTH = 32 * 1024
+"""Longest source, in characters."""
+
+_CACHED_SOURCES = 4096
+_SHOWN_SOURCE = 200
+_SEEDS = 2**63
+
+
+class JlensExpression:
+    """A compiled expression; made by `JlensEngine.compile`."""
+
+    def __init__(self, source: str, limits: Limits) -> None:
+        normalised = normalise(source)
+        self._source = source
+        self._limits = limits
+        self._options: dict[str, Any] = {
+            "max_steps": limits.max_steps,
+            "max_depth": limits.max_depth,
+            "max_array_length": limits.max_array_length,
+            "max_result_size": limits.max_result_bytes,
+            "max_string_length": limits.max_string_bytes,
+        }
+        self._value = _compiled(normalised.text, normalised)
+        # The engine gives None for null and for no value; this tells them apart, in that case only.
+        self._kind = _compiled(f"$type(({normalised.text}))", normalised)
+        reads = self._value.reads()
+        unknown = sorted(name for name in reads["bindings"] if name not in HOST_FUNCTIONS)
+        if unknown or reads.get("everyBinding"):
+            what = f"${unknown[0]} is not defined here" if unknown else "the expression may read anything"
+            raise ExpressionInvalid(what, max(source.find(f"${unknown[0]}"), 0) if unknown else None)
+        self._read = reads.get("input", {})
+        self._reads = dotted(self._read)
+
+    @property
+    def source(self) -> str:
+        """As authored."""
+        return self._source
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Dotted paths of the document it reads; only `*` when it reads the document as a whole (`$`, `**`)."""
+        return self._reads
+
+    def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int) -> Any:
+        """See `engine.Expression.evaluate`. Other Python threads run meanwhile."""
+        try:
+            # Only what is read is converted: an expression over `payload.id` costs the same for any payload.
+            cut_down = jlens.Document(cut(document, self._read))
+            options = {**self._options, "now": now_ms, "seed": seed % _SEEDS}
+            value = self._value.evaluate_document(cut_down, **options)
+            if value is not None:
+                return value
+            options["max_steps"] += 10
+            options["max_depth"] += 10
+            kind = self._kind.evaluate_document(cut_down, **options)
+        except jlens.JlensError as error:
+            raise ExpressionFailed(self._explain(error), error.code) from None
+        except Exception as error:
+            raise ExpressionFailed(f"expression {self._shown()} failed: {error}") from error
+        if kind == "function":
+            raise ExpressionFailed(f"expression {self._shown()} gives a function, which is no JSON value; call it")
+        return None if kind == "null" else NO_VALUE
+
+    def _explain(self, error: jlens.JlensError) -> str:
+        limit = self._limit(error)
+        if limit:
+            return f"expression {self._shown()} went over the limit of {limit}: {error}"
+        return f"expression {self._shown()} failed: {error}"
+
+    def _limit(self, error: jlens.JlensError) -> str | None:
+        limits, text = self._limits, str(error)
+        if error.code == "U1006":
+            return f"{limits.max_steps} steps (max_steps)"
+        if error.code in ("D1011", "D1012"):
+            return f"{limits.max_depth} levels of nesting (max_depth)"
+        if error.code == "U1001":
+            if text.startswith("An array"):
+                return f"{limits.max_array_length} items in a list (max_array_length)"
+            if text.startswith("A string"):
+                return f"{limits.max_string_bytes} bytes in a string (max_string_bytes)"
+            return f"{limits.max_result_bytes} bytes in the result (max_result_bytes)"
+        return None
+
+    def _shown(self) -> str:
+        source = self._source
+        return repr(source if len(source) <= _SHOWN_SOURCE else f"{source[: _SHOWN_SOURCE - 3]}...")
+
+
+class JlensEngine:
+    """Compiles authored expressions, each source once.
+
+    Args:
+        limits: Bounds of every evaluation.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._compile = lru_cache(maxsize=_CACHED_SOURCES)(lambda source: JlensExpression(source, self._limits))
+
+    @property
+    def version(self) -> str:
+        """Name and version of the engine."""
+        return f"jlens {jlens.__version__}"
+
+    def compile(self, source: str) -> JlensExpression:
+        """Compiles and checks a source.
+
+        Raises:
+            ExpressionInvalid: Empty or too long, wrong syntax, a function that is not allowed, an unknown variable.
+        """
+        if not source.strip():
+            raise ExpressionInvalid("the expression is empty", 0)
+        if len(source) > MAX_SOURCE_LENGTH:
+            raise ExpressionInvalid(f"the expression has {len(source)} characters, at most {MAX_SOURCE_LENGTH}")
+        return self._compile(source)
+
+
+def _compiled(text: str, normalised: Normalised) -> jlens.Expression:
+    try:
+        expression = jlens.Expression(text)
+    except jlens.JlensError as error:
+        position = error.start if error.start is not None else error.position
+        where = None if position is None else normalised.authored_position(position)
+        raise ExpressionInvalid(str(error), where) from None
+    for name, implementation in HOST_FUNCTIONS.items():
+        expression.register_function(name, implementation)
+    for name in REFUSED_FUNCTIONS:
+        expression.register_function(name, refuse)
+    return expression

@@ -1,0 +1,134 @@
+"""From an authored source to the JSONata that is compiled, and the check of what it calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workflows_core.definitions.spelling import nearest
+from workflows_core.expressions.engine import ExpressionInvalid
+from workflows_core.expressions.functions import ALLOWED_FUNCTIONS, CUSTOM_FUNCTIONS, REFUSED_FUNCTIONS
+from workflows_core.expressions.tokens import Token, tokenise
+
+_DEFINING = ("function", "λ")
+_OPERATOR_WORDS = ("and", "or", "in")
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A source ready to compile.
+
+    Attributes:
+        text: JSONata.
+        edits: What was replaced, in order, in offsets of the authored source.
+    """
+
+    text: str
+    edits: tuple[_Edit, ...]
+
+    def authored_position(self, position: int) -> int:
+        """Offset in the authored source of an offset in `text`."""
+        shift = 0
+        for edit in self.edits:
+            if position + shift < edit.start + len(edit.text):
+                break
+            shift += (edit.end - edit.start) - len(edit.text)
+        return position + shift
+
+
+def normalise(source: str) -> Normalised:
+    """Checks every function by name, gives the custom ones their `$`, turns `==` into `=`; literals stay as they are.
+
+    Raises:
+        ExpressionInvalid: A function that is not allowed, with its position.
+    """
+    tokens = tokenise(source)
+    edits: list[_Edit] = []
+    local = _local_names(tokens)
+    for index, token in enumerate(tokens):
+        if token.kind == "variable":
+            _check_variable(token, local)
+            if token.text == "$nowIso":
+                edits.append(_Edit(token.start, token.end, "$now"))
+        elif token.kind == "name" and _is_call(tokens, index):
+            if token.text not in CUSTOM_FUNCTIONS:
+                raise ExpressionInvalid(_refusal(token.text), token.start)
+            edits.append(_Edit(token.start, token.end, "$now" if token.text == "nowIso" else f"${token.text}"))
+    edits.extend(_equality_edits(tokens))
+    edits.sort(key=lambda edit: edit.start)
+    parts: list[str] = []
+    position = 0
+    for edit in edits:
+        parts += (source[position : edit.start], edit.text)
+        position = edit.end
+    return Normalised("".join((*parts, source[position:])), tuple(edits))
+
+
+def _equality_edits(tokens: list[Token]) -> list[_Edit]:
+    # Pairs from the left, as the original's text replacement does: `!==` is `!=`, `===` stays wrong.
+    edits: list[_Edit] = []
+    previous: Token | None = None
+    for token in tokens:
+        ends_equal = token.kind == "operator" and token.text in ("=", ":=")
+        if token.text == "=" and ends_equal and previous is not None and previous.end == token.start:
+            edits.append(_Edit(token.start, token.end, ""))
+            previous = None
+        else:
+            previous = token if ends_equal else None
+    return edits
+
+
+def _is_call(tokens: list[Token], index: int) -> bool:
+    following = tokens[index + 1] if index + 1 < len(tokens) else None
+    if following is None or following.kind != "operator" or following.text != "(":
+        return False
+    token = tokens[index]
+    if token.text in _DEFINING:
+        return False
+    # A word operator is one where a value precedes it: `a and (b)`.
+    return token.is_operand or token.text not in _OPERATOR_WORDS
+
+
+def _local_names(tokens: list[Token]) -> set[str]:
+    names: set[str] = set()
+    in_parameters = False
+    for index, token in enumerate(tokens):
+        before = tokens[index - 1] if index else None
+        after = tokens[index + 1] if index + 1 < len(tokens) else None
+        if token.text == "(" and before is not None and before.kind == "name" and before.text in _DEFINING:
+            in_parameters = True
+        elif token.text == ")":
+            in_parameters = False
+        elif token.kind == "variable":
+            is_assigned = after is not None and after.kind == "operator" and after.text == ":="
+            is_position = before is not None and before.kind == "operator" and before.text in ("@", "#")
+            if in_parameters or is_assigned or is_position:
+                if token.text[1:] in (*CUSTOM_FUNCTIONS, *REFUSED_FUNCTIONS):
+                    raise ExpressionInvalid(f"{token.text} cannot be redefined; choose another name", token.start)
+                names.add(token.text)
+    return names
+
+
+def _check_variable(token: Token, local: set[str]) -> None:
+    # Also a bare mention is checked, not only a call: `$map(items, $eval)` calls too.
+    if token.text in ("$", "$$") or token.text in local:
+        return
+    name = token.text[1:]
+    if name not in ALLOWED_FUNCTIONS:
+        raise ExpressionInvalid(_refusal(name), token.start)
+
+
+def _refusal(name: str) -> str:
+    if name in ALLOWED_FUNCTIONS:
+        return f"disallowed function: {name} is called as ${name}"
+    if name in REFUSED_FUNCTIONS:
+        return f"disallowed function: {name} would run code that no check at publish has seen"
+    suggestion = nearest(name, ALLOWED_FUNCTIONS)
+    hint = f"; did you mean ${suggestion}?" if suggestion else ""
+    return f"disallowed function: {name} is neither an allowed function nor a variable defined here{hint}"

@@ -1,0 +1,35 @@
+"""What an expression reads, and cutting a document down to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Read = bool | Mapping[str, Any]
+"""As `jlens` gives it: True for a whole value, else the fields of it that are read, each with its own `Read`."""
+
+
+EVERYTHING = "*"
+"""Stands for the whole document among dotted paths."""
+
+
+def dotted(read: Read) -> frozenset[str]:
+    """Paths such as `payload.ticket.id`; `EVERYTHING` alone for the whole document."""
+    return frozenset(_dotted("", read)) if isinstance(read, Mapping) else frozenset({EVERYTHING})
+
+
+def _dotted(prefix: str, read: Read) -> list[str]:
+    if not isinstance(read, Mapping) or not read:
+        return [prefix] if prefix else []
+    return [path for key, nested in read.items() for path in _dotted(f"{prefix}.{key}" if prefix else key, nested)]
+
+
+def cut(value: Any, read: Read) -> Any:
+    """A copy of the value with only what is read; whole parts are shared with it."""
+    if not isinstance(read, Mapping):
+        return value
+    if isinstance(value, Mapping):
+        return {key: cut(value[key], nested) for key, nested in read.items() if key in value}
+    if isinstance(value, (list, tuple)):
+        return [cut(item, read) for item in value]
+    return value

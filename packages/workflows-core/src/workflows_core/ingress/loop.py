@@ -1,0 +1,110 @@
+"""The ingress of a process: routes what is pending, sends what is ready, waits for more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import Protocol
+
+from sqlalchemy.exc import DBAPIError
+
+from workflows_core.expressions.engine import ExpressionEngine
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import route_pending
+from workflows_core.ingress.sender import Sender
+from workflows_core.ingress.wake import Wake
+from workflows_core.launching.launcher import Launcher
+from workflows_core.storage.database import Database, is_unavailable
+
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 5.0
+_SECONDS_BETWEEN_LINES = 5.0
+_log = logging.getLogger(__name__)
+
+
+class IngressProgress(Protocol):
+    """What the loop tells its supervisor."""
+
+    def mark(self, detail: str = "") -> None:
+        """A pass was made."""
+        ...
+
+    def degraded(self, reason: str) -> None:
+        """A pass could not be made; the loop tries on."""
+        ...
+
+
+class IngressLoop:
+    """Event ingress. Any number of processes may run one at a time.
+
+    Args:
+        db: The database, as the application role.
+        launcher: Sends signals and starts runs.
+        engine: Evaluates the payload mappings of triggers.
+        policy: Bounds.
+    """
+
+    def __init__(
+        self, db: Database, launcher: Launcher, engine: ExpressionEngine, policy: IngressPolicy | None = None
+    ) -> None:
+        self._db = db
+        self._policy = policy or IngressPolicy()
+        self._sender = Sender(db, launcher, engine, self._policy)
+        self._next_line = 0.0
+
+    async def run(self, progress: IngressProgress) -> None:
+        """Runs until cancelled; a cancel lets the events and deliveries in flight be finished first."""
+        wake = Wake(self._db.engine)
+        listener = asyncio.create_task(wake.listen())
+        delay = _FIRST_DELAY_SECONDS
+        try:
+            while True:
+                try:
+                    handled = await self._whole_turn()
+                except Exception as error:
+                    if not isinstance(error, DBAPIError) and not is_unavailable(error):
+                        raise
+                    reason = f"the database does not answer: {str(error).splitlines()[0]:.200}"
+                    progress.degraded(reason)
+                    self._tell(reason)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
+                    continue
+                delay = _FIRST_DELAY_SECONDS
+                progress.mark()
+                if not handled:
+                    await wake.wait(self._policy.poll_seconds)
+        finally:
+            listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await listener
+
+    async def turn(self) -> int:
+        """Routes the events that are due, then sends the deliveries that are due.
+
+        Returns:
+            How many of both were taken; 0 means that there is nothing to do now.
+
+        Raises:
+            Exception: The database is away.
+        """
+        routed = await route_pending(self._db, self._policy)
+        return routed + await self._sender.send_ready()
+
+    async def _whole_turn(self) -> int:
+        """A turn that a cancel does not cut: what was claimed is finished."""
+        task = asyncio.create_task(self.turn())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                await task
+            raise
+
+    def _tell(self, reason: str) -> None:
+        now = time.monotonic()
+        if now >= self._next_line:
+            self._next_line = now + _SECONDS_BETWEEN_LINES
+            _log.warning("event ingress waits: %s", reason, extra={"event": "ingress_waits"})

@@ -1,0 +1,125 @@
+"""Routes events: one transaction each, from `pending` to deliveries and `routed`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.interpreter.correlation import correlation_keys
+from workflows_core.interpreter.matching import EventFacts, matches
+from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.definitions import published_triggers
+from workflows_core.storage.routing import (
+    PendingEvent,
+    claim_event,
+    event_failed,
+    pending_events,
+    read_pending,
+    settle_event,
+)
+from workflows_core.storage.run_writes import new_delivery
+from workflows_core.storage.statements import is_contended
+from workflows_core.wire.records import WaitRecord
+
+_log = logging.getLogger(__name__)
+_STARTS = uuid.UUID("0b0c7f5a-6a56-5d1e-8d55-6f1a0a3f4e21")
+_REASON_LENGTH = 500
+
+
+async def route_pending(db: Database, policy: IngressPolicy) -> int:
+    """Routes the oldest events that are due, in their order within a tenant.
+
+    An event that cannot be routed waits for its next attempt and finally is `dead`; it stops no other.
+
+    Returns:
+        How many were looked at; 0 means that nothing is due.
+
+    Raises:
+        Exception: The database is away; what is not routed stays pending.
+    """
+    async with db.narrow() as conn:
+        due = await pending_events(conn, policy.batch_size)
+    by_tenant: dict[str, list[str]] = defaultdict(list)
+    for tenant, event_id in due:
+        by_tenant[tenant].append(event_id)
+    chains = [_route_in_order(db, tenant, events, policy) for tenant, events in by_tenant.items()]
+    for outcome in await asyncio.gather(*chains, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return len(due)
+
+
+async def route_event(db: Database, tenant: str, event_id: str, policy: IngressPolicy) -> bool:
+    """Routes one event. False when another router was quicker."""
+    async with db.tenant(tenant) as conn:
+        event = await read_pending(conn, tenant, event_id)
+        if event is None:
+            return False
+        keys = keys_of(event, policy)
+        waits = await claim_event(conn, event, keys)
+        if waits is None:
+            return False
+        facts = EventFacts(event.event_id, event.event_name, keys, event.payload)
+        # A candidate has just the columns that matching reads.
+        found = [wait for wait in waits if matches(facts, cast(WaitRecord, wait))]
+        deliveries = [_to_wait(event_id, wait) for wait in found]
+        for trigger in await published_triggers(conn, event.event_name):
+            run_id = run_id_of_start(tenant, event_id, trigger.workflow_id)
+            key = keys[0] if keys else None
+            deliveries.append(new_delivery(event_id, "start", trigger.workflow_id, run_id, key))
+        await settle_event(conn, event, deliveries)
+    return True
+
+
+def keys_of(event: PendingEvent, policy: IngressPolicy) -> tuple[str, ...]:
+    """The event's correlation keys: the publisher's, else those its payload gives."""
+    if event.correlation_keys:
+        return event.correlation_keys
+    return correlation_keys(event.event_name, event.payload, event.correlation_key, policy.correlation_paths)
+
+
+def run_id_of_start(tenant: str, event_id: str, workflow_id: str) -> str:
+    """Id of the run that this event starts of this workflow: the same however often it is tried."""
+    return str(uuid.uuid5(_STARTS, "\x1f".join((tenant, event_id, workflow_id))))
+
+
+def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:
+    return new_delivery(event_id, "wait", wait["wait_id"], wait["run_id"], wait["key"])
+
+
+async def _route_in_order(db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy) -> None:
+    for event_id in events:
+        try:
+            await route_event(db, tenant, event_id, policy)
+        except Exception as error:
+            contended = is_contended(error)
+            if is_unavailable(error) and not contended:
+                raise
+            attempts = None if contended else policy.event_attempts
+            await _failed(db, tenant, event_id, error, policy, attempts)
+
+
+async def _failed(
+    db: Database, tenant: str, event_id: str, error: Exception, policy: IngressPolicy, max_attempts: int | None
+) -> None:
+    reason = f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
+    async with db.tenant(tenant) as conn:
+        event = await read_pending(conn, tenant, event_id)
+        if event is None:
+            return
+        delay = policy.delay(event.attempts + 1)
+        status = await event_failed(conn, tenant, event_id, reason, delay_seconds=delay, max_attempts=max_attempts)
+    _log.warning(
+        "event %s of tenant %s could not be routed (attempt %d, now %s): %s",
+        event_id,
+        tenant,
+        event.attempts + 1,
+        status,
+        reason,
+        extra={"event": "event_routing_failed"},
+    )

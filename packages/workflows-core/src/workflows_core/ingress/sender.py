@@ -1,0 +1,181 @@
+"""Sends deliveries: a signal for a wait, a launch for a trigger.
+
+Sending twice does no harm: a run takes a delivery only while the wait it names is open, and a start has
+one run id for ever. What is written here changes only deliveries that are still `new`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from workflows_core.errors import WorkflowsError
+from workflows_core.expressions.engine import ExpressionEngine
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.trigger_mapping import MappingFailed, mapped_payload
+from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.launching.problems import ConcurrencyLimitReached, RunNotRunning, TemporalUnavailable
+from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.definitions import get_version
+from workflows_core.storage.deliveries import (
+    Delivery,
+    claim_deliveries,
+    delivery_failed,
+    mark_accepted,
+    mark_decided,
+    ready_deliveries,
+    send_later,
+)
+from workflows_core.wire.messages import EventSignal
+
+_log = logging.getLogger(__name__)
+_REASON_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What sending needs."""
+
+    db: Database
+    launcher: Launcher
+    engine: ExpressionEngine
+    policy: IngressPolicy
+
+    async def send_ready(self) -> int:
+        """Sends the deliveries that are due: side by side, but one at a time per key and run.
+
+        Returns:
+            How many were taken; 0 means that nothing is due.
+
+        Raises:
+            Exception: The database is away; what is not marked is sent again later.
+        """
+        async with self.db.narrow() as conn:
+            due = await ready_deliveries(conn, self.policy.batch_size)
+        by_tenant: dict[str, list[str]] = defaultdict(list)
+        for tenant, delivery_id in due:
+            by_tenant[tenant].append(delivery_id)
+        taken: list[Delivery] = []
+        for tenant, ids in by_tenant.items():
+            async with self.db.tenant(tenant) as conn:
+                taken += await claim_deliveries(conn, tenant, ids, self.policy.lease_seconds)
+        outcomes = await asyncio.gather(*(self.send(delivery) for delivery in taken), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return len(taken)
+
+    async def send(self, delivery: Delivery) -> None:
+        """Sends one delivery and writes what became of it."""
+        try:
+            if delivery.target_kind == "wait":
+                await self._signal(delivery)
+            else:
+                await self._start(delivery)
+        except RunNotRunning:
+            # Not started yet, or ended without telling: the reconciler judges, here it is only tried again.
+            async with self.db.tenant(delivery.tenant) as conn:
+                await send_later(conn, delivery, self.policy.unknown_run_seconds)
+        except (TemporalUnavailable, ConcurrencyLimitReached) as error:
+            await self._failed(delivery, error, max_attempts=None)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            await self._failed(delivery, error, max_attempts=self.policy.delivery_attempts)
+
+    async def _signal(self, delivery: Delivery) -> None:
+        signal = EventSignal(
+            event_id=delivery.event_id,
+            event_name=delivery.event_name,
+            correlation_key=delivery.key,
+            payload=delivery.payload,
+            received_at=datetime.now(UTC).isoformat(),
+            wait_id=delivery.target_id,
+            delivery_id=delivery.delivery_id,
+        )
+        await self.launcher.signal(delivery.run_id, signal)
+        async with self.db.tenant(delivery.tenant) as conn:
+            await mark_accepted(conn, delivery)
+
+    async def _start(self, delivery: Delivery) -> None:
+        async with self.db.tenant(delivery.tenant) as conn:
+            version = await get_version(conn, delivery.target_id, None)
+        trigger = None if version is None else version.definition.get("trigger")
+        if version is None or not trigger or trigger.get("eventName") != delivery.event_name:
+            reason = f"no published version of the workflow is started by {delivery.event_name!r} any more"
+            await self._undeliverable(delivery, reason)
+            return
+        event = {
+            "name": delivery.event_name,
+            "correlationKey": delivery.correlation_key,
+            "payload": delivery.payload,
+            "payloadSchemaRef": delivery.payload_schema_ref,
+        }
+        try:
+            payload = mapped_payload(
+                trigger.get("payloadMapping"),
+                event,
+                self.engine,
+                now_ms=int(delivery.created_at.timestamp() * 1000),
+                seed=0,
+            )
+        except MappingFailed as error:
+            await self._undeliverable(delivery, str(error))
+            return
+        request = LaunchRequest(
+            tenant=delivery.tenant,
+            workflow=delivery.target_id,
+            version=version.version,
+            payload=payload,
+            run_id=delivery.run_id,
+            trigger_type="event",
+            execution_key=f"{delivery.event_id}:{delivery.target_id}",
+            trigger_fire_key=f"{delivery.event_id}:{delivery.target_id}",
+            trigger_metadata={
+                "eventId": delivery.event_id,
+                "eventType": delivery.event_name,
+                "sourcePayloadSchemaRef": delivery.payload_schema_ref,
+                "triggerMappingApplied": "payloadMapping" in trigger,
+            },
+            event_type=delivery.event_name,
+        )
+        try:
+            await self.launcher.launch(request)
+        except (TemporalUnavailable, ConcurrencyLimitReached):
+            raise
+        except WorkflowsError as error:
+            await self._undeliverable(delivery, error.message)
+            return
+        async with self.db.tenant(delivery.tenant) as conn:
+            await mark_decided(conn, delivery, "consumed", None)
+
+    async def _undeliverable(self, delivery: Delivery, reason: str) -> None:
+        _log.warning(
+            "event %s starts no run of workflow %s: %s",
+            delivery.event_id,
+            delivery.target_id,
+            reason,
+            extra={"event": "delivery_undeliverable", "tenant": delivery.tenant},
+        )
+        async with self.db.tenant(delivery.tenant) as conn:
+            await mark_decided(conn, delivery, "undeliverable", reason[:_REASON_LENGTH])
+
+    async def _failed(self, delivery: Delivery, error: Exception, *, max_attempts: int | None) -> None:
+        reason = f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
+        delay = self.policy.delay(delivery.attempts + 1)
+        async with self.db.tenant(delivery.tenant) as conn:
+            status = await delivery_failed(conn, delivery, reason, delay_seconds=delay, max_attempts=max_attempts)
+        _log.warning(
+            "delivery %s of event %s to run %s was not sent (attempt %d, now %s, next in %g s): %s",
+            delivery.delivery_id,
+            delivery.event_id,
+            delivery.run_id,
+            delivery.attempts + 1,
+            status,
+            delay,
+            reason,
+            extra={"event": "delivery_not_sent", "tenant": delivery.tenant},
+        )

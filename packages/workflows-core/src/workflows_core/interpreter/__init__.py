@@ -1,0 +1,1 @@
+"""The interpreter: pure, serialisable, no input or output of its own."""

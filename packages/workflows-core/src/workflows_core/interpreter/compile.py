@@ -1,0 +1,209 @@
+"""Definition -> plan. Publishing has validated the document; what a build cannot run is refused here too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workflows_core.definitions import model
+from workflows_core.definitions.paths import parse_assign_path
+from workflows_core.definitions.walk import branches_of, field_path
+from workflows_core.errors import Problem, Refused
+from workflows_core.expressions.engine import Expression, ExpressionEngine, ExpressionInvalid
+from workflows_core.interpreter.plan import (
+    ROOT_BLOCK,
+    ActionStep,
+    Assignments,
+    AssignStep,
+    Computed,
+    Constant,
+    EventWaitStep,
+    IfStep,
+    ListOf,
+    ObjectOf,
+    Plan,
+    PlanFilter,
+    PlanStep,
+    ReturnStep,
+    StateStep,
+    TimeWaitStep,
+    Value,
+)
+from workflows_core.interpreter.retry import RetryRule
+
+EXECUTABLE_STEP_TYPES = frozenset(
+    {
+        "action.call",
+        "control.if",
+        "control.return",
+        "event.wait",
+        "state.set",
+        "time.wait",
+        "transform.assign",
+    }
+)
+"""Step types this build runs; publishing refuses the others by `STEP_TYPE_NOT_YET_EXECUTABLE`."""
+
+
+def compile_plan(definition: model.Definition, engine: ExpressionEngine) -> Plan:
+    """Makes a definition ready to run.
+
+    Raises:
+        Refused: With every expression, path and step type that cannot run.
+    """
+    compiler = _Compiler(engine)
+    compiler.block(ROOT_BLOCK, definition.steps)
+    if compiler.problems:
+        raise Refused(compiler.problems)
+    return Plan(compiler.blocks, engine.version, tuple(sorted(compiler.action_keys)))
+
+
+class _Compiler:
+    def __init__(self, engine: ExpressionEngine) -> None:
+        self.engine = engine
+        self.blocks: dict[str, tuple[PlanStep, ...]] = {}
+        self.action_keys: set[str] = set()
+        self.problems: list[Problem] = []
+
+    def block(self, path: str, steps: Sequence[model.Step]) -> None:
+        # Registered first, so that blocks are listed parents first.
+        self.blocks[path] = ()
+        self.blocks[path] = tuple(self.step(f"{path}[{index}]", step) for index, step in enumerate(steps))
+
+    def step(self, path: str, step: model.Step) -> PlanStep:
+        branches = branches_of(step)
+        for name, steps in branches:
+            if steps:
+                self.block(f"{path}.{name}.steps", steps)
+        common = _common(step)
+        match step:
+            case model.ActionCallStep():
+                return self.action(path, step, common)
+            case model.AssignStep():
+                return AssignStep(**common, assignments=self.assignments(path, step.config.assign, None))
+            case model.StateSetStep():
+                return StateStep(**common, state=step.config.state)
+            case model.IfStep():
+                blocks = {name: f"{path}.{name}.steps" for name, steps in branches if steps}
+                condition = self.expression(f"{path}.condition", step.condition)
+                return IfStep(**common, condition=condition, then=blocks.get("then"), otherwise=blocks.get("else"))
+            case model.ReturnStep():
+                return ReturnStep(**common)
+            case model.EventWaitStep():
+                return self.event_wait(path, step, common)
+            case model.TimeWaitStep():
+                return self.time_wait(path, step, common)
+        message = f"this build does not run {step.type} yet; it runs {', '.join(sorted(EXECUTABLE_STEP_TYPES))}"
+        self.problems.append(Problem("STEP_TYPE_NOT_YET_EXECUTABLE", message, path, step_id=step.id))
+        return PlanStep(**common)
+
+    def action(self, path: str, step: model.ActionCallStep, common: dict[str, Any]) -> ActionStep:
+        config = step.config
+        self.action_keys.add(f"{config.action_id}@{config.version}")
+        on_error = step.on_error or config.on_error
+        common["continue_on_error"] = on_error is not None and on_error.policy == "continue"
+        save_as = None
+        if config.save_as is not None:
+            try:
+                save_as = parse_assign_path(config.save_as, "vars")
+            except ValueError as error:
+                self.problems.append(Problem("INVALID_ASSIGN_PATH", str(error), f"{path}.config.saveAs"))
+        key = config.idempotency_key
+        return ActionStep(
+            **common,
+            action_id=config.action_id,
+            version=config.version,
+            input=self.value(f"{path}.config.inputMapping", config.input_mapping),
+            save_as=save_as,
+            idempotency_key=None if key is None else self.expression(f"{path}.config.idempotencyKey", key),
+        )
+
+    def event_wait(self, path: str, step: model.EventWaitStep, common: dict[str, Any]) -> EventWaitStep:
+        config = step.config
+        return EventWaitStep(
+            **common,
+            event_name=config.event_name,
+            key=self.expression(f"{path}.config.correlationKey", config.correlation_key),
+            filters=tuple(
+                PlanFilter(item.path, item.op, self.value(f"{path}.config.filters[{index}].value", item.value))
+                for index, item in enumerate(config.filters or ())
+            ),
+            timeout_ms=config.timeout_ms,
+            assignments=self.assignments(path, config.assign, "vars"),
+        )
+
+    def time_wait(self, path: str, step: model.TimeWaitStep, common: dict[str, Any]) -> TimeWaitStep:
+        config = step.config
+        until = config.until if config.mode == "until" else None
+        return TimeWaitStep(
+            **common,
+            duration_ms=config.duration_ms if config.mode == "duration" else None,
+            until=None if until is None else self.expression(f"{path}.config.until", until),
+            assignments=self.assignments(path, config.assign, "vars"),
+        )
+
+    def assignments(
+        self, path: str, authored: Mapping[str, model.Expr] | None, default_scope: str | None
+    ) -> Assignments:
+        out = []
+        for target, expr in (authored or {}).items():
+            where = field_path(f"{path}.config.assign", target)
+            expression = self.expression(where, expr)
+            try:
+                parsed = parse_assign_path(target, default_scope)
+            except ValueError as error:
+                self.problems.append(Problem("INVALID_ASSIGN_PATH", str(error), where))
+                continue
+            if expression is not None:
+                out.append((parsed, expression))
+        return tuple(out)
+
+    def expression(self, path: str, expr: model.Expr) -> Expression | None:
+        try:
+            return self.engine.compile(expr.source)
+        except ExpressionInvalid as error:
+            self.problems.append(Problem("INVALID_EXPRESSION", error.message, path))
+            return None
+
+    def value(self, path: str, value: Any) -> Value:
+        match value:
+            case model.Expr():
+                expression = self.expression(path, value)
+                return Constant(None) if expression is None else Computed(expression)
+            case model.SecretRef():
+                return Constant({"$secret": value.name})
+            case dict():
+                members = {name: self.value(field_path(path, name), member) for name, member in value.items()}
+                if all(isinstance(member, Constant) for member in members.values()):
+                    return Constant({n: m.value for n, m in members.items() if isinstance(m, Constant)})
+                return ObjectOf(members)
+            case list():
+                items = tuple(self.value(f"{path}[{index}]", item) for index, item in enumerate(value))
+                if all(isinstance(item, Constant) for item in items):
+                    return Constant([item.value for item in items if isinstance(item, Constant)])
+                return ListOf(items)
+        return Constant(value)
+
+
+def _common(step: model.Step) -> dict[str, Any]:
+    on_error: model.OnErrorPolicy | None = getattr(step, "on_error", None)
+    return {
+        "id": step.id,
+        "type": step.type,
+        "name": getattr(step, "name", None),
+        "retry": _rule(getattr(step, "retry", None)),
+        "continue_on_error": on_error is not None and on_error.policy == "continue",
+    }
+
+
+def _rule(policy: model.RetryPolicy | None) -> RetryRule | None:
+    if policy is None:
+        return None
+    return RetryRule(
+        max_attempts=policy.max_attempts,
+        backoff_ms=policy.backoff_ms,
+        multiplier=policy.backoff_multiplier,
+        jitter=policy.jitter,
+        max_delay_ms=policy.max_delay_ms,
+        retry_on=frozenset(policy.retry_on or ()),
+    )

@@ -1,0 +1,90 @@
+"""Evaluates plan values and expressions against a run's scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.expressions.engine import NO_VALUE, Expression, ExpressionFailed
+from workflows_core.interpreter.plan import Computed, Constant, ListOf, ObjectOf, Value
+from workflows_core.interpreter.scopes import Scopes
+from workflows_core.interpreter.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """One step's view of its run at one moment.
+
+    Every name an author can use is in `document`: vars at the top level, then the scopes themselves,
+    which a variable of the same name cannot hide.
+    """
+
+    document: Mapping[str, Any]
+    now_ms: int
+    seed: int
+
+    @classmethod
+    def of(cls, state: State, scopes: Scopes, at: int) -> Evaluator:
+        """For a run's scopes at a time."""
+        identity = state.identity
+        system = {
+            "runId": identity.run_id,
+            "workflowId": identity.workflow_id,
+            "workflowVersion": identity.workflow_version,
+            "tenantId": identity.tenant,
+            "definitionHash": identity.definition_hash,
+            "runtimeSemanticsVersion": state.semantics,
+        }
+        document = {
+            **scopes.vars,
+            "payload": scopes.payload,
+            "vars": scopes.vars,
+            "local": {},
+            "system": system,
+            "meta": {**system, **scopes.meta},
+            "error": scopes.error,
+        }
+        return cls(document, at, state.seed + state.steps_run)
+
+    def value(self, expression: Expression) -> Any:
+        """The expression's JSON value or `NO_VALUE`.
+
+        Raises:
+            StepFailed: Category `ExpressionError`.
+        """
+        try:
+            return expression.evaluate(self.document, now_ms=self.now_ms, seed=self.seed)
+        except ExpressionFailed as error:
+            details = None if error.code is None else {"engineCode": error.code}
+            raise expression_failure(error.message, expression, details) from error
+
+    def required(self, expression: Expression, what: str) -> Any:
+        """As `value`, but a missing value fails the step with a message naming `what`."""
+        found = self.value(expression)
+        if found is NO_VALUE:
+            raise expression_failure(
+                f"{what} has no value: {expression.source!r} reads a path that is not there", expression
+            )
+        return found
+
+    def build(self, value: Value) -> Any:
+        """A mapping's value; `NO_VALUE` when it is one expression without value."""
+        match value:
+            case Constant():
+                return value.value
+            case Computed():
+                return self.value(value.expression)
+            case ObjectOf():
+                built = {name: self.build(member) for name, member in value.members.items()}
+                return {name: found for name, found in built.items() if found is not NO_VALUE}
+            case ListOf():
+                items = [self.build(item) for item in value.items]
+                return [None if item is NO_VALUE else item for item in items]
+
+
+def expression_failure(message: str, expression: Expression, details: Mapping[str, Any] | None = None) -> StepFailed:
+    """A step failure of category `ExpressionError` that shows the source."""
+    evidence = {"expression": expression.source, **(details or {})}
+    return StepFailed(Failure(ErrorCategory.EXPRESSION, message, code="EXPRESSION_FAILED", details=evidence))

@@ -1,0 +1,137 @@
+"""What a run has yet to write, and which write carries it.
+
+An entry stays here until a write that carried it is acknowledged; a write that failed for good gives
+its entries back. What was consumed, and how waits closed, goes with every write until then, because
+it must not hang on one particular write's fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from workflows_core.wire.records import RunStatus
+
+MAX_ENTRIES = 50
+MAX_BYTES = 64 * 1024
+"""At this many entries, or this many bytes of them, a write of its own is due."""
+
+EntryKind = Literal["step", "log", "consumed", "closed"]
+_EVERY_WRITE: frozenset[EntryKind] = frozenset({"consumed", "closed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record to write; `carried_by` is the sequence of the first write that carries it."""
+
+    kind: EntryKind
+    record: Mapping[str, Any]
+    size: int
+    carried_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The records of one write, by kind."""
+
+    steps: list[Any]
+    logs: list[Any]
+    consumed: list[Any]
+    closed: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Entries in the order they came, the last sequence used, and what the last write told.
+
+    `waits_written` is None when it is not certain which set of waits the database knows.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    sequence: int = 0
+    waits_written: frozenset[str] | None = frozenset()
+    status_written: RunStatus | None = None
+
+    def add(self, kind: EntryKind, record: Mapping[str, Any], size: int) -> Outbox:
+        """With one more record; of the same visit of a step only the newest waits to be carried."""
+        kept = self.entries
+        if kind == "step":
+            visit = (record["step_path"], record["visit"])
+            kept = tuple(
+                e
+                for e in kept
+                if e.kind != "step" or e.carried_by is not None or (e.record["step_path"], e.record["visit"]) != visit
+            )
+        return replace(self, entries=(*kept, Entry(kind, record, size)))
+
+    @property
+    def uncarried(self) -> int:
+        """Records that no write carries yet."""
+        return sum(1 for e in self.entries if e.carried_by is None)
+
+    @property
+    def is_full(self) -> bool:
+        """True when a write of its own is due."""
+        waiting = [e for e in self.entries if e.carried_by is None]
+        return len(waiting) >= MAX_ENTRIES or sum(e.size for e in waiting) >= MAX_BYTES
+
+    @property
+    def tells_of_waits(self) -> bool:
+        """True while something consumed or closed is not acknowledged: such writes carry the set of waits."""
+        return any(e.kind in _EVERY_WRITE for e in self.entries)
+
+    def take(
+        self, status: RunStatus, waits: frozenset[str] | None, *, everything: bool = False
+    ) -> tuple[Outbox, Taken]:
+        """The records of the next write and the outbox that knows they are on their way.
+
+        Args:
+            status: The run's status that the write tells.
+            waits: Ids of the waits the write names, None when it says nothing of waits.
+            everything: The final write carries all that is not acknowledged.
+        """
+        sequence = self.sequence + 1
+        taken = Taken([], [], [], [])
+        entries: list[Entry] = []
+        lists = {"step": taken.steps, "log": taken.logs, "consumed": taken.consumed, "closed": taken.closed}
+        for entry in self.entries:
+            if entry.carried_by is None or entry.kind in _EVERY_WRITE or everything:
+                lists[entry.kind].append(entry.record)
+            entries.append(entry if entry.carried_by is not None else replace(entry, carried_by=sequence))
+        written = self.waits_written if waits is None else waits
+        return Outbox(tuple(entries), sequence, written, status), taken
+
+    def acknowledge(self, sequence: int) -> Outbox:
+        """Write `sequence` is in the database."""
+        return replace(self, entries=tuple(e for e in self.entries if not _settled(e, sequence)))
+
+    def release(self, sequence: int) -> Outbox:
+        """Write `sequence` will never be in the database: its records wait for another."""
+        entries = tuple(replace(e, carried_by=None) if e.carried_by == sequence else e for e in self.entries)
+        return Outbox(entries, self.sequence, None, None)
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """What continue-as-new carries; nothing is on its way then."""
+        return {
+            "entries": [{"kind": e.kind, "record": dict(e.record), "size": e.size} for e in self.entries],
+            "waitsWritten": None if self.waits_written is None else sorted(self.waits_written),
+            "statusWritten": self.status_written,
+        }
+
+    @classmethod
+    def from_checkpoint(cls, value: Mapping[str, Any]) -> Outbox:
+        """Inverse of `to_checkpoint`; sequences start again, the generation is newer."""
+        written = value["waitsWritten"]
+        return cls(
+            entries=tuple(Entry(e["kind"], e["record"], e["size"]) for e in value["entries"]),
+            waits_written=None if written is None else frozenset(written),
+            status_written=value["statusWritten"],
+        )
+
+
+def _settled(entry: Entry, sequence: int) -> bool:
+    if entry.carried_by is None:
+        return False
+    # What goes with every write went with this one too when its first carrier is not younger.
+    return entry.carried_by <= sequence if entry.kind in _EVERY_WRITE else entry.carried_by == sequence

@@ -1,0 +1,136 @@
+"""A definition made ready to run: expressions compiled, paths parsed, blocks by name; frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workflows_core.definitions.paths import AssignPath
+from workflows_core.expressions.engine import Expression
+from workflows_core.interpreter.retry import RetryRule
+
+ROOT_BLOCK = "root.steps"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A literal without expressions inside."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """An expression."""
+
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectOf:
+    """An object some of whose members are computed; a member without value is left out."""
+
+    members: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list some of whose items are computed; an item without value becomes null."""
+
+    items: tuple[Value, ...]
+
+
+Value = Constant | Computed | ObjectOf | ListOf
+"""A mapping's value; `{"$secret": NAME}` is a constant here and resolved where the action runs."""
+
+Assignments = tuple[tuple[AssignPath, Expression], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStep:
+    """What every step has. `type` is the authored type."""
+
+    id: str
+    type: str
+    name: str | None = None
+    retry: RetryRule | None = None
+    continue_on_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActionStep(PlanStep):
+    """`action.call`."""
+
+    action_id: str = ""
+    version: int = 1
+    input: Value = Constant(None)
+    save_as: AssignPath | None = None
+    idempotency_key: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignStep(PlanStep):
+    """`transform.assign`: in order, each sees what the earlier ones gave."""
+
+    assignments: Assignments = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StateStep(PlanStep):
+    """`state.set`."""
+
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IfStep(PlanStep):
+    """`control.if`; a block is None when its branch has no steps."""
+
+    condition: Expression | None = None
+    then: str | None = None
+    otherwise: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnStep(PlanStep):
+    """`control.return`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFilter:
+    """A filter of an event wait; its value is resolved when the wait opens."""
+
+    path: str
+    op: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class EventWaitStep(PlanStep):
+    """`event.wait`; `timeout_ms` None waits for ever."""
+
+    event_name: str = ""
+    key: Expression | None = None
+    filters: tuple[PlanFilter, ...] = ()
+    timeout_ms: int | None = None
+    assignments: Assignments = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWaitStep(PlanStep):
+    """`time.wait`: for `duration_ms`, or until the time that `until` gives."""
+
+    duration_ms: int | None = None
+    until: Expression | None = None
+    assignments: Assignments = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The blocks of a definition by their path (`root.steps`, `root.steps[0].then.steps`)."""
+
+    blocks: Mapping[str, tuple[PlanStep, ...]]
+    engine: str
+    action_keys: tuple[str, ...]
+    """`id@version` of every action the definition calls, sorted."""

@@ -1,0 +1,53 @@
+"""What a run remembers: payload, vars, meta and error, as values that are never changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from workflows_core.definitions.paths import AssignPath
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """The authored scopes; an assignment gives a new value that shares what it did not touch."""
+
+    payload: Any
+    vars: Mapping[str, Any]
+    meta: Mapping[str, Any]
+    error: Mapping[str, Any] | None = None
+
+    def assign(self, path: AssignPath, value: Any) -> Scopes:
+        """A copy with `value` at `path`; what is not an object on the way becomes one."""
+        match path.scope:
+            case "payload":
+                return replace(self, payload=_put(self.payload, path.segments, value))
+            case "vars":
+                return replace(self, vars=_put(self.vars, path.segments, value))
+            case "meta":
+                return replace(self, meta=_put(self.meta, path.segments, value))
+            case "error":
+                return replace(self, error=_put(self.error, path.segments, value))
+        raise ValueError(f"unknown scope {path.scope!r}")
+
+    def set_var(self, name: str, value: Any) -> Scopes:
+        """A copy with `vars.<name>` set."""
+        return replace(self, vars={**self.vars, name: value})
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready, the original's names."""
+        return {"payload": self.payload, "vars": dict(self.vars), "meta": dict(self.meta), "error": self.error}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Scopes:
+        """Inverse of `to_json`."""
+        return cls(payload=value["payload"], vars=value["vars"], meta=value["meta"], error=value["error"])
+
+
+def _put(target: Any, segments: Sequence[str], value: Any) -> Any:
+    if not segments:
+        return value
+    head, rest = segments[0], segments[1:]
+    base = target if isinstance(target, Mapping) else {}
+    return {**base, head: _put(base.get(head), rest, value)}

@@ -1,0 +1,180 @@
+"""A run's whole state as data: serialisable at every moment, so that continue-as-new works anywhere.
+
+Values are frozen and shared; `step` gives a new `State` and leaves the old one as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from workflows_core.errors import Failure
+from workflows_core.interpreter.outbox import Outbox
+from workflows_core.interpreter.scopes import Scopes
+from workflows_core.wire.records import ActionTraits, WaitRecord
+
+SEMANTICS_VERSION = 1
+"""Meaning of the authored language in this build; a run keeps the one it started with."""
+
+PendingKind = Literal["action", "time", "event", "retry", "block"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Which run of which definition this is; never changes."""
+
+    run_id: str
+    tenant: str
+    workflow_id: str
+    workflow_version: int
+    definition_hash: str
+    trigger_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the current step of a frame waits for.
+
+    Attributes:
+        kind: `action` an action's end, `time` and `event` a wait, `retry` the next attempt, `block`
+            the end of a branch.
+        command_id: Name of the command whose answer ends it.
+        attempt: Authored attempt of the step, from 1.
+        started_at: When the step began, milliseconds since the epoch.
+        due_at: When its timer fires, if it has one.
+        call: For `action`: action_id, action_version, idempotency_key, authored_key, input.
+        wait: For `time` and `event`: the wait's row.
+    """
+
+    kind: PendingKind
+    command_id: str
+    attempt: int
+    started_at: int
+    due_at: int | None = None
+    call: Mapping[str, Any] | None = None
+    wait: WaitRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An open list of steps.
+
+    Attributes:
+        path: Path of the list with iteration indices, such as `root.steps[0].then.steps`; its name.
+        block: The same path without iteration indices: the plan's name for the list.
+        parent: Path of the enclosing frame, None for the root.
+        index: Position of the current step.
+        pending: What the current step waits for; None when it can run.
+    """
+
+    path: str
+    block: str
+    parent: str | None
+    index: int = 0
+    pending: Pending | None = None
+
+    @property
+    def step_path(self) -> str:
+        """Path of the current step."""
+        return f"{self.path}[{self.index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the run ended; decided once."""
+
+    status: Literal["SUCCEEDED", "FAILED", "CANCELED"]
+    at: int
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything about a run. `actions` comes from the load of this execution and is not carried."""
+
+    identity: RunIdentity
+    engine: str
+    seed: int
+    started_at: int
+    scopes: Scopes
+    frames: Mapping[str, Frame]
+    actions: Mapping[str, ActionTraits] = field(repr=False)
+    semantics: int = SEMANTICS_VERSION
+    generation: int = 0
+    steps_run: int = 0
+    current_path: str | None = None
+    outbox: Outbox = field(default_factory=Outbox)
+    kept_events: tuple[Mapping[str, Any], ...] = ()
+    consumed_events: tuple[str, ...] = ()
+    dropped_events: int = 0
+    outcome: Outcome | None = None
+
+    def open_waits(self) -> list[WaitRecord]:
+        """The waits open now, by step path."""
+        return [f.pending.wait for f in self.frames.values() if f.pending is not None and f.pending.wait is not None]
+
+    def pending(self, *kinds: PendingKind) -> list[tuple[Frame, Pending]]:
+        """Frames that wait for one of these."""
+        return [(f, f.pending) for f in self.frames.values() if f.pending is not None and f.pending.kind in kinds]
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """What continue-as-new carries, JSON-ready; `steps_run` starts again."""
+        return {
+            "identity": asdict(self.identity),
+            "engine": self.engine,
+            "seed": self.seed,
+            "startedAt": self.started_at,
+            "semantics": self.semantics,
+            "generation": self.generation + 1,
+            "scopes": self.scopes.to_json(),
+            "frames": [_frame_json(f) for f in self.frames.values()],
+            "currentPath": self.current_path,
+            "outbox": self.outbox.to_checkpoint(),
+            "keptEvents": [dict(e) for e in self.kept_events],
+            "consumedEvents": list(self.consumed_events),
+            "droppedEvents": self.dropped_events,
+        }
+
+    @classmethod
+    def from_checkpoint(cls, value: Mapping[str, Any], actions: Mapping[str, ActionTraits]) -> State:
+        """Inverse of `to_checkpoint`, with the actions this execution loaded."""
+        frames = [_frame_of(f) for f in value["frames"]]
+        return cls(
+            identity=RunIdentity(**value["identity"]),
+            engine=value["engine"],
+            seed=value["seed"],
+            started_at=value["startedAt"],
+            semantics=value["semantics"],
+            generation=value["generation"],
+            scopes=Scopes.from_json(value["scopes"]),
+            frames={f.path: f for f in frames},
+            actions=actions,
+            current_path=value["currentPath"],
+            outbox=Outbox.from_checkpoint(value["outbox"]),
+            kept_events=tuple(value["keptEvents"]),
+            consumed_events=tuple(value["consumedEvents"]),
+            dropped_events=value["droppedEvents"],
+        )
+
+
+def _frame_json(frame: Frame) -> dict[str, Any]:
+    pending = frame.pending
+    return {
+        "path": frame.path,
+        "block": frame.block,
+        "parent": frame.parent,
+        "index": frame.index,
+        "pending": None if pending is None else asdict(pending),
+    }
+
+
+def _frame_of(value: Mapping[str, Any]) -> Frame:
+    pending = value["pending"]
+    return Frame(
+        path=value["path"],
+        block=value["block"],
+        parent=value["parent"],
+        index=value["index"],
+        pending=None if pending is None else Pending(**pending),
+    )

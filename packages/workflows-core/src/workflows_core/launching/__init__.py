@@ -1,0 +1,1 @@
+"""The only place that starts, signals and cancels authored runs."""

@@ -1,0 +1,42 @@
+"""Why a launch, a signal or a cancel was not done; callers tell them apart by type or by code."""
+
+from __future__ import annotations
+
+from workflows_core.errors import Problem, Refused
+
+
+class TemporalUnavailable(Refused):
+    """Indicates that Temporal does not answer: trying again later is right, and safe."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__([Problem("TEMPORAL_UNAVAILABLE", f"{what}: Temporal does not answer ({reason})")])
+
+
+class LaunchRejected(Refused):
+    """Indicates that Temporal refused to start the run; trying the same again is of no use."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__([Problem("LAUNCH_REJECTED", f"Temporal refused to start run {run_id}: {reason}")])
+
+
+class ConcurrencyLimitReached(Refused):
+    """Indicates that as many runs of the workflow are open as may be."""
+
+    def __init__(self, workflow: str, limit: int) -> None:
+        message = f"{limit} run(s) of workflow {workflow!r} are open, which is its limit: wait for one to end"
+        super().__init__([Problem("CONCURRENCY_LIMIT_REACHED", message)])
+
+
+class RunNotRunning(Refused):
+    """Indicates that Temporal has no open execution of the run: it has ended, or was not started yet."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__([Problem("RUN_NOT_RUNNING", f"Temporal has no open execution of run {run_id}", "runId")])
+
+
+class SearchAttributesMissing(Refused):
+    """Indicates that the namespace lacks the search attributes of authored runs, so that nothing can start."""
+
+    def __init__(self, namespace: str, reason: str) -> None:
+        message = f"namespace {namespace!r} lacks the search attributes of runs; run `workflows setup` ({reason})"
+        super().__init__([Problem("SEARCH_ATTRIBUTES_MISSING", message)])

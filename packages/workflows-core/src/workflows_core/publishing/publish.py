@@ -1,0 +1,115 @@
+"""Drafts and published versions: import, validate, publish."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.errors import Problem, Refused
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import find, publish_version, save_draft
+from workflows_core.storage.rows import DefinitionRow
+from workflows_core.validation.publish import publish_problems
+
+_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedVersion:
+    """A version that was published just now; `warnings` did not stop it."""
+
+    workflow_id: str
+    version: int
+    definition_hash: str
+    warnings: Sequence[Problem]
+
+
+def validate_document(document: Any, registry: ActionRegistry) -> list[Problem]:
+    """Everything that publishing this document would say, errors and warnings."""
+    try:
+        definition = parse_definition(document)
+    except Refused as error:
+        return list(error.problems)
+    return publish_problems(definition, registry, JlensEngine())
+
+
+async def import_definition(
+    conn: AsyncConnection,
+    document: Any,
+    *,
+    key: str | None = None,
+    expected_draft_version: int | None = None,
+) -> DefinitionRow:
+    """Stores a document as the draft of the workflow with this key, a new one if there is none.
+
+    Args:
+        conn: Connection whose transaction has its tenant set.
+        document: The definition; it must parse, publishing checks the rest.
+        key: Key of the workflow; the definition's `id` by default.
+        expected_draft_version: Refuse if the draft was changed since; None takes the last word.
+
+    Raises:
+        Refused: The document does not parse, `KEY_INVALID`, or `DRAFT_CHANGED`.
+    """
+    definition = parse_definition(document)
+    chosen = key or definition.id
+    if _KEY.fullmatch(chosen) is None:
+        message = (
+            f"{chosen!r} is no key: use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        )
+        raise Refused.one("KEY_INVALID", message, "key")
+    body: Mapping[str, Any] = document
+    return await save_draft(
+        conn,
+        workflow_id=str(uuid.uuid4()),
+        key=chosen,
+        name=definition.name,
+        document=body,
+        expected_draft_version=expected_draft_version,
+    )
+
+
+async def publish_definition(
+    db: Database,
+    tenant: str,
+    workflow: str,
+    registry: ActionRegistry,
+    *,
+    published_by: str | None = None,
+) -> PublishedVersion:
+    """Publishes the draft of a workflow as its next version, which never changes.
+
+    Args:
+        db: The database.
+        tenant: Tenant of the workflow.
+        workflow: Its key or id.
+        registry: The actions a definition may call.
+        published_by: Who publishes, for the records.
+
+    Raises:
+        Refused: `WORKFLOW_UNKNOWN`, every problem of the draft, or `DRAFT_CHANGED`.
+    """
+    async with db.tenant(tenant) as conn:
+        draft = await find(conn, workflow)
+        if draft is None:
+            message = f"tenant {tenant!r} has no workflow {workflow!r}; list them with `workflows definitions list`"
+            raise Refused.one("WORKFLOW_UNKNOWN", message, "workflow")
+        problems = validate_document(draft.draft_definition, registry)
+        if any(problem.severity == "error" for problem in problems):
+            raise Refused(problems)
+        version = await publish_version(
+            conn,
+            draft.workflow_id,
+            draft.draft_definition,
+            published_by=published_by,
+            expected_draft_version=draft.draft_version,
+        )
+    return PublishedVersion(version.workflow_id, version.version, version.definition_hash, problems)

@@ -1,0 +1,48 @@
+"""`AuthoredRuntime`: everything an authored run needs, built explicitly, once, and then only read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.execution.activities import RunActivities
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoredRuntime:
+    """The parts of one process. Worker, tests and replay are given the very same object."""
+
+    db: Database
+    registry: ActionRegistry
+    secrets: SecretProvider
+    policy: RunPolicy = field(default_factory=RunPolicy)
+
+    @classmethod
+    def build(
+        cls,
+        db: Database,
+        packs: Mapping[str, Pack],
+        secrets: SecretProvider,
+        policy: RunPolicy | None = None,
+    ) -> AuthoredRuntime:
+        """Registers the packs in their order.
+
+        Args:
+            db: The database, as the application role.
+            packs: Name of each pack, as operators know it, and the pack.
+            secrets: Where `{"$secret": NAME}` is looked up.
+            policy: Bounds of runs.
+
+        Raises:
+            Refused: Actions that are wrong or registered twice, all of them.
+        """
+        return cls(db, ActionRegistry.of(packs), secrets, policy or RunPolicy())
+
+    @property
+    def activities(self) -> RunActivities:
+        """The run's activities over these parts."""
+        return RunActivities(self.db, self.registry, self.secrets, self.policy)

@@ -1,0 +1,1 @@
+"""Tables, transactions and queries; only this package sees them."""

@@ -1,0 +1,89 @@
+"""The database as the runtime uses it: one transaction at a time, and each for one tenant."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from workflows_core.storage.revision import VERSION_TABLE
+
+_SET_TENANT = text("SELECT set_config('workflows.tenant', :tenant, true)")
+_PING = text("SELECT 1")
+_REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")
+
+_UNDEFINED_TABLE = "42P01"
+_NOT_OUR_FAULT = (
+    "08",  # connection exceptions
+    "25P03",  # idle-in-transaction time-out
+    "40",  # deadlock, serialisation: the same again may well succeed
+    "53",  # too many connections, out of memory or disk
+    "55P03",  # lock not available in time
+    "57",  # cancelled (statement time-out), shutting down, starting up
+    "58",  # system errors
+)
+
+
+class Database:
+    """Opens transactions. Connected as the application role, which row-level security binds."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Takes an engine of driver psycopg; its owner disposes of it."""
+        self.engine = engine
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: str) -> AsyncIterator[AsyncConnection]:
+        """One transaction that sees and writes the rows of `tenant_id` only; committed at the end.
+
+        Raises:
+            ValueError: The tenant is empty.
+        """
+        if not tenant_id:
+            raise ValueError("a transaction needs a tenant that is not empty")
+        async with self.engine.begin() as connection:
+            await connection.execute(_SET_TENANT, {"tenant": tenant_id})
+            yield connection
+
+    @asynccontextmanager
+    async def narrow(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction without a tenant: for the narrow functions and for tables without tenants."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Raises when the database does not answer; see `is_unavailable`."""
+        async with self.engine.connect() as connection:
+            await connection.execute(_PING)
+
+    async def revision(self) -> str | None:
+        """The schema's revision; None where there is no authored schema."""
+        try:
+            async with self.engine.connect() as connection:
+                found: str | None = (await connection.execute(_REVISION)).scalar()
+                return found
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+                return None
+            raise
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the database is gone, overloaded or too slow, as against a fault of ours.
+
+    The same work may succeed later; nothing is known about whether a commit in flight arrived.
+    """
+    if isinstance(error, (PoolTimeout, ConnectionError, asyncio.TimeoutError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return isinstance(error, (OperationalError, InterfaceError))
+    return str(state).startswith(_NOT_OUR_FAULT)

@@ -1,0 +1,118 @@
+"""Statements of the sender: what is ready, what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.errors import Json
+
+_READY = text("SELECT tenant, delivery_id FROM workflow_ready_deliveries(:limit)")
+_CLAIM = text(
+    """
+    UPDATE workflow_event_deliveries d SET next_attempt_at = clock_timestamp() + make_interval(secs => :lease)
+      FROM workflow_runtime_events e
+     WHERE d.tenant = :tenant AND d.delivery_id = ANY (CAST(:ids AS text[])) AND d.status = 'new' AND d.next_attempt_at <= clock_timestamp() AND e.tenant = d.tenant AND e.event_id = d.event_id
+    RETURNING d.delivery_id, d.event_id, d.target_kind, d.target_id, d.run_id, d.key, d.attempts,
+              e.event_name, e.correlation_key, e.payload, e.payload_schema_ref, e.created_at, e.occurred_at
+    """
+)
+_SENT = text(
+    """
+    UPDATE workflow_event_deliveries SET
+        status = :status, reason = :reason, attempts = attempts + 1,
+        decided_at = CASE WHEN :status = 'accepted' THEN NULL ELSE clock_timestamp() END
+     WHERE tenant = :tenant AND delivery_id = :delivery_id AND status = 'new'
+    """
+)
+_LATER = text(
+    """
+    UPDATE workflow_event_deliveries SET next_attempt_at = clock_timestamp() + make_interval(secs => :delay)
+     WHERE tenant = :tenant AND delivery_id = :delivery_id AND status = 'new'
+    """
+)
+_FAILED = text(
+    """
+    UPDATE workflow_event_deliveries SET
+        attempts = attempts + 1, reason = :reason,
+        status = CASE WHEN attempts + 1 >= CAST(:max_attempts AS integer) THEN 'dead' ELSE status END,
+        next_attempt_at = clock_timestamp() + make_interval(secs => :delay)
+     WHERE tenant = :tenant AND delivery_id = :delivery_id AND status = 'new'
+    RETURNING status
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery to send, with its event. `attempts` that failed so far."""
+
+    tenant: str
+    delivery_id: str
+    event_id: str
+    target_kind: Literal["wait", "start"]
+    target_id: str
+    run_id: str
+    key: str | None
+    attempts: int
+    event_name: str
+    correlation_key: str | None
+    payload: Json
+    payload_schema_ref: str | None
+    created_at: datetime
+    occurred_at: datetime | None
+
+
+async def ready_deliveries(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:
+    """(tenant, delivery id) of deliveries that are due, of all tenants (narrow connection).
+
+    At most one per key and target run: the next one is ready when this one has left `new`.
+    """
+    rows = await conn.execute(_READY, {"limit": limit})
+    return [(row.tenant, row.delivery_id) for row in rows]
+
+
+async def claim_deliveries(
+    conn: AsyncConnection, tenant: str, ids: Sequence[str], lease_seconds: float
+) -> list[Delivery]:
+    """Takes deliveries for a while, so that two processes rarely send one twice; a repeat does no harm."""
+    rows = (await conn.execute(_CLAIM, {"tenant": tenant, "ids": list(ids), "lease": lease_seconds})).mappings()
+    return [Delivery(tenant=tenant, **row) for row in rows]
+
+
+async def mark_accepted(conn: AsyncConnection, delivery: Delivery) -> None:
+    """Temporal has the signal. Only what is still `new` changes: the run may have been quicker."""
+    await conn.execute(_SENT, {**_id(delivery), "status": "accepted", "reason": None})
+
+
+async def mark_decided(
+    conn: AsyncConnection, delivery: Delivery, status: Literal["consumed", "undeliverable"], reason: str | None
+) -> None:
+    """A delivery that starts a run has its verdict."""
+    await conn.execute(_SENT, {**_id(delivery), "status": status, "reason": reason})
+
+
+async def send_later(conn: AsyncConnection, delivery: Delivery, delay_seconds: float) -> None:
+    """Tries again after a while; nothing else is written."""
+    await conn.execute(_LATER, {**_id(delivery), "delay": delay_seconds})
+
+
+async def delivery_failed(
+    conn: AsyncConnection, delivery: Delivery, reason: str, *, delay_seconds: float, max_attempts: int | None
+) -> str | None:
+    """Counts a failed attempt; after the last one the delivery is `dead`. Its status, None when not `new`.
+
+    `max_attempts` None: it is tried for ever, because the fault is not the delivery's.
+    """
+    values = {**_id(delivery), "reason": reason, "delay": delay_seconds, "max_attempts": max_attempts}
+    status: str | None = (await conn.execute(_FAILED, values)).scalar_one_or_none()
+    return status
+
+
+def _id(delivery: Delivery) -> dict[str, str]:
+    return {"tenant": delivery.tenant, "delivery_id": delivery.delivery_id}

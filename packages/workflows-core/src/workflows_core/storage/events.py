@@ -1,0 +1,182 @@
+"""The event stream: publishing, reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.errors import Json, Problem, Refused
+from workflows_core.storage.json_text import is_storable, json_text
+
+MAX_PAYLOAD_BYTES = 512 * 1024
+"""An event has to fit into a signal, and a signal into what Temporal takes."""
+
+_PUBLISH = text(
+    "SELECT workflow_publish_event(:tenant, :event_id, :event_name, CAST(:payload AS jsonb), :correlation_key,"
+    " CAST(:correlation_keys AS text[]), :payload_schema_ref, CAST(:occurred_at AS timestamptz))"
+)
+_LIST = text(
+    """
+    SELECT e.event_id, e.event_name, e.correlation_keys, e.payload, e.status, e.attempts, e.created_at,
+           e.processed_at, e.error_message,
+           coalesce((SELECT jsonb_agg(jsonb_build_object(
+                         'deliveryId', d.delivery_id, 'targetKind', d.target_kind, 'targetId', d.target_id,
+                         'runId', d.run_id, 'status', d.status, 'attempts', d.attempts, 'reason', d.reason)
+                         ORDER BY d.ordinal)
+                       FROM workflow_event_deliveries d
+                      WHERE d.tenant = e.tenant AND d.event_id = e.event_id), '[]') AS deliveries
+      FROM workflow_runtime_events e
+     WHERE (CAST(:name AS text) IS NULL OR e.event_name = :name)
+     ORDER BY e.created_at DESC, e.event_id DESC
+     LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event and what became of it.
+
+    Attributes:
+        event_id: Unique in its tenant.
+        event_name: Its name.
+        keys: Correlation keys; derived ones are there once it is routed.
+        payload: Its payload.
+        status: `pending`, `routed` or `dead`.
+        attempts: Failed attempts to route it.
+        created_at: When it was published.
+        processed_at: When it was routed.
+        error_message: Why it could not be routed.
+        deliveries: One per run it goes to: deliveryId, targetKind, targetId, runId, status, attempts, reason.
+    """
+
+    event_id: str
+    event_name: str
+    keys: tuple[str, ...]
+    payload: Json
+    status: str
+    attempts: int
+    created_at: datetime
+    processed_at: datetime | None
+    error_message: str | None
+    deliveries: tuple[Mapping[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready but for the times, which stay `datetime`."""
+        return {
+            "eventId": self.event_id,
+            "eventName": self.event_name,
+            "keys": list(self.keys),
+            "payload": self.payload,
+            "status": self.status,
+            "attempts": self.attempts,
+            "createdAt": self.created_at,
+            "processedAt": self.processed_at,
+            "errorMessage": self.error_message,
+            "deliveries": [dict(delivery) for delivery in self.deliveries],
+        }
+
+
+async def publish_event(
+    conn: AsyncConnection,
+    *,
+    tenant: str,
+    event_id: str,
+    event_name: str,
+    payload: Json = None,
+    correlation_key: str | None = None,
+    correlation_keys: Sequence[str] | None = None,
+    payload_schema_ref: str | None = None,
+    occurred_at: datetime | None = None,
+) -> bool:
+    """Publishes in the caller's transaction: the event is there if and only if that commits.
+
+    Args:
+        conn: Connection in a transaction.
+        tenant: Tenant of the event.
+        event_id: The same id is published once.
+        event_name: Name that waits and triggers know.
+        payload: JSON value; None counts as `{}`.
+        correlation_key: The publisher's key. Without one, keys are derived from the payload.
+        correlation_keys: Several of them, in order; replaces `correlation_key`.
+        payload_schema_ref: Name of the payload's schema.
+        occurred_at: The publisher's own time, aware.
+
+    Returns:
+        False when the tenant has an event of this id already; nothing changes then.
+
+    Raises:
+        Refused: `EVENT_INVALID`, with everything that is wrong.
+    """
+    keys = None if correlation_keys is None else [key.strip() for key in correlation_keys]
+    key = None if correlation_key is None else correlation_key.strip() or None
+    body = {} if payload is None else payload
+    _check({"tenant": tenant, "eventId": event_id, "eventName": event_name}, keys, key, body)
+    values = {
+        "tenant": tenant,
+        "event_id": event_id,
+        "event_name": event_name,
+        "payload": json_text(body),
+        "correlation_key": key,
+        "correlation_keys": keys,
+        "payload_schema_ref": payload_schema_ref,
+        "occurred_at": occurred_at,
+    }
+    return bool((await conn.execute(_PUBLISH, values)).scalar_one())
+
+
+async def list_events(conn: AsyncConnection, *, name: str | None = None, limit: int = 50) -> list[EventRow]:
+    """Events of the tenant with their deliveries, newest first.
+
+    Args:
+        conn: Connection whose transaction has its tenant set.
+        name: Only events of this name.
+        limit: At most so many.
+    """
+    rows = (await conn.execute(_LIST, {"name": name, "limit": limit})).mappings()
+    return [
+        EventRow(
+            event_id=row["event_id"],
+            event_name=row["event_name"],
+            keys=tuple(row["correlation_keys"]),
+            payload=row["payload"],
+            status=row["status"],
+            attempts=row["attempts"],
+            created_at=row["created_at"],
+            processed_at=row["processed_at"],
+            error_message=row["error_message"],
+            deliveries=tuple(row["deliveries"]),
+        )
+        for row in rows
+    ]
+
+
+def _check(names: Mapping[str, str], keys: list[str] | None, key: str | None, payload: Json) -> None:
+    problems = [
+        Problem("EVENT_INVALID", "must be a text that is not empty and has no NUL", field)
+        for field, value in names.items()
+        if not value.strip() or not is_storable(value)
+    ]
+    if keys is not None and not all(keys):
+        problems.append(Problem("EVENT_INVALID", "must have no blank keys", "correlationKeys"))
+    if not is_storable([key, *(keys or ())]):
+        problems.append(Problem("EVENT_INVALID", "must have no NUL and no half of a surrogate pair", "correlationKey"))
+    try:
+        size = len(json_text(payload).encode())
+        stored = is_storable(payload)
+    except (TypeError, ValueError) as error:
+        problems.append(Problem("EVENT_INVALID", f"must be JSON: {error}", "payload"))
+    else:
+        if not stored:
+            problems.append(
+                Problem("EVENT_INVALID", "must have no text with NUL or half of a surrogate pair", "payload")
+            )
+        if size > MAX_PAYLOAD_BYTES:
+            problems.append(Problem("EVENT_INVALID", f"has {size} bytes, at most {MAX_PAYLOAD_BYTES}", "payload"))
+    if problems:
+        raise Refused(problems)

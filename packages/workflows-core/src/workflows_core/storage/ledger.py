@@ -1,0 +1,136 @@
+"""The ledger of action calls: who may run a handler, and whose end counts.
+
+Each start of a handler has an owner token of its own. A start that lives on after its time-out has lost
+the row to its successor, and nothing of it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.errors import Json
+from workflows_core.interpreter.state import SEMANTICS_VERSION
+from workflows_core.storage.database import Database
+from workflows_core.storage.json_text import json_text
+from workflows_core.storage.run_writes import is_bare, write_in
+from workflows_core.storage.statements import coded_errors, single_statement
+from workflows_core.wire.records import ActionCall, RunWrite, StepRecord
+
+_START = text("SELECT * FROM workflow_start_action(CAST(:call AS jsonb), :token, :semantics)")
+_ANNOUNCE = text("SELECT workflow_announce_action(CAST(:call AS jsonb), :token, :semantics)")
+_SETTLE = text("SELECT workflow_settle_action(CAST(:write AS jsonb), CAST(:step AS jsonb), :token, :semantics)")
+_COMPLETE = text(
+    "SELECT workflow_complete_action(CAST(:write AS jsonb), CAST(:step AS jsonb), :token, :execution, :semantics)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """A call's row as a later start found it.
+
+    Attributes:
+        status: None when there was no row.
+        attempt: Authored attempt it was in, 0 without a row.
+        starts: How often a handler had been started, 0 without a row.
+        output: What it gave, when it SUCCEEDED.
+        error: `Failure.to_json()`, when it FAILED.
+        taken: True when this start owns the row now and may run the handler. False for a call that
+            SUCCEEDED, and for one that FAILED in this very attempt: its end is to be answered again.
+    """
+
+    status: Literal["STARTED", "SUCCEEDED", "FAILED"] | None
+    attempt: int
+    starts: int
+    output: Json
+    error: Mapping[str, Any] | None
+    taken: bool
+
+
+async def start_again(db: Database, call: ActionCall, token: str) -> LedgerEntry:
+    """Records a start that may not be the first; takes over a row left STARTED, or FAILED by an earlier attempt."""
+    async with single_statement(db) as conn:
+        return await _start(conn, call, token)
+
+
+async def announce(db: Database, call: ActionCall, token: str) -> None:
+    """Makes a handler visible that runs longer than a second; a row that has moved on is left alone."""
+    async with single_statement(db) as conn:
+        await conn.execute(_ANNOUNCE, _call_values(call, token))
+
+
+async def complete(db: Database, call: ActionCall, step: StepRecord, token: str, execution: str) -> bool:
+    """Writes an action's end with all it carries, in one transaction; repeating it changes nothing.
+
+    Args:
+        db: Where.
+        call: The call that ended.
+        step: Its row; `invocation` is the ledger's part.
+        token: The start that ended.
+        execution: As for `run_writes.write_run`.
+
+    Returns:
+        False when another start owns the row; nothing is written then.
+
+    Raises:
+        RunReset: The execution is not the run's own; nothing is written.
+    """
+    write = call["write"]
+    if is_bare(write):
+        values = {**_end_values(write, step, token), "execution": execution}
+        async with single_statement(db) as conn:
+            return bool((await conn.execute(_COMPLETE, values)).scalar_one())
+    async with db.tenant(write["tenant"]) as conn:
+        return await complete_in(conn, call, step, token, execution)
+
+
+async def complete_in(conn: AsyncConnection, call: ActionCall, step: StepRecord, token: str, execution: str) -> bool:
+    """As `complete`, in a transaction whose tenant is set."""
+    write = call["write"]
+    with coded_errors():
+        if not (await conn.execute(_SETTLE, _end_values(write, step, token))).scalar_one():
+            return False
+    settled: StepRecord = {**step, "invocation": None}
+    await write_in(conn, {**write, "steps": [*write["steps"], settled]}, execution)
+    return True
+
+
+@asynccontextmanager
+async def completing(db: Database, call: ActionCall, token: str) -> AsyncIterator[tuple[AsyncConnection, LedgerEntry]]:
+    """A transaction that holds the call's row, for an action whose effect is in this very database.
+
+    The handler runs inside, then `complete_in`: effect and record are one. Where the entry is not
+    `taken`, the stored end is the answer and nothing is to be done.
+    """
+    async with db.tenant(call["write"]["tenant"]) as conn:
+        yield conn, await _start(conn, call, token)
+
+
+async def _start(conn: AsyncConnection, call: ActionCall, token: str) -> LedgerEntry:
+    row = (await conn.execute(_START, _call_values(call, token))).mappings().one()
+    return LedgerEntry(
+        status=row["status"],
+        attempt=row["attempt"],
+        starts=row["starts"],
+        output=row["output_json"],
+        error=row["error_json"],
+        taken=row["taken"],
+    )
+
+
+def _call_values(call: ActionCall, token: str) -> dict[str, Any]:
+    write = call["write"]
+    identity = (
+        "tenant", "run_id", "workflow_id", "workflow_version", "definition_hash", "trigger_type", "generation", "sequence"
+    )  # fmt: skip
+    slim = {**call, "write": {name: write[name] for name in identity}}  # type: ignore[literal-required]
+    return {"call": json_text(slim), "token": token, "semantics": SEMANTICS_VERSION}
+
+
+def _end_values(write: RunWrite, step: StepRecord, token: str) -> dict[str, Any]:
+    return {"write": json_text(write), "step": json_text(step), "token": token, "semantics": SEMANTICS_VERSION}

@@ -1,0 +1,108 @@
+"""Statements of the router: pending events, their claim, what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.errors import Json
+from workflows_core.storage.json_text import json_text
+
+_PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
+_READ = text(
+    """
+    SELECT event_id, event_name, correlation_key, correlation_keys, payload, payload_schema_ref, attempts
+      FROM workflow_runtime_events
+     WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending'
+    """
+)
+_CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
+_SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb))")
+_FAILED = text(
+    """
+    UPDATE workflow_runtime_events SET
+        attempts = attempts + 1, error_message = :reason,
+        status = CASE WHEN attempts + 1 >= CAST(:max_attempts AS integer) THEN 'dead' ELSE status END,
+        next_attempt_at = clock_timestamp() + make_interval(secs => :delay)
+     WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending'
+    RETURNING status
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """An event to route; `attempts` that failed so far."""
+
+    tenant: str
+    event_id: str
+    event_name: str
+    correlation_key: str | None
+    correlation_keys: tuple[str, ...]
+    payload: Json
+    payload_schema_ref: str | None
+    attempts: int
+
+
+async def pending_events(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:
+    """(tenant, event id) of events that are due, oldest first, of all tenants (narrow connection)."""
+    rows = await conn.execute(_PENDING, {"limit": limit})
+    return [(row.tenant, row.event_id) for row in rows]
+
+
+async def read_pending(conn: AsyncConnection, tenant: str, event_id: str) -> PendingEvent | None:
+    """The event, or None when it is not pending any more."""
+    row = (await conn.execute(_READ, {"tenant": tenant, "event_id": event_id})).mappings().one_or_none()
+    if row is None:
+        return None
+    return PendingEvent(
+        tenant=tenant,
+        event_id=row["event_id"],
+        event_name=row["event_name"],
+        correlation_key=row["correlation_key"],
+        correlation_keys=tuple(row["correlation_keys"]),
+        payload=row["payload"],
+        payload_schema_ref=row["payload_schema_ref"],
+        attempts=row["attempts"],
+    )
+
+
+async def claim_event(
+    conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]
+) -> list[Mapping[str, Any]] | None:
+    """Locks the event's keys, then the event; the open waits for its name and keys, oldest first.
+
+    Each has wait_id, run_id, event_name, key, filters. None when another router was quicker.
+    """
+    values = {"tenant": event.tenant, "event_id": event.event_id, "event_name": event.event_name, "keys": list(keys)}
+    found: list[Mapping[str, Any]] | None = (await conn.execute(_CLAIM, values)).scalar_one()
+    return found
+
+
+async def settle_event(conn: AsyncConnection, event: PendingEvent, deliveries: Sequence[Mapping[str, Any]]) -> None:
+    """Adds the deliveries; the event is `routed` as of now."""
+    values = {"tenant": event.tenant, "event_id": event.event_id, "deliveries": json_text(list(deliveries))}
+    await conn.execute(_SETTLE, values)
+
+
+async def event_failed(
+    conn: AsyncConnection, tenant: str, event_id: str, reason: str, *, delay_seconds: float, max_attempts: int | None
+) -> str | None:
+    """Counts a failed attempt; after the last one (None: never) the event is `dead`.
+
+    Returns:
+        Its status, or None when it is not pending.
+    """
+    values = {
+        "tenant": tenant,
+        "event_id": event_id,
+        "reason": reason,
+        "delay": delay_seconds,
+        "max_attempts": max_attempts,
+    }
+    status: str | None = (await conn.execute(_FAILED, values)).scalar_one_or_none()
+    return status

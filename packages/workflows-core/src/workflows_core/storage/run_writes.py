@@ -1,0 +1,90 @@
+"""The run write of docs/adr/0006-event-ingress-protocol.md: what a run's regular activities write.
+
+The rules are in SQL (`workflow_write_run`), next to the rows they guard; only the filters of waits are
+decided here, by the one predicate that router and run use as well.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.interpreter.matching import EventFacts, matches
+from workflows_core.interpreter.state import SEMANTICS_VERSION
+from workflows_core.storage.database import Database
+from workflows_core.storage.json_text import json_text
+from workflows_core.storage.statements import coded_errors
+from workflows_core.wire.records import RunWrite, WaitRecord
+
+_WRITE = text("SELECT * FROM workflow_write_run(CAST(:write AS jsonb), :execution, :semantics)")
+_ADD = text("SELECT workflow_add_deliveries(:tenant, CAST(:deliveries AS jsonb))")
+_DELIVERIES = uuid.UUID("6f0f7d5e-3c0b-5c58-9a49-5a1f2f6a9d10")
+
+
+async def write_run(db: Database, write: RunWrite, execution: str) -> None:
+    """Writes records, consumption, waits and status of a run in one transaction; repeating it changes nothing.
+
+    A write with a final status is the run's end: it closes every wait and gives each unresolved delivery
+    its verdict.
+
+    Args:
+        db: Where.
+        write: Carried by a regular activity.
+        execution: Temporal run id of the execution that wrote it (`activity.info().workflow_run_id`).
+            Not the first one of its chain: a reset keeps that one.
+
+    Raises:
+        RunReset: The execution is not the run's own (`RUN_RESET`); nothing is written.
+    """
+    async with db.tenant(write["tenant"]) as conn:
+        await write_in(conn, write, execution)
+
+
+async def write_in(conn: AsyncConnection, write: RunWrite, execution: str) -> None:
+    """As `write_run`, in a transaction whose tenant is set."""
+    values = {"write": json_text(write), "execution": execution, "semantics": SEMANTICS_VERSION}
+    with coded_errors():
+        missed = (await conn.execute(_WRITE, values)).mappings().all()
+    if not missed:
+        return
+    opened = {wait["wait_id"]: wait for wait in write["waits"] or ()}
+    found = [
+        new_delivery(row["event_id"], "wait", row["wait_id"], write["run_id"], opened[row["wait_id"]]["key"])
+        for row in missed
+        if matches(event_facts(dict(row)), opened[row["wait_id"]])
+    ]
+    await add_deliveries(conn, write["tenant"], found)
+
+
+async def add_deliveries(conn: AsyncConnection, tenant: str, deliveries: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts deliveries `new`; one for the same event and target stays as it is. Wakes the sender at commit."""
+    if deliveries:
+        await conn.execute(_ADD, {"tenant": tenant, "deliveries": json_text(list(deliveries))})
+
+
+def new_delivery(event_id: str, target_kind: str, target_id: str, run_id: str, key: str | None) -> dict[str, Any]:
+    """A delivery with the id that this event and target always have."""
+    return {
+        "delivery_id": str(uuid.uuid5(_DELIVERIES, json_text([event_id, target_kind, target_id]))),
+        "event_id": event_id,
+        "target_kind": target_kind,
+        "target_id": target_id,
+        "run_id": run_id,
+        "key": key,
+    }
+
+
+def event_facts(row: Mapping[str, Any]) -> EventFacts:
+    """What matching needs, from a row with event_id, event_name, keys and payload."""
+    keys: Iterable[str] = row["keys"]
+    return EventFacts(row["event_id"], row["event_name"], tuple(keys), row["payload"])
+
+
+def is_bare(write: RunWrite) -> bool:
+    """True when a write says nothing of waits and consumption, so that it touches no key."""
+    waits: list[WaitRecord] | None = write["waits"]
+    return waits is None and not write["consumed"] and not write["closed"]

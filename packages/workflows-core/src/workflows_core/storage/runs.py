@@ -1,0 +1,199 @@
+"""Runs as the launcher writes them and everybody reads them.
+
+Every function needs a connection whose transaction has its tenant set. What a run itself writes is in `run_writes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.errors import Failure, Json
+from workflows_core.interpreter.state import SEMANTICS_VERSION
+from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, RunRow, StepRow, WaitRow
+from workflows_core.storage.tables import (
+    as_json,
+    deliveries,
+    events,
+    invocations,
+    logs,
+    runs,
+    steps,
+    this_tenant,
+    waits,
+)
+from workflows_core.wire.names import workflow_id_of
+
+_RUN = [runs.c[name] for name in RunRow.__dataclass_fields__]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run about to be started.
+
+    Attributes:
+        run_id: Unique in the tenant.
+        workflow_id: What it runs.
+        workflow_version: The pinned version.
+        definition_hash: Hash of that version.
+        payload: JSON value that the run starts with.
+        trigger_type: `event`, `schedule`, `recurring`, or None for a caller, a child, a replay.
+        trigger_metadata: JSON about the trigger.
+        trigger_fire_key: Of one firing; at most one run of the tenant has it.
+        event_type: Name of the event that starts it.
+        parent_run_id: The run that calls it.
+        root_run_id: The topmost such run; itself by default.
+        semantics_version: Of the interpreter.
+    """
+
+    run_id: str
+    workflow_id: str
+    workflow_version: int
+    definition_hash: str
+    payload: Json = None
+    trigger_type: str | None = None
+    trigger_metadata: Json = None
+    trigger_fire_key: str | None = None
+    event_type: str | None = None
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    semantics_version: int = SEMANTICS_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimeline:
+    """A run and everything recorded about it, each list in the order in which it happened."""
+
+    run: RunRow
+    steps: list[StepRow]
+    waits: list[WaitRow]
+    invocations: list[InvocationRow]
+    deliveries: list[DeliveryRow]
+    logs: list[LogRow]
+
+
+async def insert_starting(conn: AsyncConnection, new: NewRun) -> RunRow:
+    """Inserts the run as STARTING; the existing row, unchanged, where its id or its fire key is there already."""
+    row = (
+        await conn.execute(
+            insert(runs)
+            .values(
+                tenant=this_tenant(),
+                run_id=new.run_id,
+                workflow_id=new.workflow_id,
+                workflow_version=new.workflow_version,
+                status="STARTING",
+                trigger_type=new.trigger_type,
+                trigger_metadata_json=as_json(new.trigger_metadata),
+                trigger_fire_key=new.trigger_fire_key,
+                event_type=new.event_type,
+                temporal_workflow_id=workflow_id_of(new.run_id),
+                definition_hash=new.definition_hash,
+                runtime_semantics_version=new.semantics_version,
+                parent_run_id=new.parent_run_id,
+                root_run_id=new.root_run_id or new.run_id,
+                input_json=as_json(new.payload),
+            )
+            .on_conflict_do_nothing()
+            .returning(*_RUN)
+        )
+    ).one_or_none()
+    if row is None:
+        same = or_(runs.c.run_id == new.run_id, runs.c.trigger_fire_key == new.trigger_fire_key)
+        row = (
+            await conn.execute(
+                select(*_RUN)
+                .where(runs.c.tenant == this_tenant(), same)
+                .order_by((runs.c.run_id == new.run_id).desc())
+                .limit(1)
+            )
+        ).one()
+    return RunRow.of(row)
+
+
+async def mark_running(conn: AsyncConnection, run_id: str, temporal_run_id: str | None) -> None:
+    """STARTING becomes RUNNING; a run that has written its own status already keeps it.
+
+    Args:
+        conn: Where.
+        run_id: The run.
+        temporal_run_id: Its first execution; None when that is not known. A known one is never replaced.
+    """
+    await conn.execute(
+        update(runs)
+        .where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id)
+        .values(
+            status=case((runs.c.status == "STARTING", "RUNNING"), else_=runs.c.status),
+            temporal_run_id=func.coalesce(runs.c.temporal_run_id, temporal_run_id),
+            updated_at=func.now(),
+        )
+    )
+
+
+async def mark_launch_failed(conn: AsyncConnection, run_id: str, failure: Failure) -> bool:
+    """STARTING becomes FAILED; False when the run is not STARTING any more, and nothing changes then."""
+    changed = await conn.execute(
+        update(runs)
+        .where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id, runs.c.status == "STARTING")
+        .values(status="FAILED", error_json=as_json(failure.to_json()), completed_at=func.now(), updated_at=func.now())
+        .returning(runs.c.run_id)
+    )
+    return changed.one_or_none() is not None
+
+
+async def get_run(conn: AsyncConnection, run_id: str) -> RunRow | None:
+    """The run, None when the tenant has none of this id."""
+    row = (
+        await conn.execute(select(*_RUN).where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id))
+    ).one_or_none()
+    return None if row is None else RunRow.of(row)
+
+
+async def list_runs(
+    conn: AsyncConnection, *, status: str | None = None, workflow_id: str | None = None, limit: int = 50
+) -> list[RunRow]:
+    """Runs of the tenant, newest first.
+
+    Args:
+        conn: Where.
+        status: Only runs of this status.
+        workflow_id: Only runs of this workflow.
+        limit: At most so many.
+    """
+    statement = select(*_RUN).where(runs.c.tenant == this_tenant())
+    if status is not None:
+        statement = statement.where(runs.c.status == status)
+    if workflow_id is not None:
+        statement = statement.where(runs.c.workflow_id == workflow_id)
+    rows = await conn.execute(statement.order_by(runs.c.started_at.desc(), runs.c.run_id.desc()).limit(limit))
+    return [RunRow.of(row) for row in rows]
+
+
+async def run_timeline(conn: AsyncConnection, run_id: str) -> RunTimeline | None:
+    """The run with its steps, waits, invocations, deliveries and log; None when the tenant has none of this id."""
+    run = await get_run(conn, run_id)
+    if run is None:
+        return None
+
+    async def rows_of(kind: Any, statement: Any) -> list[Any]:
+        return [kind.of(row) for row in await conn.execute(statement)]
+
+    def of_run(table: Any, *order: Any) -> Any:
+        return select(table).where(table.c.tenant == this_tenant(), table.c.run_id == run_id).order_by(*order)
+
+    of_events = (events.c.tenant == deliveries.c.tenant) & (events.c.event_id == deliveries.c.event_id)
+    with_names = of_run(deliveries, deliveries.c.ordinal).add_columns(events.c.event_name).join(events, of_events)
+    return RunTimeline(
+        run=run,
+        steps=await rows_of(StepRow, of_run(steps, steps.c.started_at, steps.c.step_path, steps.c.visit)),
+        waits=await rows_of(WaitRow, of_run(waits, waits.c.created_at, waits.c.wait_id)),
+        invocations=await rows_of(
+            InvocationRow, of_run(invocations, invocations.c.started_at, invocations.c.idempotency_key)
+        ),
+        deliveries=await rows_of(DeliveryRow, with_names),
+        logs=await rows_of(LogRow, of_run(logs, logs.c.created_at, logs.c.log_id)),
+    )

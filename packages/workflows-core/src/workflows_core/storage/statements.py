@@ -1,0 +1,55 @@
+"""How the statements of run writes and ledger reach the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.errors import Problem, Refused
+from workflows_core.storage.database import Database
+
+_RUN_RESET = "WF001"
+
+
+class RunReset(Refused):
+    """Indicates that an execution writes which is not the run's own: somebody reset the run in Temporal."""
+
+    def __init__(self, found: str) -> None:
+        advice = (
+            "a run that was reset with Temporal's own tools is refused, because what its earlier execution did "
+            "is recorded and stays: start a new run with the same input instead"
+        )
+        super().__init__([Problem("RUN_RESET", f"{found}; {advice}")])
+
+
+def is_contended(error: BaseException) -> bool:
+    """Whether a statement lost against another one (lock held too long, deadlock); the database itself is there."""
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    return state in ("57014", "55P03") or state.startswith("40")
+
+
+@asynccontextmanager
+async def single_statement(db: Database) -> AsyncIterator[AsyncConnection]:
+    """A connection without a transaction of its own: one function call, one round trip.
+
+    For functions that set their tenant themselves.
+    """
+    async with db.engine.connect() as conn:
+        with coded_errors():
+            yield await conn.execution_options(isolation_level="AUTOCOMMIT")
+
+
+class coded_errors:  # noqa: N801 - a context manager, read as a verb
+    """Turns the refusals of our SQL functions into coded errors."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raises the coded error in place of the database's."""
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _RUN_RESET:
+            message = getattr(getattr(error.orig, "diag", None), "message_primary", None)
+            raise RunReset(str(message or error.orig)) from None

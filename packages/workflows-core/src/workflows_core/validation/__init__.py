@@ -1,0 +1,1 @@
+"""What publishing checks, with stable problem codes."""

@@ -1,0 +1,105 @@
+"""What an action call gives its action, against what the action asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from workflows_core.definitions.model import ActionCallStep, Value
+from workflows_core.definitions.spelling import nearest
+from workflows_core.definitions.walk import field_path, walk_value
+from workflows_core.errors import Problem
+
+
+class KnownAction(Protocol):
+    """What validation needs of an action."""
+
+    @property
+    def input_schema(self) -> Mapping[str, Any]:
+        """JSON Schema of the input."""
+        ...
+
+
+class KnownActions(Protocol):
+    """What validation needs of an action registry."""
+
+    def ids(self) -> Sequence[str]:
+        """Ids of all actions."""
+        ...
+
+    def versions(self, action_id: str, /) -> Sequence[int]:
+        """Versions of an action, empty when there is none."""
+        ...
+
+    def get(self, action_id: str, version: int, /) -> KnownAction | None:
+        """One action, or None."""
+        ...
+
+
+def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> Iterator[Problem]:
+    """The action is known, and every field that it requires is mapped."""
+    config = step.config
+    action = actions.get(config.action_id, config.version)
+    if action is None:
+        yield _unknown_action(f"{path}.config.actionId", step, actions)
+        return
+    schema = action.input_schema
+    for missing in _missing(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
+        where, field, given = missing
+        yield Problem(
+            "MISSING_REQUIRED_MAPPING",
+            f"action {config.action_id}@{config.version} requires {field!r}, and nothing is mapped to it",
+            where,
+            step_id=step.id,
+            suggestion=nearest(field, given),
+        )
+
+
+def special_key_problems(path: str, mapping: Mapping[str, Value], step_id: str | None) -> Iterator[Problem]:
+    """Keys that look like a special one and are none."""
+    for parent, value in walk_value(path, dict(mapping)):
+        if isinstance(value, dict):
+            for key in value:
+                if key.startswith("$"):
+                    yield Problem(
+                        "UNKNOWN_SPECIAL_KEY",
+                        f"{key!r} has no special meaning and is passed on as it is; special are $expr and $secret",
+                        field_path(parent, key),
+                        severity="warning",
+                        step_id=step_id,
+                        suggestion=nearest(key, ("$expr", "$secret")),
+                    )
+
+
+def _unknown_action(path: str, step: ActionCallStep, actions: KnownActions) -> Problem:
+    name, version = step.config.action_id, step.config.version
+    versions = actions.versions(name)
+    if versions:
+        known = ", ".join(str(known) for known in versions)
+        message, suggestion = f"action {name!r} has no version {version}; it has {known}", f"{name}@{versions[-1]}"
+        return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=suggestion)
+    message = f"no action is called {name!r}; `workflow-worker describe` lists those that are loaded"
+    return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=nearest(name, actions.ids()))
+
+
+def _missing(
+    path: str, given: Mapping[str, Value], schema: Mapping[str, Any], root: Mapping[str, Any]
+) -> Iterator[tuple[str, str, list[str]]]:
+    # Nested only where the document itself holds the object: what an expression gives is known at run time only.
+    for field in schema.get("required", ()):
+        if field not in given:
+            yield field_path(path, field), field, list(given)
+    for field, nested in schema.get("properties", {}).items():
+        value = given.get(field)
+        if isinstance(value, dict) and isinstance(nested, Mapping):
+            yield from _missing(field_path(path, field), value, _resolved(nested, root), root)
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = schema.get("$ref")
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        return schema
+    found: Any = root
+    for part in reference[2:].split("/"):
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

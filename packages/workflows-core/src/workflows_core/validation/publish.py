@@ -1,0 +1,201 @@
+"""What must be right before a definition is published, beyond its shape. Codes: docs/problem-codes.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from workflows_core.definitions.model import (
+    ActionCallStep,
+    AssignStep,
+    CallWorkflowStep,
+    Definition,
+    EventTrigger,
+    EventWaitStep,
+    Expr,
+    HumanTaskStep,
+    Model,
+    ParseBodyStep,
+    RenderCommentBlocksStep,
+    Step,
+    TimeWaitStep,
+    TryCatchStep,
+)
+from workflows_core.definitions.paths import parse_assign_path
+from workflows_core.definitions.spelling import nearest
+from workflows_core.definitions.walk import field_path, walk_steps
+from workflows_core.errors import UNCATCHABLE, ErrorCategory, Problem
+from workflows_core.expressions.engine import (
+    NO_VALUE,
+    Expression,
+    ExpressionEngine,
+    ExpressionFailed,
+    ExpressionInvalid,
+)
+from workflows_core.expressions.reading import EVERYTHING
+from workflows_core.interpreter.compile import EXECUTABLE_STEP_TYPES
+from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
+from workflows_core.validation.mappings import KnownActions, action_problems, special_key_problems
+from workflows_core.validation.values import references_of
+
+SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
+"""Whole names of secrets."""
+
+_VARYING = re.compile("random|shuffle|now|millis")
+
+
+def publish_problems(
+    definition: Definition,
+    registry: KnownActions,
+    engine: ExpressionEngine,
+    *,
+    correlation_paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
+) -> list[Problem]:
+    """Everything that blocks publishing (severity `error`) or should be looked at (`warning`), in document order.
+
+    Args:
+        definition: A parsed document.
+        registry: The actions that are loaded.
+        engine: Compiles the expressions.
+        correlation_paths: Payload paths that keys of events are derived from, by event name, `*` for all.
+    """
+    checks = _Checks(registry, engine, correlation_paths)
+    return [*checks.trigger(definition), *checks.steps(definition)]
+
+
+class _Checks:
+    def __init__(
+        self, registry: KnownActions, engine: ExpressionEngine, correlation_paths: Mapping[str, Sequence[str]]
+    ) -> None:
+        self.registry = registry
+        self.engine = engine
+        self.correlation_paths = correlation_paths
+
+    def trigger(self, definition: Definition) -> Iterator[Problem]:
+        trigger = definition.trigger
+        if not isinstance(trigger, EventTrigger):
+            return
+        yield from self.references("trigger", trigger, None)
+        for path, value in references_of("trigger", trigger):
+            expression = self.compiled(value) if isinstance(value, Expr) else None
+            roots = {read.split(".")[0] for read in expression.reads} if expression else set()
+            for root in sorted(roots - {"event", EVERYTHING}):
+                message = f"reads {root!r}; a trigger's mapping sees only event (name, correlationKey, payload)"
+                hint = "event.payload" if root == "payload" else None
+                yield Problem("TRIGGER_MAPPING_INVALID_ROOT", message, path, suggestion=hint)
+        yield from special_key_problems("trigger.payloadMapping", trigger.payload_mapping or {}, None)
+
+    def steps(self, definition: Definition) -> Iterator[Problem]:
+        first: dict[str, str] = {}
+        for path, step in walk_steps(definition):
+            if step.id in first:
+                message = f"step id {step.id!r} is taken by {first[step.id]}; every step needs an id of its own"
+                yield Problem("DUPLICATE_STEP_ID", message, f"{path}.id", step_id=step.id)
+            first.setdefault(step.id, path)
+            if step.type not in EXECUTABLE_STEP_TYPES:
+                known = ", ".join(sorted(EXECUTABLE_STEP_TYPES))
+                message = f"this build does not run {step.type} yet; it runs {known}"
+                yield Problem("STEP_TYPE_NOT_YET_EXECUTABLE", message, path, step_id=step.id)
+            yield from self.references(path, step, step.id)
+            yield from _path_problems(path, step)
+            yield from _retry_problems(path, step)
+            if isinstance(step, ActionCallStep):
+                yield from action_problems(path, step, self.registry)
+                yield from special_key_problems(f"{path}.config.inputMapping", step.config.input_mapping, step.id)
+            elif isinstance(step, EventWaitStep):
+                yield from self.wait(path, step)
+
+    def references(self, path: str, owner: Model, step_id: str | None) -> Iterator[Problem]:
+        for where, value in references_of(path, owner):
+            if not isinstance(value, Expr):
+                if not SECRET_NAME.fullmatch(value.name):
+                    message = (
+                        f"{value.name!r} is no secret's name: capital letters, digits and _, "
+                        "a letter first, at most 255 characters"
+                    )
+                    yield Problem("INVALID_SECRET_NAME", message, where, step_id=step_id)
+            elif not value.source.strip():
+                message = "the expression is empty; write one, or remove the field"
+                yield Problem("EMPTY_EXPRESSION", message, where, step_id=step_id)
+            else:
+                yield from self.source_problems(where, value.source, step_id)
+
+    def source_problems(self, path: str, source: str, step_id: str | None) -> Iterator[Problem]:
+        try:
+            self.engine.compile(source)
+        except ExpressionInvalid as error:
+            where = "" if error.position is None else f" (at character {error.position + 1} of {_excerpt(source)})"
+            yield Problem("INVALID_EXPRESSION", f"{error.message}{where}", path, step_id=step_id)
+
+    def compiled(self, expr: Expr) -> Expression | None:
+        try:
+            return self.engine.compile(expr.source)
+        except ExpressionInvalid:
+            return None
+
+    def wait(self, path: str, step: EventWaitStep) -> Iterator[Problem]:
+        config = step.config
+        if config.event_name not in self.correlation_paths and "*" not in self.correlation_paths:
+            message = (
+                f"no key can be derived from events {config.event_name!r}: neither they nor '*' have payload paths "
+                "in the correlation settings, so only an event published with an explicit key could match"
+            )
+            yield Problem("EVENT_WAIT_UNCORRELATABLE", message, f"{path}.config.eventName", step_id=step.id)
+        expression = self.compiled(config.correlation_key)
+        # Decided only for an expression that gives the same key in every run.
+        if expression is None or expression.reads or _VARYING.search(expression.source):
+            return
+        try:
+            key = expression.evaluate({}, now_ms=0, seed=0)
+        except ExpressionFailed as error:
+            key, why = NO_VALUE, error.message
+        else:
+            why = "it is always " + ("without a value" if key is NO_VALUE else repr(key))
+        if key is NO_VALUE or key_text(key) is None:
+            message = f"no event can have this key: {why}; give a text or a number"
+            where = f"{path}.config.correlationKey"
+            yield Problem("EVENT_WAIT_UNCORRELATABLE", message, where, step_id=step.id)
+
+
+def _path_problems(path: str, step: Step) -> Iterator[Problem]:
+    for where, text, default_scope in _assign_paths(path, step):
+        try:
+            parse_assign_path(text, default_scope)
+        except ValueError as error:
+            yield Problem("INVALID_ASSIGN_PATH", str(error), where, step_id=step.id)
+
+
+def _assign_paths(path: str, step: Step) -> Iterator[tuple[str, str, str | None]]:
+    match step:
+        case AssignStep():
+            for text in step.config.assign:
+                yield field_path(f"{path}.config.assign", text), text, None
+        case EventWaitStep() | TimeWaitStep() | HumanTaskStep():
+            for text in step.config.assign or ():
+                yield field_path(f"{path}.config.assign", text), text, "vars"
+        case CallWorkflowStep():
+            for text in step.output_mapping or ():
+                yield field_path(f"{path}.outputMapping", text), text, "vars"
+        case TryCatchStep(capture_error_as=str(text)):
+            yield f"{path}.captureErrorAs", text, "vars"
+        case ActionCallStep() if step.config.save_as is not None:
+            yield f"{path}.config.saveAs", step.config.save_as, "vars"
+        case ParseBodyStep() | RenderCommentBlocksStep():
+            yield f"{path}.config.saveAs", step.config.save_as, "vars"
+
+
+def _retry_problems(path: str, step: Step) -> Iterator[Problem]:
+    policy = getattr(step, "retry", None)
+    for index, name in enumerate((policy.retry_on if policy is not None else None) or ()):
+        where = f"{path}.retry.retryOn[{index}]"
+        known = [category.value for category in ErrorCategory if category not in UNCATCHABLE]
+        if name in UNCATCHABLE:
+            message = f"{name} is never retried; remove it, or use some of {', '.join(known)}"
+            yield Problem("UNCATCHABLE_ERROR_CATEGORY", message, where, severity="warning", step_id=step.id)
+        elif name not in known:
+            message = f"unknown error category {name!r}; known are {', '.join(known)}"
+            yield Problem("UNKNOWN_ERROR_CATEGORY", message, where, step_id=step.id, suggestion=nearest(name, known))
+
+
+def _excerpt(source: str) -> str:
+    return repr(source if len(source) <= 120 else f"{source[:117]}...")

@@ -1,0 +1,1 @@
+"""Names and message shapes that cross process boundaries; see docs/wire-contract.md."""

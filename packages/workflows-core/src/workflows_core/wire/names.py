@@ -1,0 +1,42 @@
+"""The literal names of the wire contract. They never change: callers know them by heart."""
+
+from __future__ import annotations
+
+from typing import Final
+
+AUTHORED_QUEUE: Final = "workflow-runtime-v2"
+APPLICATION_ACTIONS_QUEUE: Final = "workflow-app-actions"
+
+RUN_WORKFLOW: Final = "workflowRuntimeV2RunWorkflow"
+SCHEDULED_LAUNCH_WORKFLOW: Final = "workflowRuntimeV2ScheduledLaunch"
+
+SIGNAL_EVENT: Final = "workflowRuntimeV2Event"
+SIGNAL_HUMAN_TASK: Final = "workflowRuntimeV2HumanTask"
+SIGNAL_QUOTA_RESUME: Final = "workflowRuntimeV2QuotaResume"
+
+QUERY_CURRENT_STEP: Final = "workflowRuntimeV2CurrentStep"
+QUERY_CURRENT_WAIT: Final = "workflowRuntimeV2CurrentWait"
+QUERY_SUMMARY: Final = "workflowRuntimeV2InterpreterSummary"
+
+ACTIVITY_LOAD: Final = "workflowRuntimeV2LoadRun"
+ACTIVITY_ACTION: Final = "workflowRuntimeV2RunAction"
+ACTIVITY_SHORT_ACTION: Final = "workflowRuntimeV2RunShortAction"
+ACTIVITY_WRITE: Final = "workflowRuntimeV2WriteRun"
+ACTIVITY_FINISH: Final = "workflowRuntimeV2FinishRun"
+
+SEARCH_TENANT: Final = "WorkflowTenant"
+SEARCH_WORKFLOW: Final = "WorkflowKey"
+SEARCH_VERSION: Final = "WorkflowVersion"
+SEARCH_PARENT: Final = "WorkflowParentRun"
+
+FAILURE_TYPE_PREFIX: Final = "WorkflowRuntimeV2."
+"""A failed run ends with an application failure of type `WorkflowRuntimeV2.<category>`."""
+
+HUMAN_TASK_COMPLETED: Final = "HUMAN_TASK_COMPLETED"
+
+_WORKFLOW_ID_PREFIX: Final = "workflow-runtime-v2:run:"
+
+
+def workflow_id_of(run_id: str) -> str:
+    """The Temporal workflow id of a run, the same for children."""
+    return _WORKFLOW_ID_PREFIX + run_id

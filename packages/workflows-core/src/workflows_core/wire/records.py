@@ -1,0 +1,174 @@
+"""What travels from a run to the database: typed JSON, so that a record is encoded once and as it is.
+
+Key names are column names. Times are integers, milliseconds since the epoch. `generation` counts
+continue-as-new, `sequence` counts the writes a run has issued: together they are the fence, and an
+older write never overwrites a newer one (docs/adr/0004-who-may-write.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+RunStatus = Literal["STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED"]
+FINAL_RUN_STATUSES = frozenset({"SUCCEEDED", "FAILED", "CANCELED"})
+
+StepStatus = Literal["STARTED", "SUCCEEDED", "FAILED", "CANCELED", "RETRY_SCHEDULED"]
+WaitType = Literal["event", "time", "human"]
+WaitOutcome = Literal["RESOLVED", "TIMED_OUT", "CANCELED"]
+
+INLINE_OUTPUT_BYTES = 2 * 1024
+"""A step row keeps an output up to this size; a larger one stays in the invocation row only."""
+
+
+class InvocationRecord(TypedDict):
+    """One use of an action, keyed by (tenant, action_id, action_version, idempotency_key)."""
+
+    action_id: str
+    action_version: int
+    idempotency_key: str
+    status: Literal["STARTED", "SUCCEEDED", "FAILED"]
+    attempt: int
+    input_json: Any
+    output_json: Any
+    error_json: dict[str, Any] | None
+
+
+class StepRecord(TypedDict):
+    """The row of one visit of one step, keyed by (run, step_path, visit)."""
+
+    step_path: str
+    visit: int
+    definition_step_id: str
+    step_type: str
+    name: str | None
+    status: StepStatus
+    attempt: int
+    started_at: int
+    completed_at: int | None
+    output_json: Any
+    error_json: dict[str, Any] | None
+    generation: int
+    sequence: int
+    invocation: InvocationRecord | None
+
+
+class FilterRecord(TypedDict):
+    """A filter of an event wait; its value was resolved when the wait opened."""
+
+    path: str
+    op: str
+    value: Any
+
+
+class WaitRecord(TypedDict):
+    """An open wait. `look_back_from` is the start of the window in which routed events still match."""
+
+    wait_id: str
+    step_path: str
+    visit: int
+    wait_type: WaitType
+    event_name: str | None
+    key: str | None
+    filters: list[FilterRecord]
+    opened_at: int
+    timeout_at: int | None
+    look_back_from: int
+    payload: dict[str, Any]
+
+
+class ConsumedRecord(TypedDict):
+    """An event that resolved a wait of the run; `delivery_id` is None for a caller's bare signal."""
+
+    wait_id: str
+    event_id: str
+    delivery_id: str | None
+    at: int
+
+
+class ClosedRecord(TypedDict):
+    """A wait that closed without an event."""
+
+    wait_id: str
+    outcome: WaitOutcome
+    at: int
+
+
+class LogRecord(TypedDict):
+    """A line of the run's own log (`workflow_run_logs`)."""
+
+    level: Literal["DEBUG", "INFO", "WARN", "ERROR"]
+    message: str
+    step_path: str | None
+    context_json: dict[str, Any] | None
+    at: int
+
+
+class RunWrite(TypedDict):
+    """Everything one regular activity writes for its run, in one transaction.
+
+    `waits` is the whole set of waits open when the write was scheduled, or None when the write says
+    nothing about waits. `status` None leaves the run's status alone.
+    """
+
+    tenant: str
+    run_id: str
+    workflow_id: str
+    workflow_version: int
+    definition_hash: str
+    trigger_type: str | None
+    generation: int
+    sequence: int
+    status: RunStatus | None
+    node_path: str | None
+    waiting_for: dict[str, Any] | None
+    steps: list[StepRecord]
+    consumed: list[ConsumedRecord]
+    closed: list[ClosedRecord]
+    waits: list[WaitRecord] | None
+    logs: list[LogRecord]
+    result_json: Any
+    error_json: dict[str, Any] | None
+
+
+class ActionCall(TypedDict):
+    """Input of the action activities: what to call, and the write that travels with it."""
+
+    step_path: str
+    visit: int
+    definition_step_id: str
+    name: str | None
+    attempt: int
+    action_id: str
+    action_version: int
+    idempotency_key: str
+    authored_key: bool
+    input: Any
+    write: RunWrite
+
+
+class ActionTraits(TypedDict):
+    """What a run must know of an action before it can schedule it; recorded in history at load."""
+
+    short: bool
+    place: Literal["worker", "app"]
+    timeout_ms: int
+    heartbeat_ms: int
+    cancellable: bool
+
+
+class LoadedRun(TypedDict):
+    """Result of the load activity. `actions` has an entry per `id@version` that somebody serves.
+
+    `recorded` is False for a run that has no row yet; `started_at` is the database's time, because
+    look-back compares it with the database's time of routing.
+    """
+
+    started_at: int
+    definition: dict[str, Any]
+    definition_hash: str
+    payload: Any
+    meta: dict[str, Any]
+    recorded: bool
+    actions: dict[str, ActionTraits]
+    continue_after_steps: int
+    continue_after_signals: int

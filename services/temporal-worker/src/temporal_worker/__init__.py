@@ -1,0 +1,1 @@
+"""Owner of the domain Temporal workflows; never polls the authored queue."""

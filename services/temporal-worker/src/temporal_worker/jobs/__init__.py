@@ -1,0 +1,1 @@
+"""Background jobs: handlers, their activities, and what is recorded about them."""

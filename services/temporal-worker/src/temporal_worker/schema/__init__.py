@@ -1,0 +1,1 @@
+"""The PostgreSQL schema `temporal_worker`: numbered SQL files and what applies them."""

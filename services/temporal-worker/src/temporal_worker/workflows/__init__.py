@@ -1,0 +1,1 @@
+"""Workflow classes and what they may load; nothing is imported here."""

@@ -1,0 +1,1 @@
+"""The application: HTTP API and executor of application-only actions."""

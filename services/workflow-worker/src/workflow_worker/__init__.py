@@ -1,0 +1,1 @@
+"""workflow-worker: the one process that owns everything authored."""

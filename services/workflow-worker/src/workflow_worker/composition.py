@@ -1,0 +1,66 @@
+"""What this process is made of, built explicitly from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service_host.command import Contents
+from service_host.postgres import create_engine
+from workflow_worker.settings import Settings
+from workflows_core.actions.core_pack import core_pack
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.actions.secrets import FileSecrets, MappingSecrets
+from workflows_core.execution.activities import ACTIVITY_NAMES
+from workflows_core.execution.worker import WORKFLOW_NAMES, WorkerLimits
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.runtime import AuthoredRuntime
+from workflows_core.storage.database import Database
+
+GRACE_SECONDS = 20.0
+"""How long running activities may go on after SIGTERM."""
+
+
+def packs(http: HttpPolicy) -> Mapping[str, Pack]:
+    """The action packs of this service, in order: the worker-safe ones and nothing else."""
+    return {"core": core_pack(http)}
+
+
+def contents() -> Contents:
+    """What `describe` and the banner list; needs no settings."""
+    actions = [f"{action['id']}@{action['version']}" for action in ActionRegistry.of(packs(HttpPolicy())).describe()]
+    return Contents(workflows=WORKFLOW_NAMES, activities=ACTIVITY_NAMES, actions=actions)
+
+
+def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
+    """The authored runtime of this process; its engine connects on first use."""
+    # Activities hold a connection for milliseconds and wait for one for no longer; overflow connections
+    # would be opened and closed all the time under load.
+    engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
+    http = HttpPolicy(allowed_networks=settings.http_allowed_networks)
+    return AuthoredRuntime.build(Database(engine), packs(http), _secrets(settings))
+
+
+def ingress_policy(settings: Settings) -> IngressPolicy:
+    """Bounds of event ingress."""
+    defaults = IngressPolicy()
+    return IngressPolicy(
+        poll_seconds=settings.event_poll_interval_ms / 1000,
+        batch_size=settings.event_batch_size,
+        correlation_paths=settings.correlation_paths or defaults.correlation_paths,
+    )
+
+
+def worker_limits(settings: Settings) -> WorkerLimits:
+    """Slots of the Temporal worker."""
+    return WorkerLimits(
+        workflow_tasks=settings.max_workflow_tasks,
+        activities=settings.max_activities,
+        cached_runs=settings.max_cached_runs,
+        grace_seconds=GRACE_SECONDS,
+    )
+
+
+def _secrets(settings: Settings) -> SecretProvider:
+    return MappingSecrets({}) if settings.secrets_directory is None else FileSecrets(settings.secrets_directory)

@@ -1,0 +1,115 @@
+"""`workflow-worker run | check | describe`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from temporalio.worker import Worker
+
+from service_host.command import ServiceCommand, Verdict, check_postgres, check_temporal, execute
+from service_host.errors import Unreachable
+from service_host.metrics import PollerMetrics
+from service_host.ownership_probe import OwnershipProbe
+from service_host.postgres import create_engine, wait_for_postgres
+from service_host.process import Process, run_process
+from service_host.progress import Loop, StopStage
+from service_host.temporal import connect_temporal, identity_of, try_temporal
+from service_host.worker_loop import OnFatalError, worker_loop
+from workflow_worker.beat import beat_loop
+from workflow_worker.composition import (
+    GRACE_SECONDS,
+    build_runtime,
+    contents,
+    ingress_policy,
+    worker_limits,
+)
+from workflow_worker.readiness import schema_check, search_attributes_check
+from workflow_worker.settings import Settings, read_settings
+from workflows_core.execution.worker import authored_worker
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.ingress.loop import IngressLoop
+from workflows_core.launching.launcher import Launcher, LaunchPolicy
+from workflows_core.storage.database import Database
+from workflows_core.wire.names import AUTHORED_QUEUE
+
+SERVICE = "workflow-worker"
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(execute(command()))
+
+
+def command() -> ServiceCommand[Settings]:
+    """The service as its command line sees it."""
+    return ServiceCommand(
+        service=SERVICE,
+        purpose="Executes authored runs and reads the event stream, in one process.",
+        load_settings=read_settings,
+        contents=contents,
+        run=run,
+        check=check,
+    )
+
+
+async def run(settings: Settings) -> int:
+    """Runs until told to stop; the exit code."""
+
+    async def start_up(process: Process) -> None:
+        await _start(process, settings)
+
+    return await run_process(
+        SERVICE,
+        settings,
+        health_settings=settings,
+        log_settings=settings,
+        queues=(AUTHORED_QUEUE,),
+        contents=contents(),
+        start_up=start_up,
+    )
+
+
+async def _start(process: Process, settings: Settings) -> None:
+    runtime = build_runtime(settings, process.identity)
+    await wait_for_postgres(runtime.db.engine, on_wait=process.supervisor.waiting)
+    client = await connect_temporal(
+        settings, process.identity, runtime=process.runtime, on_wait=process.supervisor.waiting
+    )
+    process.health.add_check("database:schema", schema_check(runtime.db))
+    process.health.add_check("temporal:search-attributes", search_attributes_check(client))
+
+    def make_worker(on_fatal_error: OnFatalError) -> Worker:
+        return authored_worker(client, runtime.activities, worker_limits(settings), on_fatal_error)
+
+    # A run that an event starts begins in this very process, without a trip through the queue.
+    launcher = Launcher(runtime.db, client, LaunchPolicy(eager_start=True))
+    ingress = IngressLoop(runtime.db, launcher, JlensEngine(), ingress_policy(settings))
+    process.supervisor.add(worker_loop(f"temporal:{AUTHORED_QUEUE}", client, make_worker, grace_seconds=GRACE_SECONDS))
+    process.supervisor.add(Loop("event-ingress", ingress.run, stage=StopStage.CLAIM))
+    probe = OwnershipProbe(client, SERVICE, process.identity, (AUTHORED_QUEUE,))
+    process.health.add_check(f"poller:{AUTHORED_QUEUE}", probe.check_of(AUTHORED_QUEUE))
+    process.health.add_check("ownership", probe.intruders)
+    process.registry.register(PollerMetrics(probe.views))
+    process.supervisor.add(probe.loop())
+    process.supervisor.add(beat_loop(runtime, SERVICE, process.identity))
+
+
+async def check(settings: Settings) -> Sequence[Verdict]:
+    """Verdicts of `workflow-worker check`."""
+    identity = identity_of(SERVICE)
+    verdicts = [await check_temporal(settings, identity), await check_postgres(settings)]
+    if verdicts[1].ok:
+        engine = create_engine(settings, pool_size=1, max_overflow=0)
+        try:
+            ok, detail = await schema_check(Database(engine))()
+        finally:
+            await engine.dispose()
+        verdicts.append(Verdict("schema", ok, detail))
+    if verdicts[0].ok:
+        try:
+            ok, detail = await search_attributes_check(await try_temporal(settings, identity))()
+        except Unreachable as error:
+            ok, detail = False, str(error)
+        verdicts.append(Verdict("search attributes", ok, detail))
+    return verdicts

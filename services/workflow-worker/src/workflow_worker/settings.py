@@ -1,0 +1,122 @@
+"""Every setting of workflow-worker; the only place of this service that knows the environment's names."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service_host.settings import HealthSettings, LogSettings, PostgresSettings, TemporalSettings, load_settings
+
+RETIRED: Mapping[str, str] = {
+    "WORKFLOW_RUNTIME_V2_ENABLE_TEMPORAL_POLLING": "workflow-worker always polls workflow-runtime-v2; remove it",
+    "WORKFLOW_RUNTIME_V2_ENABLE_DB_POLLING": "the polled database engine is gone; remove it",
+    "WORKFLOW_RUNTIME_V2_TEMPORAL_TASK_QUEUE": "the queue is workflow-runtime-v2 and cannot be changed; remove it",
+    "WORKFLOW_RUNTIME_V2_TEMPORAL_WORKFLOWS_PATH": "workflows come from the installed workflows-core wheel; remove it",
+    "WORKFLOW_RUNTIME_V2_TEMPORAL_ACTIVITIES_PATH": "activities come with the workflows-core wheel; remove it",
+    "WORKFLOW_RUNTIME_V2_TEMPORAL_USE_SOURCE_PATHS": "nothing is loaded from source paths; remove it",
+    "WORKFLOW_RUNTIME_V2_EVENT_CONSUMER_GROUP": "the event stream is a table, workers share it; remove it",
+    "WORKFLOW_RUNTIME_V2_TEMPORAL_EXECUTION_TIMEOUT": "runs have no execution time-out; bound waits with timeoutMs",
+    "WORKFLOW_RUNTIME_V2_TEMPORAL_RUN_TIMEOUT": "runs have no run time-out; bound waits with timeoutMs",
+    "WORKFLOW_WORKER_MODE": "there is one mode; remove it",
+    "WORKFLOW_DISTRIBUTED_MODE": "several processes share the work without a switch; remove it",
+    "WORKFLOW_REDIS_STREAM_PREFIX": "the event stream is the table workflow_runtime_events; remove it",
+    "WORKFLOW_REDIS_CONSUMER_GROUP": "the event stream is the table workflow_runtime_events; remove it",
+    "WORKFLOW_REDIS_BATCH_SIZE": "use WORKFLOW_RUNTIME_V2_EVENT_BATCH_SIZE",
+    "WORKFLOW_REDIS_IDLE_TIMEOUT_MS": "no message can be left idle in the table; remove it",
+    "POLL_INTERVAL_MS": "use WORKFLOW_RUNTIME_V2_EVENT_POLL_INTERVAL_MS",
+    "CONCURRENCY_LIMIT": "use WORKFLOW_WORKER_MAX_ACTIVITIES",
+    "MAX_RETRIES": "retries are authored in the step's retry policy; remove it",
+    "REDIS_HOST": "Redis is not used; events are published with workflow_publish_event",
+    "REDIS_PORT": "Redis is not used; events are published with workflow_publish_event",
+    "REDIS_PASSWORD": "Redis is not used; events are published with workflow_publish_event",
+    "TEMPORAL_TASK_QUEUE": "workflow-worker has no queue setting: it owns workflow-runtime-v2",
+    "TEMPORAL_TASK_QUEUES": "workflow-worker has no queue setting: it owns workflow-runtime-v2",
+}
+"""Variables of the original that mean nothing any more; one that is set is refused with this sentence."""
+
+
+class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings):
+    """Environment of the process. Times in milliseconds where the name says so."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    event_poll_interval_ms: int = Field(
+        default=5_000,
+        ge=50,
+        validation_alias="WORKFLOW_RUNTIME_V2_EVENT_POLL_INTERVAL_MS",
+        description="milliseconds between two looks at the event stream when no hint comes",
+    )
+    event_batch_size: int = Field(
+        default=10,
+        ge=1,
+        le=1_000,
+        validation_alias="WORKFLOW_RUNTIME_V2_EVENT_BATCH_SIZE",
+        description="events and deliveries taken at once",
+    )
+    correlation_paths: Annotated[dict[str, tuple[str, ...]] | None, NoDecode] = Field(
+        default=None,
+        validation_alias="WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON",
+        description='a JSON object of event name (or "*") to a payload path or a list of them',
+    )
+    secrets_directory: Path | None = Field(
+        default=None,
+        validation_alias="WORKFLOW_SECRETS_DIR",
+        description="directory with one file for each secret, named as the secret",
+    )
+    http_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="WORKFLOW_HTTP_ALLOWED_NETWORKS",
+        description="comma-separated networks (CIDR) that http.request may reach although they are not public",
+    )
+    max_activities: int = Field(
+        default=100, ge=1, validation_alias="WORKFLOW_WORKER_MAX_ACTIVITIES", description="regular activities at once"
+    )
+    max_workflow_tasks: int = Field(
+        default=16, ge=2, validation_alias="WORKFLOW_WORKER_MAX_WORKFLOW_TASKS", description="workflow tasks at once"
+    )
+    max_cached_runs: int = Field(
+        default=500, ge=0, validation_alias="WORKFLOW_WORKER_MAX_CACHED_RUNS", description="runs kept in memory"
+    )
+
+    @field_validator("http_allowed_networks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+
+    @field_validator("correlation_paths", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            parsed = json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"not JSON: {error}") from None
+        if not isinstance(parsed, dict):
+            raise ValueError("not a JSON object")
+        return {name: (paths,) if isinstance(paths, str) else paths for name, paths in parsed.items()}
+
+    @field_validator("secrets_directory")
+    @classmethod
+    def _is_directory(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("not a directory")
+        return value
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the process environment.
+
+    Raises:
+        StartRefused: Every variable that is missing, wrong or retired.
+    """
+    return load_settings(Settings, os.environ if environ is None else environ, retired=RETIRED)

@@ -1,0 +1,84 @@
+"""Servers once per session, from the wheels; databases fresh for whoever asks. Nothing is mocked, nothing skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+
+from harness.databases import DatabaseFactory, MigratedDatabase, engine_of
+from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
+from workflows_core.storage.database import Database
+
+_SERVICES = ("TEMPORAL_", "DB_", "WORKFLOW", "LOG_", "HEALTH_", "PG")
+_SINGLE = frozenset({"PORT", "http_proxy", "https_proxy", "all_proxy", "grpc_proxy"})
+
+
+def pytest_configure() -> None:
+    """No test depends on the environment of whoever runs it: what our services and clients read is taken out."""
+    for name in list(os.environ):
+        if name.startswith(_SERVICES) or name in _SINGLE or name.lower() in _SINGLE:
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The session's PostgreSQL server."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def temporal() -> Iterator[EmbeddedTemporal]:
+    """The session's Temporal server with its web UI: `.address`, `.http_address`, `.ui_address`, `.namespace`."""
+    with EmbeddedTemporal(ui=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def namespace(temporal: EmbeddedTemporal) -> str:
+    """The session's Temporal namespace, with the search attributes of authored runs."""
+    return temporal.namespace
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def client(temporal: EmbeddedTemporal) -> Client:
+    """A Temporal client of that namespace."""
+    return await Client.connect(temporal.address, namespace=temporal.namespace)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres) -> DatabaseFactory:
+    """For tests that need several databases."""
+    return DatabaseFactory(postgres)
+
+
+@pytest.fixture
+def database(databases: DatabaseFactory) -> Iterator[MigratedDatabase]:
+    """A fresh migrated database for one test."""
+    with databases.fresh() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_database(databases: DatabaseFactory) -> Iterator[MigratedDatabase]:
+    """A fresh migrated database for the tests of one module together."""
+    with databases.fresh() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def db(database: MigratedDatabase) -> AsyncIterator[Database]:
+    """The test's `database` as processes use it: bound by row-level security."""
+    async with engine_of(database.url) as engine:
+        yield Database(engine)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def module_db(module_database: MigratedDatabase) -> AsyncIterator[Database]:
+    """The module's `module_database` as processes use it."""
+    async with engine_of(module_database.url) as engine:
+        yield Database(engine)

@@ -1,0 +1,75 @@
+"""A TCP address that can be there or not, in front of a real server: how tests make an outage without stopping it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+
+class Forwarder:
+    """Forwards one loopback port to a server while it is open.
+
+    Attributes:
+        port: The port, the same in every opening.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        """Reserves a free port; nothing listens on it yet."""
+        self._target = (host, port)
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            self.port = int(reserved.getsockname()[1])
+        self._server: asyncio.Server | None = None
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    async def open(self) -> None:
+        """Listen and forward from now on."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def close(self) -> None:
+        """Refuse new connections and cut those that are open."""
+        if self._server is None:
+            return
+        self._server.close()
+        for pump in list(self._pumps):
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self._server.wait_closed()
+        self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._pumps.add(serving)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_pump(reader, far_writer))
+                    both.create_task(_pump(far_reader, writer))
+            finally:
+                await _close(far_writer)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            await _close(writer)
+            self._pumps.discard(serving)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError, asyncio.CancelledError):
+        await writer.wait_closed()

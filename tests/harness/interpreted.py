@@ -1,0 +1,129 @@
+"""A run driven by hand: the interpreter with nothing around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.errors import Failure
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.messages import (
+    ActionStepFailed,
+    ActionSucceeded,
+    Begin,
+    CancelRequested,
+    Command,
+    Event,
+    EventReceived,
+    RunAction,
+    StartTimer,
+    TimerFired,
+)
+from workflows_core.interpreter.state import RunIdentity, State
+from workflows_core.interpreter.step import initial_state, step
+from workflows_core.wire.messages import EventSignal
+from workflows_core.wire.records import ActionTraits
+
+TRAITS: ActionTraits = {
+    "short": False,
+    "place": "worker",
+    "timeout_ms": 1000,
+    "heartbeat_ms": 1000,
+    "cancellable": True,
+}
+
+
+def document(*steps: dict[str, Any]) -> dict[str, Any]:
+    """A definition of these steps; ids are given where absent."""
+    numbered = [{"id": f"s{index}", **one} for index, one in enumerate(steps)]
+    return {"id": "wf", "version": 1, "name": "wf", "payloadSchemaRef": "payload.Empty.v1", "steps": numbered}
+
+
+def act(save_as: str | None = None, mapping: dict[str, Any] | None = None, **step_fields: Any) -> dict[str, Any]:
+    """An `action.call` of `test.act@1`."""
+    config: dict[str, Any] = {"actionId": "test.act", "version": 1, "inputMapping": mapping or {}}
+    if save_as is not None:
+        config["saveAs"] = save_as
+    return {"type": "action.call", "config": config, **step_fields}
+
+
+def wait(name: str = "PAID", key: str = "payload.id", **config: Any) -> dict[str, Any]:
+    """An `event.wait`."""
+    return {"type": "event.wait", "config": {"eventName": name, "correlationKey": {"$expr": key}, **config}}
+
+
+class Run:
+    """Holds the state and the commands that wait for an answer."""
+
+    def __init__(self, *steps: dict[str, Any], payload: Any = None, served: bool = True) -> None:
+        self.plan = compile_plan(parse_definition(document(*steps)), JlensEngine())
+        identity = RunIdentity("run-1", "acme", "wf", 1, "hash", None)
+        self.state: State = initial_state(
+            self.plan,
+            identity,
+            payload=payload if payload is not None else {"id": "k1"},
+            meta={},
+            started_at=0,
+            actions_served={"test.act@1": TRAITS} if served else {},
+        )
+        self.commands: list[Command] = []
+        self.apply(Begin(1_000))
+
+    def apply(self, event: Event) -> tuple[Command, ...]:
+        """Applies an event; gives what it commands."""
+        self.state, commands = step(self.plan, self.state, event)
+        self.commands.extend(commands)
+        return commands
+
+    @property
+    def call(self) -> RunAction:
+        """The latest call."""
+        return [c for c in self.commands if isinstance(c, RunAction)][-1]
+
+    @property
+    def timer(self) -> StartTimer:
+        """The latest timer."""
+        return [c for c in self.commands if isinstance(c, StartTimer)][-1]
+
+    def succeed(self, output: Any, at: int = 2_000) -> None:
+        """The latest call gives this."""
+        self.apply(ActionSucceeded(self.call.command_id, at, output, 10, recorded=True))
+
+    def fail(self, category: str = "ActionError", at: int = 2_000, recorded: bool = True) -> None:
+        """The latest call fails."""
+        self.apply(ActionStepFailed(self.call.command_id, at, Failure(category, "broken"), recorded))
+
+    def fire(self) -> None:
+        """The latest timer fires at its time."""
+        self.apply(TimerFired(self.timer.command_id, self.timer.due_at))
+
+    def signal(
+        self, event_id: str = "e1", name: str = "PAID", key: str | None = "k1", payload: Any = None, **ours: Any
+    ) -> None:
+        """An event signal arrives."""
+        self.apply(EventReceived(EventSignal(event_id, name, key, payload or {}, **ours), 3_000))
+
+    def cancel(self) -> None:
+        """The run is asked to end."""
+        self.apply(CancelRequested(4_000))
+
+    @property
+    def outcome(self) -> str | None:
+        """Status of the outcome, if there is one."""
+        return None if self.state.outcome is None else self.state.outcome.status
+
+    @property
+    def failure(self) -> Failure:
+        """The failure of a run that has one."""
+        assert self.state.outcome is not None
+        assert self.state.outcome.failure is not None
+        return self.state.outcome.failure
+
+    def records(self, kind: str = "step") -> list[dict[str, Any]]:
+        """What waits to be written."""
+        return [dict(e.record) for e in self.state.outbox.entries if e.kind == kind]
+
+    def steps(self) -> list[tuple[str, str]]:
+        """Path and status of the steps that wait to be written."""
+        return [(r["step_path"], r["status"]) for r in self.records()]

@@ -1,0 +1,297 @@
+"""Authored runs on a real Temporal and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
+
+from harness.authored import TENANT, authored_runtime
+from harness.interpreted import document, wait
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage.database import Database
+from workflows_core.storage.runs import NewRun, insert_starting
+from workflows_core.wire import names
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def act(name: str, save_as: str | None = None, action: str = "test.act", **fields: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {"actionId": action, "version": 1, "inputMapping": {"name": name}}
+    if save_as:
+        config["saveAs"] = save_as
+    config["inputMapping"].update(fields.pop("input", {}))
+    return {"type": "action.call", "config": config, **fields}
+
+
+def assign(**targets: str) -> dict[str, Any]:
+    return {"type": "transform.assign", "config": {"assign": {f"vars.{k}": {"$expr": v} for k, v in targets.items()}}}
+
+
+async def test_a_run_acts_and_everything_is_recorded(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(
+            document(assign(n="payload.n + 1"), act("one", "first"), act("two", input={"n": {"$expr": "vars.n"}})),
+            {"n": 4},
+        )
+        result = await run.handle.result()
+        timeline = await run.timeline()
+    assert result["scopes"]["vars"] == {"n": 5, "first": {"name": "one", "calls": 1}}
+    assert [name for name, _ in authored.effects.calls] == ["one", "two"]
+    assert authored.effects.calls[1][1]["n"] == 5
+    assert (timeline.run.status, timeline.run.error_json) == ("SUCCEEDED", None)
+    assert [(s.step_path, s.status, s.attempt) for s in timeline.steps] == [
+        ("root.steps[0]", "SUCCEEDED", 1),
+        ("root.steps[1]", "SUCCEEDED", 1),
+        ("root.steps[2]", "SUCCEEDED", 1),
+    ]
+    assert [(i.action_id, i.status) for i in timeline.invocations] == [("test.act", "SUCCEEDED")] * 2
+
+
+async def test_history_is_the_handwritten_one_plus_seven_events(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(*(act(f"a{n}") for n in range(10))))
+        await run.handle.result()
+        length = (await run.handle.describe()).history_length
+    by_hand = 10 * 3 + 11 * 3 + 2
+    assert length <= by_hand + 7
+
+
+async def test_hole_5_a_failure_keeps_its_category_message_and_details(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["one"] = ["TransientError"]
+        run = await authored.start(document(act("one")))
+        with pytest.raises(WorkflowFailureError) as failed:
+            await run.handle.result()
+        timeline = await run.timeline()
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type == "WorkflowRuntimeV2.TransientError"
+    error = timeline.run.error_json
+    assert error is not None
+    assert (error["category"], error["message"], error["code"]) == ("TransientError", "scripted", "SCRIPTED")
+    assert (error["nodePath"], error["details"]) == ("root.steps[0]", {"n": "one"})
+    assert timeline.run.status == "FAILED"
+
+
+async def test_hole_3_an_authored_retry_succeeds_with_the_same_key(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["one"] = ["TransientError", "TransientError"]
+        retry = {"maxAttempts": 3, "backoffMs": 1, "retryOn": ["TransientError"]}
+        run = await authored.start(document(act("one", "out", retry=retry)))
+        await run.handle.result()
+        timeline = await run.timeline()
+    assert [call["attempt"] for _, call in authored.effects.calls] == [1, 2, 3]
+    assert len({call["key"] for _, call in authored.effects.calls}) == 1
+    assert [(s.status, s.attempt) for s in timeline.steps] == [("SUCCEEDED", 3)]
+    assert [(i.status, i.attempt) for i in timeline.invocations] == [("SUCCEEDED", 3)]
+
+
+async def test_on_error_continue_goes_on_with_the_error_in_scope(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["one"] = ["ActionError"]
+        run = await authored.start(document(act("one", onError={"policy": "continue"}), assign(why="error.message")))
+        result = await run.handle.result()
+        timeline = await run.timeline()
+    assert result["scopes"]["vars"] == {"why": "scripted"}
+    assert [s.status for s in timeline.steps] == ["FAILED", "SUCCEEDED"]
+    assert timeline.run.status == "SUCCEEDED"
+
+
+async def test_hole_17_a_secret_reaches_the_handler_and_nothing_else(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client, secrets={"API_TOKEN": "s3cr3t-value"}) as authored:
+        run = await authored.start(document(act("one", "out", input={"token": {"$secret": "API_TOKEN"}})))
+        await run.handle.result()
+        timeline = await run.timeline()
+        history = (await run.handle.fetch_history()).to_json()
+    assert authored.effects.calls[0][1]["token"] == "s3cr3t-value"
+    assert timeline.invocations[0].input_json == {"name": "one", "token": {"$secret": "API_TOKEN"}}
+    assert "s3cr3t-value" not in history
+    assert "s3cr3t-value" not in str(timeline)
+
+
+async def test_hole_14_a_waiting_run_says_so_and_a_bare_signal_resumes_it(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id"), act("after")), {"id": "k1"})
+        waiting = await run.until("WAITING")
+        assert waiting.run.waiting_for is not None
+        assert waiting.run.waiting_for["waits"][0]["key"] == "k1"
+        assert [(w.wait_type, w.event_name, w.key, w.status) for w in waiting.waits] == [
+            ("event", "PAID", "k1", "WAITING")
+        ]
+        assert (await run.handle.query(names.QUERY_CURRENT_WAIT))["waits"][0]["eventName"] == "PAID"
+        body = {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {"amount": 5}}
+        await run.handle.signal(names.SIGNAL_EVENT, body)
+        result = await run.handle.result()
+        timeline = await run.timeline()
+    assert result["scopes"]["vars"]["event"] == {"amount": 5}
+    assert [(w.status, w.matched_event_id) for w in timeline.waits] == [("RESOLVED", "e1")]
+
+
+async def test_a_wait_that_times_out_is_recorded_as_timed_out(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        one = {**wait("PAID", "payload.id", timeoutMs=1_500), "onError": {"policy": "continue"}}
+        run = await authored.start(document(one), {"id": "k1"})
+        await run.handle.result()
+        timeline = await run.timeline()
+    assert [w.status for w in timeline.waits] == ["TIMED_OUT"]
+    assert timeline.run.status == "SUCCEEDED"
+
+
+async def test_hole_7_a_cancel_from_temporal_itself_is_projected(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id")), {"id": "k1"})
+        await run.until("WAITING")
+        await run.handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.status == "CANCELED"
+    assert [s.status for s in timeline.steps] == ["CANCELED"]
+    assert [w.status for w in timeline.waits] == ["CANCELED"]
+
+
+async def test_a_cancel_ends_a_running_action(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.gates["stuck"] = asyncio.Event()
+        run = await authored.start(document(act("stuck"), act("never")))
+        while not authored.effects.calls:
+            await asyncio.sleep(0.02)
+        await run.handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.status == "CANCELED"
+    assert [s.status for s in timeline.steps] == ["CANCELED"]
+    assert authored.effects.count("never") == 0
+
+
+async def test_a_run_of_a_bare_client_gets_its_row_before_its_first_action(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.gates["one"] = asyncio.Event()
+        run = await authored.start(document(act("one")), row=False)
+        while not authored.effects.calls:
+            await asyncio.sleep(0.02)
+        early = await run.timeline()
+        authored.effects.gates["one"].set()
+        await run.handle.result()
+        timeline = await run.timeline()
+    assert early.run.status == "RUNNING"
+    assert timeline.run.status == "SUCCEEDED"
+    assert len(timeline.run.definition_hash) == 64
+
+
+async def test_a_definition_altered_behind_our_back_is_refused_before_any_effect(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        workflow_id, version, _ = await authored.publish(document(act("one")))
+        input_of = {"runId": "r-altered", "tenantId": TENANT, "workflowId": workflow_id, "workflowVersion": version}
+        async with db.tenant(TENANT) as conn:
+            await insert_starting(conn, NewRun("r-altered", workflow_id, version, "0" * 64))
+        handle = await client.start_workflow(
+            names.RUN_WORKFLOW, input_of, id=names.workflow_id_of("r-altered"), task_queue=names.AUTHORED_QUEUE
+        )
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert "DEFINITION_ALTERED" in str(failed.value.cause.details)
+    assert authored.effects.calls == []
+
+
+async def test_hole_1_continue_as_new_goes_on_where_it_was(db: Database, client: Client) -> None:
+    policy = RunPolicy(continue_after_steps=5)
+    async with authored_runtime(db, client, policy=policy) as authored:
+        steps = [act(f"a{n}", f"o{n}") for n in range(12)] + [wait("PAID", "payload.id"), act("last")]
+        run = await authored.start(document(*steps), {"id": "k1"})
+        waiting = await run.until("WAITING")
+        await run.handle.signal(
+            names.SIGNAL_EVENT, {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {}}
+        )
+        result = await client.get_workflow_handle(run.handle.id).result()
+        timeline = await run.timeline()
+    assert len(result["scopes"]["vars"]) == 14
+    assert waiting.run.generation == 2
+    assert timeline.run.status == "SUCCEEDED"
+    assert [name for name, _ in authored.effects.calls] == [*(f"a{n}" for n in range(12)), "last"]
+    assert {s.status for s in timeline.steps} == {"SUCCEEDED"}
+
+
+async def test_thirty_short_actions_with_large_results(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        steps = [act(f"s{n}", f"o{n}", "test.short", input={"size": 60 * 1024}) for n in range(30)]
+        run = await authored.start(document(*steps))
+        await run.handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.status == "SUCCEEDED"
+    assert len(timeline.steps) == 30
+    assert {(i.status, len(i.output_json["text"])) for i in timeline.invocations} == {("SUCCEEDED", 60 * 1024)}
+
+
+async def test_a_short_result_that_is_too_large_fails_by_name(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(act("s", "o", "test.short", input={"size": 70 * 1024})))
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.error_json is not None
+    assert timeline.run.error_json["category"] == "PayloadTooLarge"
+    assert "register the action without `short`" in timeline.run.error_json["message"]
+
+
+async def test_short_actions_under_a_flood_of_signals_finish_and_answer_queries(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        steps = [act(f"s{n}", f"o{n}", "test.short", input={"ms": 100}) for n in range(20)]
+        run = await authored.start(document(*steps))
+        flood = asyncio.create_task(_flood(run.handle, 100))
+        answered = asyncio.create_task(_ask(run.handle))
+        try:
+            await run.handle.result()
+        finally:
+            flood.cancel()
+            answered.cancel()
+        timeline = await run.timeline()
+    assert timeline.run.status == "SUCCEEDED"
+    assert [authored.effects.count(f"s{n}") for n in range(20)] == [1] * 20
+    assert answered_in(answered) < 1.0
+
+
+_WORST: list[float] = []
+
+
+async def _flood(handle: Any, per_second: int) -> None:
+    for number in range(2_000):
+        body = {"eventId": f"f{number}", "eventName": "NOISE", "correlationKey": "x", "payload": {}}
+        await handle.signal(names.SIGNAL_EVENT, body)
+        await asyncio.sleep(1 / per_second)
+
+
+async def _ask(handle: Any) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        begun = loop.time()
+        await handle.query(names.QUERY_CURRENT_STEP)
+        _WORST.append(loop.time() - begun)
+        await asyncio.sleep(0.05)
+
+
+def answered_in(task: asyncio.Task[None]) -> float:
+    """The slowest answer; a query that failed fails the test."""
+    if task.done() and not task.cancelled() and task.exception() is not None:
+        raise AssertionError(f"a query failed: {task.exception()!r}")
+    assert _WORST, "no query was answered"
+    return max(_WORST)
+
+
+async def test_a_run_without_definition_ends_failed_and_says_why(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client):
+        handle = await client.start_workflow(
+            names.RUN_WORKFLOW,
+            {"runId": "r-none", "tenantId": TENANT, "workflowId": "nowhere", "workflowVersion": 3},
+            id=names.workflow_id_of("r-none"),
+            task_queue=names.AUTHORED_QUEUE,
+        )
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert "has no published version 3" in str(failed.value.cause)

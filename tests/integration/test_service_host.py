@@ -1,0 +1,134 @@
+"""service_host's live parts on a real Temporal server: replaced workers, the probe of pollers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from service_host.metrics import PollerMetrics, new_registry
+from service_host.ownership_probe import OwnershipProbe
+from service_host.pollers import PollerKind, pollers_of
+from service_host.progress import LoopState, RestartBudget
+from service_host.settings import TemporalSettings, load_settings
+from service_host.supervisor import Supervisor
+from service_host.temporal import connect_temporal
+from service_host.worker_loop import OnFatalError, worker_loop
+from workflows_cli.embedded import EmbeddedTemporal
+
+pytestmark = pytest.mark.asyncio
+
+
+@activity.defn(name="say")
+async def say(word: str) -> str:
+    return word
+
+
+@workflow.defn(name="saying")
+class Saying:
+    @workflow.run
+    async def run(self, word: str) -> str:
+        said: str = await workflow.execute_activity(say, word, start_to_close_timeout=timedelta(seconds=10))
+        return said
+
+
+def settings_of(temporal: EmbeddedTemporal) -> TemporalSettings:
+    return load_settings(
+        TemporalSettings, {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": temporal.namespace}
+    )
+
+
+def worker_of(client: Client, queue: str, on_fatal_error: OnFatalError | None = None, **options: Any) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[Saying],
+        activities=[say],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        on_fatal_error=on_fatal_error,
+        **options,
+    )
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_dead_worker_is_replaced_by_a_new_one_which_works(temporal: EmbeddedTemporal) -> None:
+    client = await connect_temporal(settings_of(temporal), "service-a@host:1")
+    queue, made = f"replaced-{secrets.token_hex(4)}", []
+
+    def make(on_fatal_error: OnFatalError) -> Worker:
+        made.append(worker_of(client, queue, on_fatal_error))
+        return made[-1]
+
+    async def nothing() -> None:
+        """No start-up."""
+
+    supervisor = Supervisor("service-a")
+    budget = RestartBudget(restarts=3, first_delay_seconds=0.01)
+    progress = supervisor.add(worker_loop("temporal:q", client, make, grace_seconds=1, restarts=budget))
+    running = asyncio.create_task(supervisor.run(nothing))
+    await until(lambda: progress.state is LoopState.RUNNING)
+    await made[0].shutdown()
+    await until(lambda: len(made) == 2 and progress.state is LoopState.RUNNING)
+    assert await client.execute_workflow(Saying.run, "yes", id=f"saying-{queue}", task_queue=queue) == "yes"
+    assert progress.restarts == 1
+    supervisor.request_stop("enough")
+    assert await running == 0
+    assert made[1].is_shutdown
+
+
+async def test_workers_that_always_die_end_the_process(temporal: EmbeddedTemporal) -> None:
+    client = await connect_temporal(settings_of(temporal), "service-a@host:1")
+    made: list[int] = []
+
+    def make(on_fatal_error: OnFatalError) -> Worker:
+        made.append(1)
+        raise RuntimeError("cannot be made")
+
+    async def nothing() -> None:
+        """No start-up."""
+
+    supervisor = Supervisor("service-a")
+    budget = RestartBudget(restarts=2, first_delay_seconds=0.01)
+    supervisor.add(worker_loop("temporal:q", client, make, grace_seconds=1, restarts=budget))
+    assert await supervisor.run(nothing) == 1
+    assert len(made) == 3
+
+
+async def test_the_probe_sees_this_process_and_an_intruder(temporal: EmbeddedTemporal) -> None:
+    client = await connect_temporal(settings_of(temporal), "service-a@host:1")
+    stranger = await connect_temporal(settings_of(temporal), "service-b@host:2")
+    queue = f"probed-{secrets.token_hex(4)}"
+    probe = OwnershipProbe(client, "service-a", "service-a@host:1", [queue])
+    registry = new_registry()
+    registry.register(PollerMetrics(probe.views))
+    assert probe.polls(queue) == (False, "not probed yet")
+    await probe.probe()
+    ready, detail = probe.polls(queue)
+    assert not ready
+    assert "not listed as a poller of workflow and activity tasks" in detail
+
+    async with worker_of(client, queue):
+        while not probe.polls(queue)[0]:
+            await probe.probe()
+        assert await probe.intruders() == (True, "only service-a polls its queues")
+        async with worker_of(stranger, queue, identity="service-b@host:2"):
+            while not probe.views()[0].foreign:
+                await probe.probe()
+            assert probe.polls(queue)[0]
+            assert await probe.intruders() == (True, f"degraded: intruder service-b@host:2 on {queue}")
+            assert f'queue_foreign_pollers{{queue="{queue}"}} 1.0' in generate_latest(registry).decode()
+            found = await pollers_of(client, queue)
+            assert found.services() == ("service-a", "service-b")
+            assert {poller.kind for poller in found.pollers} == set(PollerKind)

@@ -1,0 +1,125 @@
+"""Settings: everything wrong at once, nothing secret, nothing from a second source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings
+
+from service_host.errors import StartRefused
+from service_host.settings import HealthSettings, LogSettings, PostgresSettings, TemporalSettings, load_settings
+
+COMPLETE = {
+    "TEMPORAL_ADDRESS": "localhost:7233",
+    "DB_HOST": "localhost",
+    "DB_NAME_SERVER": "server",
+    "DB_USER_SERVER": "app",
+    "DB_PASSWORD_SERVER": "hunter2",
+}
+
+
+class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings):
+    """As a service composes it."""
+
+
+class Coded(LogSettings):
+    letter: str = Field(default="a", validation_alias="LETTER", description="the letter a")
+
+    @field_validator("letter")
+    @classmethod
+    def _only_a(cls, value: str) -> str:
+        if value != "a":
+            raise PydanticCustomError("LETTER_NOT_OURS", "the letter {letter} is not ours", {"letter": value})
+        return value
+
+
+def refused(environ: dict[str, str], retired: dict[str, str] | None = None) -> dict[str, tuple[str, str]]:
+    with pytest.raises(StartRefused) as caught:
+        load_settings(Settings, environ, retired)
+    return {problem.where: (problem.code, problem.message) for problem in caught.value.problems}
+
+
+def test_a_complete_environment_is_enough_and_the_rest_has_defaults() -> None:
+    settings = load_settings(Settings, COMPLETE)
+    assert (settings.temporal_address, settings.temporal_namespace) == ("localhost:7233", "default")
+    assert (settings.db_port, settings.port, settings.health_host) == (5432, 4000, "127.0.0.1")
+    assert settings.db_password_server.get_secret_value() == "hunter2"
+
+
+def test_every_wrong_variable_is_named_at_once() -> None:
+    found = refused({"TEMPORAL_ADDRESS": "localhost", "PORT": "http", "LOG_LEVEL": "loud", "DB_PORT": "0"})
+    assert {where: code for where, (code, _) in found.items()} == {
+        "TEMPORAL_ADDRESS": "SETTING_INVALID",
+        "PORT": "SETTING_INVALID",
+        "LOG_LEVEL": "SETTING_INVALID",
+        "DB_PORT": "SETTING_INVALID",
+        "DB_HOST": "SETTING_MISSING",
+        "DB_NAME_SERVER": "SETTING_MISSING",
+        "DB_USER_SERVER": "SETTING_MISSING",
+        "DB_PASSWORD_SERVER": "SETTING_MISSING",
+    }
+    assert "'http'" in found["PORT"][1]
+    assert "host:port" in found["TEMPORAL_ADDRESS"][1]
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert refused({**COMPLETE, "DB_HOST": ""})["DB_HOST"][0] == "SETTING_MISSING"
+    assert load_settings(Settings, {**COMPLETE, "PORT": ""}).port == 4000
+
+
+def test_no_secret_and_no_credentials_in_an_address_are_shown() -> None:
+    found = refused({**COMPLETE, "TEMPORAL_ADDRESS": "me:hunter3@host", "TEMPORAL_API_KEY": "key4", "PORT": "x"})
+    text = str(found)
+    assert "***" in found["TEMPORAL_ADDRESS"][1]
+    assert not any(secret in text for secret in ("hunter2", "hunter3", "key4"))
+
+
+def test_a_retired_variable_is_refused_with_its_successor_beside_other_problems() -> None:
+    found = refused({**COMPLETE, "OLD_NAME": "x", "PORT": "x"}, {"OLD_NAME": "set NEW_NAME.", "OTHER": "nothing."})
+    assert set(found) == {"OLD_NAME", "PORT"}
+    assert found["OLD_NAME"] == ("SETTING_RETIRED", "is no longer read: set NEW_NAME.")
+
+
+def test_only_the_given_mapping_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "1234")
+    monkeypatch.setenv("DB_HOST", "elsewhere")
+    without_host = {name: value for name, value in COMPLETE.items() if name != "DB_HOST"}
+    assert set(refused(without_host)) == {"DB_HOST"}
+    assert load_settings(Settings, COMPLETE).port == 4000
+
+
+@pytest.mark.parametrize("given", ["TEMPORAL_TLS_CERT", "TEMPORAL_TLS_KEY"])
+def test_certificate_and_key_go_together(tmp_path: Path, given: str) -> None:
+    pem = tmp_path / "file.pem"
+    pem.write_text("x")
+    assert "must be set together" in refused({**COMPLETE, given: str(pem)})["TEMPORAL_TLS_KEY"][1]
+
+
+def test_files_must_exist_and_contradict_no_tls(tmp_path: Path) -> None:
+    assert set(refused({**COMPLETE, "TEMPORAL_TLS_CA": str(tmp_path / "absent")})) == {"TEMPORAL_TLS_CA"}
+    pem = tmp_path / "file.pem"
+    pem.write_text("x")
+    assert "TEMPORAL_TLS_KEY" in refused({**COMPLETE, "TEMPORAL_TLS": "false", "TEMPORAL_TLS_CA": str(pem)})
+
+
+@pytest.mark.parametrize(
+    ("given", "uses_tls"),
+    [
+        ({}, False),
+        ({"TEMPORAL_API_KEY": "k"}, True),
+        ({"TEMPORAL_API_KEY": "k", "TEMPORAL_TLS": "false"}, False),
+        ({"TEMPORAL_TLS": "true"}, True),
+    ],
+)
+def test_an_api_key_means_tls_unless_told_otherwise(given: dict[str, str], uses_tls: bool) -> None:
+    assert load_settings(Settings, {**COMPLETE, **given}).temporal_uses_tls is uses_tls
+
+
+def test_a_validator_of_a_service_may_set_the_code() -> None:
+    with pytest.raises(StartRefused) as caught:
+        load_settings(Coded, {"LETTER": "b"})
+    assert str(caught.value) == "LETTER_NOT_OURS LETTER: the letter b is not ours"
+    assert caught.value.code == "LETTER_NOT_OURS"

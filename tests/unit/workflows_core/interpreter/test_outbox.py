@@ -1,0 +1,95 @@
+"""No record is lost and none is forgotten, whatever becomes of the writes that carry them."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from workflows_core.interpreter.outbox import MAX_ENTRIES, Outbox
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """Adds records, takes writes, and lets each write succeed or fail in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox()
+        self.added: set[int] = set()
+        self.stored: set[int] = set()
+        self.in_flight: dict[int, set[int]] = {}
+        self.number = 0
+
+    @rule(kind=st.sampled_from(["log", "consumed", "closed", "step"]))
+    def add(self, kind: str) -> None:
+        self.number += 1
+        record = {"number": self.number, "step_path": f"p{self.number}", "visit": 1}
+        self.outbox = self.outbox.add(kind, record, 10)  # type: ignore[arg-type]
+        self.added.add(self.number)
+
+    @rule()
+    def take(self) -> None:
+        self.outbox, taken = self.outbox.take("RUNNING", None)
+        records = [*taken.steps, *taken.logs, *taken.consumed, *taken.closed]
+        self.in_flight[self.outbox.sequence] = {r["number"] for r in records}
+
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        if self.in_flight:
+            sequence = data.draw(st.sampled_from(sorted(self.in_flight)))
+            self.stored |= self.in_flight.pop(sequence)
+            self.outbox = self.outbox.acknowledge(sequence)
+
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        if self.in_flight:
+            sequence = data.draw(st.sampled_from(sorted(self.in_flight)))
+            del self.in_flight[sequence]
+            self.outbox = self.outbox.release(sequence)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        held = {e.record["number"] for e in self.outbox.entries}
+        assert self.added <= self.stored | held
+
+    @invariant()
+    def the_final_write_has_all_that_is_not_stored(self) -> None:
+        _, taken = self.outbox.take("SUCCEEDED", frozenset(), everything=True)
+        final = {r["number"] for r in [*taken.steps, *taken.logs, *taken.consumed, *taken.closed]}
+        assert self.added - self.stored <= final
+
+    @invariant()
+    def every_write_has_what_was_consumed(self) -> None:
+        _, taken = self.outbox.take("RUNNING", None)
+        told = {r["number"] for r in [*taken.consumed, *taken.closed]}
+        held = {e.record["number"] for e in self.outbox.entries if e.kind in ("consumed", "closed")}
+        assert told == held
+
+    @invariant()
+    def a_checkpoint_keeps_it(self) -> None:
+        carried = Outbox.from_checkpoint(json.loads(json.dumps(self.outbox.to_checkpoint())))
+        assert [e.record for e in carried.entries] == [e.record for e in self.outbox.entries]
+        assert carried.uncarried == len(carried.entries)
+
+
+OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestOutbox = OutboxMachine.TestCase
+
+
+def test_a_newer_record_of_the_same_visit_replaces_one_that_no_write_carries() -> None:
+    first = {"step_path": "root.steps[0]", "visit": 1, "status": "STARTED"}
+    second = {**first, "status": "SUCCEEDED"}
+    _, taken = Outbox().add("step", first, 1).add("step", second, 1).take("RUNNING", None)
+    assert taken.steps == [second]
+
+
+def test_a_full_outbox_asks_for_a_write() -> None:
+    outbox = Outbox()
+    for number in range(MAX_ENTRIES):
+        assert not outbox.is_full
+        outbox = outbox.add("step", {"step_path": f"p{number}", "visit": 1}, 1)
+    assert outbox.is_full
+    outbox, _ = outbox.take("RUNNING", None)
+    assert not outbox.is_full

@@ -1,0 +1,301 @@
+"""What each step does, seen from outside the interpreter."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from harness.interpreted import Run, act, wait
+from workflows_core.interpreter.messages import CancelTimer, Finish
+from workflows_core.interpreter.state import State
+from workflows_core.interpreter.writes import (
+    take_carried_write,
+    take_final_write,
+    take_write,
+    waiting_for,
+    write_is_due,
+)
+
+ASSIGN = {
+    "type": "transform.assign",
+    "config": {"assign": {"vars.a": {"$expr": "1"}, "vars.b": {"$expr": "vars.a + 1"}}},
+}
+
+
+def test_a_definition_without_steps_succeeds_at_once() -> None:
+    run = Run()
+    assert run.outcome == "SUCCEEDED"
+    assert run.commands == [Finish()]
+
+
+def test_assignments_see_earlier_ones() -> None:
+    run = Run(ASSIGN)
+    assert run.state.scopes.vars == {"a": 1, "b": 2}
+    assert run.steps() == [("root.steps[0]", "SUCCEEDED")]
+
+
+def test_hole_10_error_and_meta_survive_assignments() -> None:
+    state_set = {"type": "state.set", "config": {"state": "PAID"}}
+    check = {
+        "type": "transform.assign",
+        "config": {"assign": {"vars.seen": {"$expr": "meta.state & ' ' & error.category"}, "meta.x": {"$expr": "1"}}},
+    }
+    run = Run(state_set, act(onError={"policy": "continue"}), ASSIGN, check)
+    run.fail("TransientError")
+    assert run.state.scopes.vars["seen"] == "PAID TransientError"
+    assert run.state.scopes.meta == {"state": "PAID", "x": 1}
+
+
+def test_a_condition_must_be_a_real_boolean() -> None:
+    run = Run({"type": "control.if", "condition": {"$expr": "1"}, "then": []})
+    assert run.outcome == "FAILED"
+    assert (run.failure.category, run.failure.code) == ("ExpressionError", "CONDITION_NOT_BOOLEAN")
+    assert run.failure.step_path == "root.steps[0]"
+
+
+def test_hole_19_a_missing_path_is_an_error_in_a_condition_and_left_out_of_a_mapping() -> None:
+    run = Run(act(mapping={"a": {"$expr": "payload.nothing"}, "b": [{"$expr": "payload.nothing"}, 1]}))
+    assert run.call.call["input"] == {"b": [None, 1]}
+    run = Run({"type": "control.if", "condition": {"$expr": "payload.nothing"}, "then": []})
+    assert run.failure.category == "ExpressionError"
+    assert "has no value" in run.failure.message
+
+
+def test_return_ends_the_run_from_any_depth() -> None:
+    inner = {"type": "control.if", "condition": {"$expr": "true"}, "then": [{"id": "r", "type": "control.return"}]}
+    run = Run(inner, act())
+    assert run.outcome == "SUCCEEDED"
+    assert run.commands == [Finish()]
+
+
+def test_secrets_stay_references() -> None:
+    run = Run(act(mapping={"token": {"$secret": "API_TOKEN"}}))
+    assert run.call.call["input"] == {"token": {"$secret": "API_TOKEN"}}
+
+
+def test_hole_3_a_retry_has_the_key_of_its_first_attempt() -> None:
+    run = Run(act("out", retry={"maxAttempts": 3, "backoffMs": 100, "jitter": False}))
+    first = run.call
+    run.fail("TransientError")
+    assert run.timer.due_at == 2_100
+    run.fire()
+    assert (first.attempt, run.call.attempt) == (1, 2)
+    assert first.call["idempotency_key"] == run.call.call["idempotency_key"]
+    run.succeed({"ok": True})
+    assert run.state.scopes.vars == {"out": {"ok": True}}
+
+
+def test_hole_5_retry_on_goes_by_the_real_category() -> None:
+    policy = {"maxAttempts": 3, "backoffMs": 100, "retryOn": ["TransientError"]}
+    run = Run(act(retry=policy))
+    run.fail("ValidationError")
+    assert run.outcome == "FAILED"
+    assert run.failure.category == "ValidationError"
+
+
+def test_hole_13_the_word_cancelled_in_a_message_cancels_nothing() -> None:
+    run = Run(act(onError={"policy": "continue"}), ASSIGN)
+    run.fail("ActionError")
+    assert run.outcome == "SUCCEEDED"
+
+
+def test_cancellation_is_caught_by_nothing() -> None:
+    run = Run(act(onError={"policy": "continue"}, retry={"maxAttempts": 5, "backoffMs": 1}))
+    run.fail("Cancellation")
+    assert run.outcome == "FAILED"
+
+
+def test_step_level_on_error_wins_over_the_action_config() -> None:
+    one = act(onError={"policy": "fail"})
+    one["config"]["onError"] = {"policy": "continue"}
+    run = Run(one)
+    run.fail()
+    assert run.outcome == "FAILED"
+
+
+def test_an_action_nobody_serves_fails_by_name() -> None:
+    run = Run(act(), served=False)
+    assert (run.failure.category, run.failure.code) == ("ActionUnavailable", "ACTION_UNAVAILABLE")
+    assert run.failure.details == {"action": "test.act", "version": 1}
+
+
+def test_an_authored_key_must_be_text_or_number() -> None:
+    one = act()
+    one["config"]["idempotencyKey"] = {"$expr": "payload.id"}
+    assert Run(one).call.call["idempotency_key"] == "k1"
+    assert Run(one, payload={"id": {}}).failure.category == "ExpressionError"
+
+
+def test_an_event_resolves_its_wait() -> None:
+    run = Run(wait(timeoutMs=60_000, assign={"got": {"$expr": "vars.event.amount"}}), act())
+    assert run.steps() == [("root.steps[0]", "STARTED")]
+    [opened] = run.state.open_waits()
+    assert (opened["wait_id"], opened["key"], opened["timeout_at"]) == ("run-1:root.steps[0]:1", "k1", 61_000)
+    run.signal(payload={"amount": 5}, wait_id="run-1:root.steps[0]:1", delivery_id="d1")
+    assert run.state.scopes.vars == {"event": {"amount": 5}, "eventName": "PAID", "got": 5}
+    assert run.records("consumed") == [
+        {"wait_id": "run-1:root.steps[0]:1", "event_id": "e1", "delivery_id": "d1", "at": 3_000}
+    ]
+    assert CancelTimer(run.timer.command_id) in run.commands
+    assert not run.state.open_waits()
+
+
+def test_a_wait_that_times_out_fails_its_step_and_says_so() -> None:
+    run = Run(wait(timeoutMs=60_000))
+    run.fire()
+    assert (run.outcome, run.failure.category, run.failure.code) == ("FAILED", "TimeoutError", "EVENT_WAIT_TIMED_OUT")
+    assert [(r["outcome"], r["at"]) for r in run.records("closed")] == [("TIMED_OUT", 61_000)]
+
+
+def test_hole_16_on_error_continue_holds_for_waits() -> None:
+    one = {**wait(timeoutMs=60_000), "onError": {"policy": "continue"}}
+    run = Run(one, ASSIGN)
+    run.fire()
+    assert run.outcome == "SUCCEEDED"
+    assert run.state.scopes.error is not None
+    assert run.state.scopes.error["category"] == "TimeoutError"
+
+
+def test_an_event_for_a_wait_of_another_key_or_of_a_closed_wait_is_ignored() -> None:
+    run = Run(wait(), wait())
+    run.signal(key="other")
+    assert run.state.current_path == "root.steps[0]"
+    run.signal(event_id="e2", wait_id="run-1:root.steps[0]:1", delivery_id="d2")
+    run.signal(event_id="e3", wait_id="run-1:root.steps[0]:1", delivery_id="d3")
+    assert run.state.current_path == "root.steps[1]"
+    assert len(run.records("consumed")) == 1
+
+
+def test_hole_27_a_signal_that_came_early_is_kept_for_its_wait() -> None:
+    run = Run(act(), wait())
+    run.signal()
+    assert run.outcome is None
+    run.succeed({})
+    assert run.outcome == "SUCCEEDED"
+
+
+def test_a_bare_signal_is_consumed_once() -> None:
+    run = Run(wait(), wait())
+    run.signal("e1")
+    run.signal("e1")
+    assert run.outcome is None
+    run.signal("e2")
+    assert run.outcome == "SUCCEEDED"
+
+
+def test_kept_signals_are_bounded_and_the_loss_is_recorded() -> None:
+    run = Run(act())
+    for number in range(205):
+        run.signal(f"e{number}", name="OTHER")
+    assert len(run.state.kept_events) == 100
+    assert [r["context_json"]["dropped"] for r in run.records("log")] == [1, 10, 100]
+
+
+def test_a_key_without_value_fails_the_step() -> None:
+    run = Run(wait(key="payload.id"), payload={"id": None})
+    assert run.failure.category == "ExpressionError"
+    assert "no event could ever match" in run.failure.message
+
+
+def test_time_wait_for_a_duration() -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "duration", "durationMs": 5_000}})
+    assert run.timer.due_at == 6_000
+    run.fire()
+    assert run.outcome == "SUCCEEDED"
+    assert run.state.scopes.vars["timeWait"] == {"mode": "duration", "dueAt": 6_000, "resumedAt": 6_000}
+
+
+@pytest.mark.parametrize(
+    ("until", "due"), [("'1970-01-01T00:00:09Z'", 9_000), ("9000", 9_000), ("'1970-01-01T02:00:09+02:00'", 9_000)]
+)
+def test_time_wait_until(until: str, due: int) -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "until", "until": {"$expr": until}}})
+    assert run.timer.due_at == due
+
+
+def test_a_time_in_the_past_is_not_waited_for() -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "until", "until": {"$expr": "500"}}})
+    assert run.outcome == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("until", ["'tomorrow'", "'2026-01-01T00:00:00'", "true"])
+def test_what_is_no_time_is_refused(until: str) -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "until", "until": {"$expr": until}}})
+    assert run.failure.category == "ExpressionError"
+
+
+def test_hole_7_cancel_closes_what_is_open() -> None:
+    run = Run(wait(timeoutMs=60_000), act())
+    run.cancel()
+    assert run.outcome == "CANCELED"
+    assert run.steps() == [("root.steps[0]", "CANCELED")]
+    assert [r["outcome"] for r in run.records("closed")] == ["CANCELED"]
+    assert run.commands[-2:] == [CancelTimer(run.timer.command_id), Finish()]
+
+
+def test_nothing_happens_after_the_outcome() -> None:
+    run = Run(wait())
+    run.cancel()
+    before = run.state
+    run.signal()
+    assert run.state is before
+
+
+def test_a_wait_is_written_before_the_run_goes_idle_and_once() -> None:
+    run = Run(wait())
+    assert write_is_due(run.state, 1_000)
+    run.state, write = take_write(run.state, 1_000)
+    assert write["status"] == "WAITING"
+    assert [w["key"] for w in write["waits"] or []] == ["k1"]
+    assert write["waiting_for"] == waiting_for(run.state)
+    assert not write_is_due(run.state, 1_000)
+
+
+def test_a_lost_write_is_written_again() -> None:
+    run = Run(wait())
+    run.state, write = take_write(run.state, 1_000)
+    released = run.state.outbox.release(write["sequence"])
+    run.state = replace(run.state, outbox=released)
+    assert write_is_due(run.state, 1_000)
+
+
+def test_an_action_carries_what_is_pending_and_names_waits_only_when_they_are_news() -> None:
+    run = Run(ASSIGN, act(), wait(), act())
+    run.state, write = take_carried_write(run.state, run.call.step_path)
+    assert ([s["step_path"] for s in write["steps"]], write["waits"]) == (["root.steps[0]"], None)
+    run.succeed({})
+    run.state, _ = take_write(run.state, 2_000)
+    run.signal(wait_id="run-1:root.steps[2]:1", delivery_id="d1")
+    run.state, write = take_carried_write(run.state, run.call.step_path)
+    assert write["waits"] == []
+    assert [c["delivery_id"] for c in write["consumed"]] == ["d1"]
+
+
+def test_a_short_wait_goes_unwritten() -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "duration", "durationMs": 1_000}})
+    assert not write_is_due(run.state, 1_000)
+
+
+def test_the_final_write_has_everything_that_is_not_acknowledged() -> None:
+    run = Run(ASSIGN, act(), ASSIGN)
+    run.state, carried = take_carried_write(run.state, run.call.step_path)
+    run.succeed({})
+    _, final = take_final_write(run.state, {"scopes": None})
+    assert [s["step_path"] for s in carried["steps"]] == ["root.steps[0]"]
+    assert [s["step_path"] for s in final["steps"]] == ["root.steps[0]", "root.steps[2]"]
+    assert (final["status"], final["waits"], final["node_path"]) == ("SUCCEEDED", [], None)
+
+
+def test_hole_2_kept_signals_and_due_times_are_carried_over_continue_as_new() -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "duration", "durationMs": 5_000}}, wait())
+    run.signal()
+    carried = json.loads(json.dumps(run.state.to_checkpoint()))
+    again = State.from_checkpoint(carried, run.state.actions)
+    assert again.kept_events == run.state.kept_events
+    assert [p.due_at for _, p in again.pending("time")] == [6_000]
+    assert again.generation == 1
+    run.state = again
+    run.fire()
+    assert run.outcome == "SUCCEEDED"

@@ -1,0 +1,297 @@
+"""What publishing says of a definition that parses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from workflows_core.definitions.model import STEP_MODELS
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.errors import UNCATCHABLE, ErrorCategory, Problem
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.compile import EXECUTABLE_STEP_TYPES, compile_plan
+from workflows_core.validation.publish import publish_problems
+
+EXPR = {"$expr": "payload.id"}
+
+
+@dataclass(frozen=True)
+class KnownAction:
+    input_schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Actions:
+    def __init__(self, known: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
+        self._known = known
+
+    def ids(self) -> Sequence[str]:
+        return sorted({name for name, _ in self._known})
+
+    def versions(self, action_id: str) -> Sequence[int]:
+        return sorted(version for name, version in self._known if name == action_id)
+
+    def get(self, action_id: str, version: int) -> KnownAction | None:
+        schema = self._known.get((action_id, version))
+        return None if schema is None else KnownAction(schema)
+
+
+ADDRESS = {"type": "object", "required": ["city"], "properties": {"city": {}, "street": {}}}
+ACTIONS = Actions(
+    {
+        ("text.join", 1): {"type": "object"},
+        ("text.join", 3): {"type": "object"},
+        ("contact.create", 1): {
+            "type": "object",
+            "required": ["name", "address", "second"],
+            "properties": {
+                "name": {"type": "string"},
+                "address": ADDRESS,
+                "second": {"$ref": "#/$defs/Address"},
+                "third": ADDRESS,
+            },
+            "$defs": {"Address": ADDRESS},
+        },
+    }
+)
+
+
+def found(*steps: Any, trigger: Any = None, **options: Any) -> list[Problem]:
+    document = {"id": "w", "version": 1, "name": "n", "payloadSchemaRef": "p", "steps": list(steps)}
+    if trigger is not None:
+        document["trigger"] = trigger
+    return publish_problems(parse_definition(document), ACTIONS, JlensEngine(), **options)
+
+
+def seen(problems: Sequence[Problem]) -> list[tuple[str, str]]:
+    return [(problem.code, problem.path) for problem in problems]
+
+
+def call(action_id: str = "text.join", version: int = 1, **config: Any) -> dict[str, Any]:
+    return {"id": "call", "type": "action.call", "config": {"actionId": action_id, "version": version, **config}}
+
+
+def assign(**assignments: str) -> dict[str, Any]:
+    values = {path: {"$expr": source} for path, source in assignments.items()}
+    return {"id": "assign", "type": "transform.assign", "config": {"assign": values}}
+
+
+def wait(key: str = "payload.id", name: str = "REPLY", **config: Any) -> dict[str, Any]:
+    config = {"eventName": name, "correlationKey": {"$expr": key}, **config}
+    return {"id": "wait", "type": "event.wait", "config": config}
+
+
+def test_a_definition_without_problems_has_none_and_can_be_planned() -> None:
+    document = {
+        "id": "w",
+        "version": 1,
+        "name": "n",
+        "payloadSchemaRef": "p",
+        "trigger": {"type": "event", "eventName": "E", "payloadMapping": {"id": {"$expr": "event.payload.id"}}},
+        "steps": [
+            assign(**{"vars.a": "payload.a", "/b": "vars.a == 1"}),
+            {
+                "id": "if",
+                "type": "control.if",
+                "condition": {"$expr": "vars.a == 'x'"},
+                "then": [call(inputMapping={"text": ["a", EXPR], "key": {"$secret": "API_KEY"}}, saveAs="joined")],
+                "else": [{"id": "end", "type": "control.return"}],
+            },
+            wait(filters=[{"path": "kind", "op": "=", "value": EXPR}], assign={"reply": {"$expr": "event.payload"}}),
+            {"id": "sleep", "type": "time.wait", "config": {"mode": "duration", "durationMs": 1}},
+            {"id": "state", "type": "state.set", "config": {"state": "DONE"}},
+        ],
+    }
+    definition = parse_definition(document)
+    assert publish_problems(definition, ACTIONS, JlensEngine()) == []
+    assert compile_plan(definition, JlensEngine())
+
+
+def test_a_step_id_used_twice_names_the_first_place() -> None:
+    end = {"id": "end", "type": "control.return"}
+    problems = found({"id": "if", "type": "control.if", "condition": EXPR, "then": [end]}, end)
+    assert seen(problems) == [("DUPLICATE_STEP_ID", "root.steps[1].id")]
+    assert "root.steps[0].then.steps[0]" in problems[0].message
+    assert problems[0].step_id == "end"
+
+
+@pytest.mark.parametrize("step_type", sorted(set(STEP_MODELS) - EXECUTABLE_STEP_TYPES))
+def test_step_types_that_do_not_run_yet_are_refused(step_type: str) -> None:
+    needed: dict[str, dict[str, Any]] = {
+        "control.forEach": {"items": EXPR, "itemVar": "i", "body": []},
+        "control.tryCatch": {"try": [], "catch": []},
+        "control.callWorkflow": {"workflowId": "w", "workflowVersion": 1},
+        "human.task": {"config": {"taskType": "t", "title": EXPR}},
+    }
+    problems = found({"id": "s", "type": step_type, **needed.get(step_type, {})})
+    assert seen(problems) == [("STEP_TYPE_NOT_YET_EXECUTABLE", "root.steps[0]")]
+    assert step_type in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("step", "path"),
+    [
+        ({"id": "s", "type": "control.if", "condition": {"$expr": "BAD"}, "then": []}, "condition"),
+        (call(inputMapping={"a": [{"b c": {"$expr": "BAD"}}]}), 'config.inputMapping.a[0]["b c"]'),
+        (call(idempotencyKey={"$expr": "BAD"}), "config.idempotencyKey"),
+        (assign(**{"vars.x": "BAD"}), 'config.assign["vars.x"]'),
+        (wait("BAD"), "config.correlationKey"),
+        (wait(assign={"x": {"$expr": "BAD"}}), "config.assign.x"),
+        (wait(filters=[{"path": "a", "op": "=", "value": {"$expr": "BAD"}}]), "config.filters[0].value"),
+        ({"id": "s", "type": "time.wait", "config": {"mode": "until", "until": {"$expr": "BAD"}}}, "config.until"),
+    ],
+)
+@pytest.mark.parametrize(("source", "code"), [("$eval('1')", "INVALID_EXPRESSION"), (" ", "EMPTY_EXPRESSION")])
+def test_expressions_are_checked_wherever_they_are(step: Any, path: str, source: str, code: str) -> None:
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(nested) for key, nested in value.items()}
+        return [filled(item) for item in value] if isinstance(value, list) else source if value == "BAD" else value
+
+    problems = found(filled(step))
+    assert seen(problems) == [(code, f"root.steps[0].{path}")]
+    assert problems[0].step_id == step["id"]
+
+
+def test_a_step_in_a_branch_is_reported_once_under_its_own_path() -> None:
+    inner = call(inputMapping={"a": {"$expr": "("}, "b": {"$secret": "bad"}})
+    outer = {"id": "if", "type": "control.if", "condition": EXPR, "then": [], "else": [inner]}
+    assert seen(found(outer)) == [
+        ("INVALID_EXPRESSION", "root.steps[0].else.steps[0].config.inputMapping.a"),
+        ("INVALID_SECRET_NAME", "root.steps[0].else.steps[0].config.inputMapping.b"),
+    ]
+
+
+def test_an_invalid_expression_says_where_in_its_source() -> None:
+    (problem,) = found(assign(**{"vars.x": "1 + $upercase('a')"}))
+    assert "did you mean $uppercase?" in problem.message
+    assert "at character 5 of" in problem.message
+
+
+@pytest.mark.parametrize("name", ["", "lower", "1X", "A-B", "A B", "A" * 256])
+def test_a_secret_needs_a_good_name(name: str) -> None:
+    problems = found(call(inputMapping={"headers": {"key": {"$secret": name}}}))
+    assert seen(problems) == [("INVALID_SECRET_NAME", "root.steps[0].config.inputMapping.headers.key")]
+    assert found(call(inputMapping={"key": {"$secret": "A" * 255}})) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "path"),
+    [
+        (assign(x="1"), "config.assign.x"),
+        (assign(**{"vars.__proto__": "1"}), 'config.assign["vars.__proto__"]'),
+        (call(saveAs="local.x"), "config.saveAs"),
+        (wait(assign={"vars": EXPR}), "config.assign.vars"),
+        ({"id": "s", "type": "control.tryCatch", "try": [], "catch": [], "captureErrorAs": "a..b"}, "captureErrorAs"),
+        ({"id": "s", "type": "email.parseBody", "config": {"saveAs": "/constructor"}}, "config.saveAs"),
+        (
+            {
+                "id": "s",
+                "type": "control.callWorkflow",
+                "workflowId": "w",
+                "workflowVersion": 1,
+                "outputMapping": {"system.x": EXPR},
+            },
+            'outputMapping["system.x"]',
+        ),
+    ],
+)
+def test_assignment_paths_are_checked(step: Any, path: str) -> None:
+    assert ("INVALID_ASSIGN_PATH", f"root.steps[0].{path}") in seen(found(step))
+
+
+def test_an_unknown_action_is_refused_with_the_nearest_name() -> None:
+    (problem,) = found(call("text.joins"))
+    assert seen([problem]) == [("UNKNOWN_ACTION", "root.steps[0].config.actionId")]
+    assert problem.suggestion == "text.join"
+
+
+def test_an_unknown_version_is_refused_with_the_known_ones() -> None:
+    (problem,) = found(call("text.join", 2))
+    assert seen([problem]) == [("UNKNOWN_ACTION", "root.steps[0].config.actionId")]
+    assert "it has 1, 3" in problem.message
+    assert problem.suggestion == "text.join@3"
+
+
+def test_required_fields_must_be_mapped_also_in_nested_object_literals() -> None:
+    problems = found(
+        call(
+            "contact.create",
+            inputMapping={"nane": "Ann", "address": {"street": EXPR}, "second": {}, "third": EXPR},
+        )
+    )
+    assert seen(problems) == [
+        ("MISSING_REQUIRED_MAPPING", "root.steps[0].config.inputMapping.name"),
+        ("MISSING_REQUIRED_MAPPING", "root.steps[0].config.inputMapping.address.city"),
+        ("MISSING_REQUIRED_MAPPING", "root.steps[0].config.inputMapping.second.city"),
+    ]
+    assert problems[0].suggestion == "nane"
+
+
+def test_a_key_that_looks_special_is_a_warning() -> None:
+    problems = found(call(inputMapping={"a": [{"$exp": "x"}]}))
+    assert seen(problems) == [("UNKNOWN_SPECIAL_KEY", "root.steps[0].config.inputMapping.a[0].$exp")]
+    assert (problems[0].severity, problems[0].suggestion) == ("warning", "$expr")
+
+
+@pytest.mark.parametrize("key", ["null", "''", "true", "[1]", "{'a': 1}", "$lookup({}, 'a')", "1 / 0"])
+def test_a_wait_whose_key_can_never_match_is_refused(key: str) -> None:
+    assert seen(found(wait(key))) == [("EVENT_WAIT_UNCORRELATABLE", "root.steps[0].config.correlationKey")]
+
+
+@pytest.mark.parametrize("key", ["'fixed'", "17", "payload.id", "vars.missing", "$keys($)[0]", "$random() > 2 ? 'x'"])
+def test_a_wait_whose_key_may_match_is_not(key: str) -> None:
+    assert found(wait(key)) == []
+
+
+def test_a_wait_for_an_event_that_no_key_is_derived_from_is_refused() -> None:
+    paths = {"OTHER": ("ticketId",)}
+    problems = found(wait(), correlation_paths=paths)
+    assert seen(problems) == [("EVENT_WAIT_UNCORRELATABLE", "root.steps[0].config.eventName")]
+    assert found(wait(name="OTHER"), correlation_paths=paths) == []
+    assert found(wait(), correlation_paths={"*": ("id",)}) == []
+
+
+def test_retry_categories_are_checked() -> None:
+    retry = {"maxAttempts": 2, "backoffMs": 1, "retryOn": ["TransientError", "TransientErorr", "Cancellation"]}
+    problems = found({**call(), "retry": retry})
+    assert [(p.code, p.path, p.severity, p.suggestion) for p in problems] == [
+        ("UNKNOWN_ERROR_CATEGORY", "root.steps[0].retry.retryOn[1]", "error", "TransientError"),
+        ("UNCATCHABLE_ERROR_CATEGORY", "root.steps[0].retry.retryOn[2]", "warning", None),
+    ]
+
+
+@pytest.mark.parametrize("category", sorted(set(ErrorCategory) - UNCATCHABLE))
+def test_every_category_an_author_may_handle_is_accepted(category: str) -> None:
+    assert found({**call(), "retry": {"maxAttempts": 2, "backoffMs": 1, "retryOn": [category]}}) == []
+
+
+def test_a_triggers_mapping_sees_only_the_event() -> None:
+    mapping = {
+        "a": {"$expr": "event.payload.id"},
+        "b": {"$expr": "payload.id & vars.x"},
+        "c": {"$expr": "("},
+        "d": {"$foo": {"$secret": "bad"}},
+        "e": {"$expr": "$"},
+    }
+    problems = found(trigger={"type": "event", "eventName": "E", "payloadMapping": mapping})
+    assert seen(problems) == [
+        ("INVALID_EXPRESSION", "trigger.payloadMapping.c"),
+        ("INVALID_SECRET_NAME", "trigger.payloadMapping.d.$foo"),
+        ("TRIGGER_MAPPING_INVALID_ROOT", "trigger.payloadMapping.b"),
+        ("TRIGGER_MAPPING_INVALID_ROOT", "trigger.payloadMapping.b"),
+        ("UNKNOWN_SPECIAL_KEY", "trigger.payloadMapping.d.$foo"),
+    ]
+    assert problems[2].suggestion == "event.payload"
+
+
+def test_all_problems_of_all_steps_come_at_once() -> None:
+    problems = found(call("no.such"), assign(x="("), wait("null"), trigger={"type": "event", "eventName": "E"})
+    assert [problem.code for problem in problems] == [
+        "UNKNOWN_ACTION",
+        "INVALID_EXPRESSION",
+        "INVALID_ASSIGN_PATH",
+        "EVENT_WAIT_UNCORRELATABLE",
+    ]
