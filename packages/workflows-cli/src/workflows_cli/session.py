@@ -6,7 +6,7 @@ import asyncio
 import functools
 import getpass
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +75,23 @@ class Session:
         await self._open.aclose()
 
 
+_OPTIONS: Sequence[tuple[Sequence[str], dict[str, Any]]] = (
+    (["--format", "style"], {"type": click.Choice(["text", "json"]), "default": "text", "show_default": True}),
+    (["--tenant"], {"metavar": "TENANT", "help": "Tenant to work for; else WORKFLOWS_TENANT."}),
+    (["--dev", "use_dev"], {"is_flag": True, "help": "Talk to the development stack."}),
+    (
+        ["--state"],
+        {
+            "type": click.Path(path_type=Path),
+            "default": DEFAULT_DIRECTORY,
+            "show_default": True,
+            "help": "Directory of the development stack.",
+        },
+    ),
+)
+"""Options that every command has."""
+
+
 def command(work: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..., int | None]:
     """Makes an async function a command: adds the options every command has and hands it its `Session`."""
 
@@ -90,21 +107,10 @@ def command(work: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..
 
         return asyncio.run(whole())
 
-    options: tuple[Any, ...] = (
-        click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True),
-        click.option("--tenant", metavar="TENANT", help="Tenant to work for; else WORKFLOWS_TENANT."),
-        click.option("--dev", "use_dev", is_flag=True, help="Talk to the development stack."),
-        click.option(
-            "--state",
-            type=click.Path(path_type=Path),
-            default=DEFAULT_DIRECTORY,
-            show_default=True,
-            help="Directory of the development stack.",
-        ),
-    )
     decorated: Callable[..., int | None] = run
-    for option in options:
-        decorated = option(decorated)
+    for names, settings in _OPTIONS:
+        add_option: Callable[[Callable[..., int | None]], Callable[..., int | None]] = click.option(*names, **settings)
+        decorated = add_option(decorated)
     return decorated
 
 
