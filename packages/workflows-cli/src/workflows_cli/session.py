@@ -6,6 +6,7 @@ import asyncio
 import functools
 import getpass
 import json
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -121,7 +122,7 @@ def read_document(path: str) -> Any:
         Refused: `FILE_NOT_READABLE` or `NOT_JSON`, with line and column.
     """
     try:
-        text = click.get_text_stream("stdin").read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Refused.one("FILE_NOT_READABLE", f"cannot read the file: {reason}", path) from None

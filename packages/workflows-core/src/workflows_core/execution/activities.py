@@ -100,7 +100,7 @@ async def _durably(work: Callable[[], Awaitable[_T]]) -> _T:
     try:
         return await work()
     except StepFailed as error:
-        raise authored_error(error.failure, recorded=False) from error
+        raise authored_error(error.failure, recorded=False) from None
     except WorkflowsError as error:
         category = ErrorCategory.RUN_RESET if error.code == "RUN_RESET" else ErrorCategory.VALIDATION
         raise refused_error(error, category) from error

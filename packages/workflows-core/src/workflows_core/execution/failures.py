@@ -10,6 +10,7 @@ from temporalio import exceptions
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
+    ApplicationErrorCategory,
     CancelledError,
     FailureError,
     TimeoutType,
@@ -33,7 +34,14 @@ class StepFailure:
 def authored_error(failure: Failure, *, recorded: bool, elapsed_ms: int = 0) -> ApplicationError:
     """How an authored failure leaves an activity: Temporal does not retry it, the interpreter decides."""
     details = {"failure": failure.to_json(), "recorded": recorded, "elapsedMs": elapsed_ms}
-    return ApplicationError(failure.message, details, type=str(failure.category), non_retryable=True)
+    return ApplicationError(
+        failure.message,
+        details,
+        type=str(failure.category),
+        non_retryable=True,
+        # Recorded with its step and handled by the author: no news for the worker's log.
+        category=ApplicationErrorCategory.BENIGN,
+    )
 
 
 def refused_error(error: WorkflowsError, category: ErrorCategory = ErrorCategory.VALIDATION) -> ApplicationError:

@@ -66,7 +66,7 @@ class RegularAction:
                 output = await self._handle(action)
         except StepFailed as error:
             await self._complete("FAILED", None, error.failure)
-            raise authored_error(error.failure, recorded=True) from error
+            raise authored_error(error.failure, recorded=True) from None
         await self._complete("SUCCEEDED", output, None)
         return output
 

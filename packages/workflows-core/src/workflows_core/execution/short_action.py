@@ -35,6 +35,6 @@ async def run_short_action(
             action, call, tenant, run_id, secrets, store=None, max_output_bytes=policy.max_short_output_bytes
         )
     except StepFailed as error:
-        raise authored_error(error.failure, recorded=False, elapsed_ms=elapsed()) from error
+        raise authored_error(error.failure, recorded=False, elapsed_ms=elapsed()) from None
     activity.logger.debug("short action ended", extra={"action": call["action_id"]})
     return {"output": output, "elapsedMs": elapsed()}

@@ -1,0 +1,86 @@
+"""The literal names of the wire contract: in code, and on the page for callers in any language."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import TypeAdapter
+
+from harness.workspace import ROOT
+from workflows_core.errors import ErrorCategory
+from workflows_core.wire import names, records
+from workflows_core.wire.messages import EventSignal, RunInput
+
+PAGE = (ROOT / "docs/wire-contract.md").read_text(encoding="utf-8")
+
+# Written out again on purpose: callers in other languages have them in their own code.
+LITERALS = {
+    "AUTHORED_QUEUE": "workflow-runtime-v2",
+    "APPLICATION_ACTIONS_QUEUE": "workflow-app-actions",
+    "RUN_WORKFLOW": "workflowRuntimeV2RunWorkflow",
+    "SCHEDULED_LAUNCH_WORKFLOW": "workflowRuntimeV2ScheduledLaunch",
+    "SIGNAL_EVENT": "workflowRuntimeV2Event",
+    "SIGNAL_HUMAN_TASK": "workflowRuntimeV2HumanTask",
+    "SIGNAL_QUOTA_RESUME": "workflowRuntimeV2QuotaResume",
+    "QUERY_CURRENT_STEP": "workflowRuntimeV2CurrentStep",
+    "QUERY_CURRENT_WAIT": "workflowRuntimeV2CurrentWait",
+    "QUERY_SUMMARY": "workflowRuntimeV2InterpreterSummary",
+    "ACTIVITY_LOAD": "workflowRuntimeV2LoadRun",
+    "ACTIVITY_ACTION": "workflowRuntimeV2RunAction",
+    "ACTIVITY_SHORT_ACTION": "workflowRuntimeV2RunShortAction",
+    "ACTIVITY_WRITE": "workflowRuntimeV2WriteRun",
+    "ACTIVITY_FINISH": "workflowRuntimeV2FinishRun",
+    "SEARCH_TENANT": "WorkflowTenant",
+    "SEARCH_WORKFLOW": "WorkflowKey",
+    "SEARCH_VERSION": "WorkflowVersion",
+    "SEARCH_PARENT": "WorkflowParentRun",
+    "HUMAN_TASK_COMPLETED": "HUMAN_TASK_COMPLETED",
+}
+
+
+def test_names_are_what_callers_know() -> None:
+    texts = {
+        name: value
+        for name, value in vars(names).items()
+        if re.fullmatch("[A-Z][A-Z_]*", name) and isinstance(value, str)
+    }
+    assert texts == {**LITERALS, "FAILURE_TYPE_PREFIX": "WorkflowRuntimeV2."}
+    assert names.workflow_id_of("17") == "workflow-runtime-v2:run:17"
+
+
+@pytest.mark.parametrize(
+    "literal", [*LITERALS.values(), "workflow-runtime-v2:run:<run_id>", "WorkflowRuntimeV2.<category>"]
+)
+def test_the_page_has_every_name(literal: str) -> None:
+    assert f"`{literal}`" in PAGE
+
+
+def test_the_page_has_the_fields_of_every_message() -> None:
+    run = RunInput("r", "t", "w", 1).to_wire()
+    assert list(run) == ["runId", "tenantId", "workflowId", "workflowVersion", "triggerType", "executionKey"]
+    signal = EventSignal("e", "n", None, {}, wait_id="w", delivery_id="d").to_wire()
+    assert list(signal) == [
+        "eventId",
+        "eventName",
+        "correlationKey",
+        "payload",
+        "receivedAt",
+        "waitId",
+        "deliveryId",
+    ]
+    for field in (*run, *signal):
+        assert f"`{field}`" in PAGE
+
+
+def test_the_page_has_every_category_and_status() -> None:
+    for value in (*ErrorCategory, *TypeAdapter(records.RunStatus).json_schema()["enum"]):
+        assert f"`{value}`" in PAGE
+
+
+def test_the_page_names_tables_that_exist() -> None:
+    sql = ROOT / "packages/workflows-cli/src/workflows_cli/migrations/sql/0001_tables.sql"
+    tables = set(re.findall(r"^CREATE TABLE (\w+)", sql.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    named = set(re.findall(r"`(workflow_[a-z_]+)`", PAGE)) - {"workflow_runtime"}
+    # Heartbeats of processes belong to no tenant and are read by `workflows ownership`.
+    assert named == tables - {"workflow_processes"}

@@ -1,0 +1,44 @@
+"""Every recorded history still replays (NFR-3), and so does one made just now."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from replay.record import HISTORIES, SCENARIOS, record
+from temporalio.client import Client, WorkflowHistory
+
+from workflows_core.execution.worker import authored_replayer
+from workflows_core.storage.database import Database
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+RECORDED = sorted(HISTORIES.glob("*.json"))
+
+
+async def test_every_scenario_is_recorded() -> None:
+    assert {path.stem for path in RECORDED} == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+async def test_a_recorded_history_replays(path: Path) -> None:
+    history = WorkflowHistory.from_json("recorded", path.read_text(encoding="utf-8"))
+    result = await authored_replayer().replay_workflow(history, raise_on_replay_failure=False)
+    assert result.replay_failure is None
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_history_of_today_replays(name: str, db: Database, client: Client) -> None:
+    result = await authored_replayer().replay_workflow(await record(db, client, name), raise_on_replay_failure=False)
+    assert result.replay_failure is None
+
+
+async def test_a_history_that_went_another_way_is_noticed() -> None:
+    text = (HISTORIES / "actions_and_retry.json").read_text(encoding="utf-8")
+    changed = json.loads(text)
+    kinds = [event["eventType"] for event in changed["events"]]
+    first = kinds.index("EVENT_TYPE_ACTIVITY_TASK_SCHEDULED")
+    changed["events"][first]["activityTaskScheduledEventAttributes"]["activityType"]["name"] = "another"
+    history = WorkflowHistory.from_json("changed", json.dumps(changed))
+    result = await authored_replayer().replay_workflow(history, raise_on_replay_failure=False)
+    assert result.replay_failure is not None
