@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from temporalio.client import Client, WorkflowHistory
+
 from harness.authored import Authored, Started, authored_runtime
 from harness.databases import DatabaseFactory, engine_of
 from harness.interpreted import document, wait
-from temporalio.client import Client, WorkflowHistory
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
-
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 from workflows_core.wire import names

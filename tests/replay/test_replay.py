@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from replay.record import HISTORIES, SCENARIOS, record
 from temporalio.client import Client, WorkflowHistory
 
+from replay.record import HISTORIES, SCENARIOS, record
 from workflows_core.execution.worker import authored_replayer
 from workflows_core.storage.database import Database
 

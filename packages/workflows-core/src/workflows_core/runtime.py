@@ -45,4 +45,4 @@ class AuthoredRuntime:
     @property
     def activities(self) -> RunActivities:
         """The run's activities over these parts."""
-        return RunActivities(self.db, self.registry, self.secrets, self.policy)
+        return RunActivities.of(self.db, self.registry, self.secrets, self.policy)

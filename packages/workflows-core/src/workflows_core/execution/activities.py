@@ -18,7 +18,7 @@ from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, StepFailed, WorkflowsError
 from workflows_core.execution.failures import authored_error, refused_error
-from workflows_core.execution.load import load_run
+from workflows_core.execution.load import RunLoader
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.regular_action import RegularAction
@@ -49,6 +49,12 @@ class RunActivities:
     registry: ActionRegistry
     secrets: SecretProvider
     policy: RunPolicy
+    loader: RunLoader
+
+    @classmethod
+    def of(cls, db: Database, registry: ActionRegistry, secrets: SecretProvider, policy: RunPolicy) -> RunActivities:
+        """With a loader of their own."""
+        return cls(db, registry, secrets, policy, RunLoader(db, registry, policy))
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """For the Worker, in a fixed order."""
@@ -58,7 +64,7 @@ class RunActivities:
     async def load(self, raw: RawValue) -> RawValue:
         """Definition, payload and traits of the run's actions; reads only."""
         run_input = RunInput.from_wire(decode(raw))
-        return encode(await _durably(lambda: load_run(self.db, self.registry, self.policy, run_input)))
+        return encode(await _durably(lambda: self.loader.load(run_input)))
 
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:

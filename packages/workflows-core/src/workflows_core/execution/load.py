@@ -1,8 +1,10 @@
-"""What a run needs before its first step."""
+"""What a run needs before its first step: the pinned version, checked, and its payload."""
 
 from __future__ import annotations
 
-import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflows_core.actions.registry import ActionRegistry
@@ -12,55 +14,97 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
-from workflows_core.storage.database import Database
+from workflows_core.storage.database import Database, now_ms
 from workflows_core.storage.definitions import get_version
 from workflows_core.storage.runs import get_run
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import ActionTraits, LoadedRun
 
+_CACHED_VERSIONS = 512
+_VersionKey = tuple[str, str, int]
 
-async def load_run(db: Database, registry: ActionRegistry, policy: RunPolicy, run_input: RunInput) -> LoadedRun:
-    """Loads the pinned version and checks that it is what the run was started with.
 
-    Raises:
-        Refused: No such version (`DEFINITION_VERSION_UNKNOWN`), or its content is not what was
-            published or pinned (`DEFINITION_ALTERED`).
-    """
-    async with db.tenant(run_input.tenant_id) as conn:
-        run = await get_run(conn, run_input.run_id)
-        version = await get_version(conn, run_input.workflow_id, run_input.workflow_version)
-    if version is None:
+@dataclass(frozen=True, slots=True)
+class CheckedVersion:
+    """A published version whose content has its hash; `actions` are (id, version) it calls."""
+
+    definition: dict[str, Any]
+    definition_hash: str
+    actions: tuple[tuple[str, int], ...]
+
+
+@dataclass(slots=True)
+class RunLoader:
+    """Loads runs; keeps the versions it has checked, since they never change."""
+
+    db: Database
+    registry: ActionRegistry
+    policy: RunPolicy
+    _checked: OrderedDict[_VersionKey, CheckedVersion] = field(default_factory=OrderedDict)
+
+    async def load(self, run_input: RunInput) -> LoadedRun:
+        """The run's definition, payload and traits of its actions; reads only.
+
+        Raises:
+            Refused: No such version (`DEFINITION_VERSION_UNKNOWN`), or its content is not what was
+                published or pinned (`DEFINITION_ALTERED`).
+        """
+        key = (run_input.tenant_id, run_input.workflow_id, run_input.workflow_version)
+        version = self._checked.get(key)
+        async with self.db.tenant(run_input.tenant_id) as conn:
+            run = await get_run(conn, run_input.run_id)
+            started_at = await now_ms(conn) if run is None else int(run.started_at.timestamp() * 1000)
+            if version is None:
+                found = await get_version(conn, run_input.workflow_id, run_input.workflow_version)
+                version = _checked(run_input, None if found is None else (found.definition, found.definition_hash))
+        self._keep(key, version)
+        if run is not None and run.definition_hash != version.definition_hash:
+            raise _altered(run_input, "the run pinned", version.definition_hash, run.definition_hash)
+        return {
+            "started_at": started_at,
+            "definition": version.definition,
+            "definition_hash": version.definition_hash,
+            "payload": {} if run is None else run.input_json,
+            "meta": {},
+            "recorded": run is not None,
+            "actions": self._traits(version),
+            "continue_after_steps": self.policy.continue_after_steps,
+            "continue_after_signals": self.policy.continue_after_signals,
+        }
+
+    def _keep(self, key: _VersionKey, version: CheckedVersion) -> None:
+        self._checked[key] = version
+        self._checked.move_to_end(key)
+        while len(self._checked) > _CACHED_VERSIONS:
+            self._checked.popitem(last=False)
+
+    def _traits(self, version: CheckedVersion) -> dict[str, ActionTraits]:
+        found = (self.registry.get(*wanted) for wanted in version.actions)
+        return {action.key: self.registry.traits(action) for action in found if action is not None}
+
+
+def _checked(run_input: RunInput, found: tuple[Mapping[str, Any], str] | None) -> CheckedVersion:
+    if found is None:
         raise Refused.one(
             "DEFINITION_VERSION_UNKNOWN",
             f"workflow {run_input.workflow_id!r} has no published version {run_input.workflow_version} "
             f"in tenant {run_input.tenant_id!r}; list them with `workflows definitions list`",
         )
-    content = definition_hash(version.definition)
-    for what, pinned in (("was published", version.definition_hash), ("the run pinned", run and run.definition_hash)):
-        if pinned and pinned != content:
-            raise Refused.one(
-                "DEFINITION_ALTERED",
-                f"version {run_input.workflow_version} of {run_input.workflow_id!r} is not what {what}: "
-                f"its content hashes to {content[:12]}, expected {pinned[:12]}",
-            )
-    return {
-        "started_at": int(time.time() * 1000) if run is None else int(run.started_at.timestamp() * 1000),
-        "definition": version.definition,
-        "definition_hash": content,
-        "payload": {} if run is None else run.input_json,
-        "meta": {},
-        "recorded": run is not None,
-        "actions": _traits(registry, version.definition),
-        "continue_after_steps": policy.continue_after_steps,
-        "continue_after_signals": policy.continue_after_signals,
+    document, published = found
+    content = definition_hash(document)
+    if content != published:
+        raise _altered(run_input, "was published", content, published)
+    calls = {
+        (step.config.action_id, step.config.version)
+        for _, step in walk_steps(parse_definition(document))
+        if isinstance(step, ActionCallStep)
     }
+    return CheckedVersion(dict(document), content, tuple(sorted(calls)))
 
 
-def _traits(registry: ActionRegistry, document: dict[str, Any]) -> dict[str, ActionTraits]:
-    out: dict[str, ActionTraits] = {}
-    for _, step in walk_steps(parse_definition(document)):
-        if isinstance(step, ActionCallStep):
-            action = registry.get(step.config.action_id, step.config.version)
-            if action is not None:
-                out[action.key] = registry.traits(action)
-    return dict(sorted(out.items()))
+def _altered(run_input: RunInput, what: str, content: str, pinned: str) -> Refused:
+    return Refused.one(
+        "DEFINITION_ALTERED",
+        f"version {run_input.workflow_version} of {run_input.workflow_id!r} is not what {what}: "
+        f"its content hashes to {content[:12]}, expected {pinned[:12]}",
+    )

@@ -23,7 +23,7 @@ from workflows_core.storage.routing import (
     settle_event,
 )
 from workflows_core.storage.run_writes import new_delivery
-from workflows_core.storage.statements import is_contended
+from workflows_core.storage.statements import is_contended, single_statement
 from workflows_core.wire.records import WaitRecord
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ async def route_pending(db: Database, policy: IngressPolicy) -> int:
     Raises:
         Exception: The database is away; what is not routed stays pending.
     """
-    async with db.narrow() as conn:
+    async with single_statement(db) as conn:
         due = await pending_events(conn, policy.batch_size)
     by_tenant: dict[str, list[str]] = defaultdict(list)
     for tenant, event_id in due:

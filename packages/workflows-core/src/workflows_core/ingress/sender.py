@@ -29,6 +29,7 @@ from workflows_core.storage.deliveries import (
     ready_deliveries,
     send_later,
 )
+from workflows_core.storage.statements import single_statement
 from workflows_core.wire.messages import EventSignal
 
 _log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Sender:
         Raises:
             Exception: The database is away; what is not marked is sent again later.
         """
-        async with self.db.narrow() as conn:
+        async with single_statement(self.db) as conn:
             due = await ready_deliveries(conn, self.policy.batch_size)
         by_tenant: dict[str, list[str]] = defaultdict(list)
         for tenant, delivery_id in due:

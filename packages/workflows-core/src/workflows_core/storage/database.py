@@ -15,6 +15,7 @@ from workflows_core.storage.revision import VERSION_TABLE
 
 _SET_TENANT = text("SELECT set_config('workflows.tenant', :tenant, true)")
 _PING = text("SELECT 1")
+_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")
 
 _UNDEFINED_TABLE = "42P01"
@@ -70,6 +71,12 @@ class Database:
             if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
                 return None
             raise
+
+
+async def now_ms(connection: AsyncConnection) -> int:
+    """The database's time, milliseconds since the epoch: what look-back is compared with."""
+    found: int = (await connection.execute(_NOW)).scalar_one()
+    return found
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
-from workflows_core.storage.statements import coded_errors
+from workflows_core.storage.statements import coded_errors, single_statement
 from workflows_core.wire.records import RunWrite, WaitRecord
 
 _WRITE = text("SELECT * FROM workflow_write_run(CAST(:write AS jsonb), :execution, :semantics)")
@@ -40,15 +40,19 @@ async def write_run(db: Database, write: RunWrite, execution: str) -> None:
     Raises:
         RunReset: The execution is not the run's own (`RUN_RESET`); nothing is written.
     """
-    async with db.tenant(write["tenant"]) as conn:
-        await write_in(conn, write, execution)
+    if write["waits"]:
+        async with db.tenant(write["tenant"]) as conn:
+            await write_in(conn, write, execution)
+        return
+    # It opens no wait, so it can have missed no event: one statement, one round trip.
+    async with single_statement(db) as conn:
+        await conn.execute(_WRITE, _values(write, execution))
 
 
 async def write_in(conn: AsyncConnection, write: RunWrite, execution: str) -> None:
     """As `write_run`, in a transaction whose tenant is set."""
-    values = {"write": json_text(write), "execution": execution, "semantics": SEMANTICS_VERSION}
     with coded_errors():
-        missed = (await conn.execute(_WRITE, values)).mappings().all()
+        missed = (await conn.execute(_WRITE, _values(write, execution))).mappings().all()
     if not missed:
         return
     opened = {wait["wait_id"]: wait for wait in write["waits"] or ()}
@@ -82,6 +86,10 @@ def event_facts(row: Mapping[str, Any]) -> EventFacts:
     """What matching needs, from a row with event_id, event_name, keys and payload."""
     keys: Iterable[str] = row["keys"]
     return EventFacts(row["event_id"], row["event_name"], tuple(keys), row["payload"])
+
+
+def _values(write: RunWrite, execution: str) -> dict[str, Any]:
+    return {"write": json_text(write), "execution": execution, "semantics": SEMANTICS_VERSION}
 
 
 def is_bare(write: RunWrite) -> bool:

@@ -190,6 +190,7 @@ DECLARE
     names    text[];
     v_keys   text[];
 BEGIN
+    PERFORM set_config('workflows.tenant', v_tenant, true);
     PERFORM workflow_ensure_run(p_write, p_semantics);
     PERFORM workflow_write_invocations(p_write);
     r := workflow_take_run(p_write, p_execution);
