@@ -16,13 +16,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 RECORDED = sorted(HISTORIES.glob("*.json"))
 
 
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 async def test_every_scenario_is_recorded() -> None:
     assert {path.stem for path in RECORDED} == set(SCENARIOS)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
-    history = WorkflowHistory.from_json("recorded", path.read_text(encoding="utf-8"))
+    history = WorkflowHistory.from_json("recorded", text_of(path))
     result = await authored_replayer().replay_workflow(history, raise_on_replay_failure=False)
     assert result.replay_failure is None
 
@@ -34,8 +38,7 @@ async def test_a_history_of_today_replays(name: str, db: Database, client: Clien
 
 
 async def test_a_history_that_went_another_way_is_noticed() -> None:
-    text = (HISTORIES / "actions_and_retry.json").read_text(encoding="utf-8")
-    changed = json.loads(text)
+    changed = json.loads(text_of(HISTORIES / "actions_and_retry.json"))
     kinds = [event["eventType"] for event in changed["events"]]
     first = kinds.index("EVENT_TYPE_ACTIVITY_TASK_SCHEDULED")
     changed["events"][first]["activityTaskScheduledEventAttributes"]["activityType"]["name"] = "another"
