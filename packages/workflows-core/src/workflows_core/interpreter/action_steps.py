@@ -72,7 +72,10 @@ def succeeded(machine: Machine, frame: Frame, pending: Pending, event: ActionSuc
 
 def failed(machine: Machine, frame: Frame, pending: Pending, event: ActionStepFailed) -> None:
     """Routes the failure."""
-    machine.fail(frame, event.failure, pending.attempt, pending.started_at, recorded=event.recorded)
+    invocation = None if event.recorded else _invocation(pending, "FAILED", None, event.failure.to_json())
+    machine.fail(
+        frame, event.failure, pending.attempt, pending.started_at, recorded=event.recorded, invocation=invocation
+    )
 
 
 def _invocation(pending: Pending, status: Any, output: Any, error: dict[str, Any] | None) -> InvocationRecord:

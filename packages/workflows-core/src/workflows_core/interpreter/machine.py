@@ -118,7 +118,16 @@ class Machine:
 
     # Failing
 
-    def fail(self, frame: Frame, failure: Failure, attempt: int, started_at: int, *, recorded: bool = False) -> None:
+    def fail(
+        self,
+        frame: Frame,
+        failure: Failure,
+        attempt: int,
+        started_at: int,
+        *,
+        recorded: bool = False,
+        invocation: InvocationRecord | None = None,
+    ) -> None:
         """Routes a step's failure: retry, then `onError`, then the end of the run."""
         step = self.step_of(frame)
         failure = replace(failure, step_path=frame.step_path, at=failure.at or self.at)
@@ -129,7 +138,7 @@ class Machine:
             return
         pending = Pending("block", "", attempt=attempt, started_at=started_at)
         if not recorded:
-            self.record(frame, "FAILED", pending, failure=failure)
+            self.record(frame, "FAILED", pending, failure=failure, invocation=invocation)
         if step.continue_on_error and failure.category not in (
             ErrorCategory.CANCELLATION,
             ErrorCategory.INTERPRETER_CORRUPTION,
