@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from temporalio.client import Client
+
 from harness.databases import DatabaseFactory, MigratedDatabase
 from harness.service_process import ServiceProcess, running
-from temporalio.client import Client
 from workflows_cli.embedded import EmbeddedTemporal
 
 TENANT = "acme"

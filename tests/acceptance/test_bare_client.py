@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from acceptance.conftest import Stack
 from harness.interpreted import document, wait
 from harness.operator import publish, until_status, workflows

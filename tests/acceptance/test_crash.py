@@ -13,12 +13,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
+
 from harness.databases import MigratedDatabase
 from harness.interpreted import document, wait
 from harness.operator import publish, start, until_status, workflows
 from harness.service_process import running
-from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client
 from workflows_cli.embedded import EmbeddedTemporal
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.service_process import ended
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from acceptance.conftest import Stack
 from harness.service_process import ServiceProcess, child_environment
 from workflows_cli.dev.processes import free_port

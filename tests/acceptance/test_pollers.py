@@ -6,11 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from acceptance.conftest import Stack
-from harness.operator import workflows
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+
+from acceptance.conftest import Stack
+from harness.operator import workflows
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 DOMAIN_QUEUES = (

@@ -13,10 +13,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
+
 from acceptance.conftest import Stack
 from harness.interpreted import wait
 from harness.operator import publish, start, until_status, workflows
-from psycopg.rows import dict_row
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CONTRACT = Path(__file__).parents[2] / "contracts" / "projection.json"
@@ -76,7 +77,9 @@ async def test_the_rows_of_a_run_with_one_resumed_wait_are_the_contract(stack: S
     made = tmp_path / "projection.json"
     made.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     expected = CONTRACT.read_text(encoding="utf-8") if CONTRACT.exists() else "{}"
-    assert found == json.loads(expected), f"if this is meant, copy {made} to {CONTRACT.name}, and say so in CHANGELOG.md"
+    assert found == json.loads(expected), (
+        f"if this is meant, copy {made} to {CONTRACT.name}, and say so in CHANGELOG.md"
+    )
 
 
 def projection(url: str, run_id: str) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""An operator's path through `workflows`, with wrong input too (G-6, FR-8, FR-9)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acceptance.conftest import Stack
+from harness.interpreted import document, wait
+from harness.operator import publish, start, until_status, workflows
+from harness.service_process import ended
+from workflows_cli.dev.processes import free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def refused(environment: Mapping[str, str], *arguments: str, code: int = 1) -> str:
+    """The message of a command that must be refused."""
+    found, output, error = await ended("workflows", *arguments, environment=environment)
+    assert found == code, f"exit code {found}\n{output}{error}"
+    assert "Traceback" not in output + error
+    return error
+
+
+async def test_from_a_definition_to_a_cancelled_run(stack: Stack, tmp_path: Path) -> None:
+    key = await publish(stack.environment, {**document(wait()), "id": "operated"}, tmp_path)
+    assert (await workflows(stack.environment, "definitions", "validate", str(tmp_path / "operated.json"))) == {
+        "problems": []
+    }
+    assert key in {row["key"] for row in await workflows(stack.environment, "definitions", "list")}
+    run_id = await start(stack.environment, key, {"id": "k9"})
+    await until_status(stack.environment, run_id, "WAITING")
+    waiting = await workflows(stack.environment, "runs", "list", "--status", "WAITING")
+    assert run_id in {row["runId"] for row in waiting}
+    code, output, _ = await ended("workflows", "runs", "show", run_id, environment=stack.environment)
+    assert (code, f"run {run_id}  WAITING" in output) == (0, True)
+    assert "waits at root.steps[0] for event PAID with key k9" in output
+    await workflows(stack.environment, "runs", "cancel", run_id, "--reason", "a test is over")
+    while (await workflows(stack.environment, "runs", "show", run_id))["run"]["status"] != "CANCELED":
+        pass
+    shown = await workflows(stack.environment, "runs", "show", run_id)
+    assert [step["status"] for step in shown["steps"]] == ["CANCELED"]
+    assert any("a test is over" in line["message"] for line in shown["logs"])
+    assert "RUN_ENDED" in await refused(stack.environment, "runs", "cancel", run_id, "--reason", "again")
+
+
+async def test_an_event_that_concerns_nobody_is_kept_with_its_verdict(stack: Stack) -> None:
+    arguments = ("events", "publish", "NOBODY", "--key", "x", "--event-id", "nobody-1")
+    assert (await workflows(stack.environment, *arguments))["published"] is True
+    assert (await workflows(stack.environment, *arguments))["published"] is False
+    while True:
+        [row] = await workflows(stack.environment, "events", "list", "--name", "NOBODY")
+        if row["status"] == "routed":
+            break
+    assert row["deliveries"] == []
+
+
+async def test_set_up_and_schema_commands_say_what_they_found(stack: Stack) -> None:
+    assert (await workflows(stack.environment, "setup"))["registered"] == []
+    answer = await workflows(stack.environment, "db", "upgrade", "--url", stack.database.admin_url)
+    assert answer["before"] == answer["after"]
+
+
+async def test_a_file_that_is_no_json_is_refused_with_line_and_column(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text('{"id": "x",\n  oops}', encoding="utf-8")
+    assert "NOT_JSON" in (message := await refused(stack.environment, "definitions", "import", str(path)))
+    assert "line 2 column 3" in message
+    assert "FILE_NOT_READABLE" in await refused(stack.environment, "definitions", "import", str(tmp_path / "none"))
+
+
+async def test_every_problem_of_a_definition_comes_in_one_answer(stack: Stack, tmp_path: Path) -> None:
+    steps: list[dict[str, Any]] = [
+        {"id": "a", "type": "transform.assign", "config": {"assign": {"x": {"$expr": "1 +"}}}},
+        {"id": "a", "type": "action.call", "config": {"actionId": "store.sett", "version": 1}},
+        {"id": "h", "type": "human.task", "config": {"taskType": "t", "title": {"$expr": "'T'"}}},
+    ]
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({**document(), "id": "bad", "steps": steps}), encoding="utf-8")
+    code, output, error = await ended("workflows", "definitions", "validate", str(path), environment=stack.environment)
+    assert (code, error) == (1, "")
+    for text in ("DUPLICATE_STEP_ID", "INVALID_EXPRESSION", "UNKNOWN_ACTION", "STEP_TYPE_NOT_YET_EXECUTABLE"):
+        assert text in output
+    assert "did you mean 'store.set'" in output
+    await workflows(stack.environment, "definitions", "import", str(path))
+    assert "DUPLICATE_STEP_ID" in await refused(stack.environment, "definitions", "publish", "bad")
+    code, output, _ = await ended(
+        *("workflows", "definitions", "publish", "bad", "--format", "json"), environment=stack.environment
+    )
+    assert (code, len(json.loads(output)["problems"]) >= 4) == (1, True)
+
+
+async def test_what_does_not_exist_is_named(stack: Stack) -> None:
+    assert "WORKFLOW_UNKNOWN" in await refused(stack.environment, "runs", "start", "nowhere")
+    assert "RUN_NOT_FOUND" in await refused(stack.environment, "runs", "show", "nowhere")
+    assert "NOT_JSON" in await refused(stack.environment, "runs", "start", "x", "--payload", "{")
+
+
+async def test_wrong_usage_and_missing_settings_exit_with_2(stack: Stack, tmp_path: Path) -> None:
+    assert "No such option" in await refused(stack.environment, "runs", "list", "--nonsense", code=2)
+    assert "No such command" in await refused(stack.environment, "run", code=2)
+    message = await refused({}, "runs", "list", code=2)
+    for name in ("DB_HOST", "DB_PASSWORD_SERVER", "TEMPORAL_ADDRESS"):
+        assert f"SETTING_MISSING {name}" in message
+    assert "DEV_STACK_NOT_RUNNING" in await refused({}, "runs", "list", "--dev", "--state", str(tmp_path))
+    without = {name: value for name, value in stack.environment.items() if name != "WORKFLOWS_TENANT"}
+    assert "TENANT_MISSING" in await refused(without, "runs", "list")
+
+
+async def test_servers_that_do_not_answer_are_named(stack: Stack) -> None:
+    nowhere = str(free_port())
+    assert "DATABASE_UNAVAILABLE" in await refused({**stack.environment, "DB_PORT": nowhere}, "runs", "list")
+    message = await refused({**stack.environment, "TEMPORAL_ADDRESS": f"127.0.0.1:{nowhere}"}, "ownership")
+    assert f"UNREACHABLE: Temporal at 127.0.0.1:{nowhere}" in message

@@ -1,0 +1,90 @@
+"""`workflows dev` on a laptop (NFR-5)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.interpreted import document, wait
+from harness.service_process import child_environment, ended
+from workflows_cli.dev.state import StackState
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+
+
+@asynccontextmanager
+async def development(directory: Path) -> AsyncIterator[list[str]]:
+    """`workflows dev` until Ctrl-C; its lines."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(Path(sys.executable).parent / "workflows"), "dev", "--state", str(directory)),
+        env=child_environment({}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    lines: list[str] = []
+    assert process.stdout is not None
+    try:
+        while not any("Ctrl-C stops all" in line for line in lines):
+            line = (await process.stdout.readline()).decode()
+            assert line, f"it ended: {lines}"
+            lines.append(line)
+        yield lines
+        process.send_signal(signal.SIGINT)
+        rest = (await process.stdout.read()).decode()
+        assert (await process.wait(), "Traceback" in rest) == (0, False), rest
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            await process.wait()
+
+
+async def say(directory: Path, *arguments: str) -> str:
+    code, output, error = await ended("workflows", *arguments, "--dev", "--state", str(directory), environment={})
+    assert code == 0, output + error
+    return output
+
+
+async def test_a_stack_starts_stops_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    definition = tmp_path / "w.json"
+    definition.write_text(str({**document(wait()), "id": "later"}).replace("'", '"'), encoding="utf-8")
+    async with development(state) as lines:
+        text = "".join(lines)
+        for name in ("postgresql", "temporal", "workflow-worker", "temporal-worker"):
+            assert any(line.startswith(name) and " ready " in line for line in lines), text
+        assert "http://127.0.0.1:" in text
+        await say(state, "definitions", "import", str(definition))
+        await say(state, "definitions", "publish", "later")
+        await say(state, "runs", "start", "later", "--run-id", "run-1", "--payload", '{"id": "k1"}')
+        while "WAITING" not in await say(state, "runs", "show", "run-1"):
+            await asyncio.sleep(0.2)
+        pids = [StackState.read(state).pid, *children_of(StackState.read(state).pid)]
+    assert len(pids) > 4 or not Path("/proc/self").exists()
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert not (state / "stack.json").exists()
+    async with development(state):
+        assert "WAITING" in await say(state, "runs", "show", "run-1")
+        await say(state, "events", "publish", "PAID", "--key", "k1")
+        while "SUCCEEDED" not in (await say(state, "runs", "show", "run-1")).splitlines()[0]:
+            await asyncio.sleep(0.2)
+
+
+def children_of(parent: int) -> list[int]:
+    """Process ids below a process, by the system's own table (empty where there is no /proc)."""
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*/stat") if os.path.isdir("/proc/self") else ():
+        try:
+            fields = entry.read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            pid = int(entry.parent.name)
+            found += [pid, *children_of(pid)]
+    return found
