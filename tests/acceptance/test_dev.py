@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -79,7 +78,7 @@ async def test_a_stack_starts_stops_and_goes_on_where_it_was(tmp_path: Path) -> 
 def children_of(parent: int) -> list[int]:
     """Process ids below a process, by the system's own table (empty where there is no /proc)."""
     found: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*/stat") if os.path.isdir("/proc/self") else ():
+    for entry in Path("/proc").glob("[0-9]*/stat") if Path("/proc/self").is_dir() else ():
         try:
             fields = entry.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:

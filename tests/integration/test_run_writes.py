@@ -341,7 +341,11 @@ async def test_a_repeated_write_changes_nothing(db: Database) -> None:
     await publish(db, "early")
     await route(db)
     tables = ("workflow_run_steps", "workflow_run_waits", "workflow_run_logs", "workflow_event_deliveries")
-    content = {"waits": [a_wait()], "steps": [a_step(1)], "logs": [a_log("one"), a_log("one"), a_log("two")]}
+    content: dict[str, Any] = {
+        "waits": [a_wait()],
+        "steps": [a_step(1)],
+        "logs": [a_log("one"), a_log("one"), a_log("two")],
+    }
     await write(db, 1, **content)
     before = [await rows(db, table) for table in tables]
     await write(db, 1, **content)

@@ -12,7 +12,8 @@ from pathlib import Path
 from workflows_cli.embedded.child import Account
 from workflows_cli.embedded.failures import EmbeddedStartFailed
 
-_SHORT_PARENT = Path("/var/tmp")
+# Only a parent: what is made below it has a random name and belongs to the account alone.
+_SHORT_PARENT = Path("/var/tmp")  # noqa: S108
 _NAME = "nobody"
 
 

@@ -105,8 +105,10 @@ class Child:
         return self._guard.poll()
 
     def require_running(self) -> None:
-        """Raises:
-        EmbeddedStartFailed: It has ended; the message has the end of its log.
+        """Does nothing while it runs.
+
+        Raises:
+            EmbeddedStartFailed: It has ended; the message has the end of its log.
         """
         if self.exit_code is not None:
             raise EmbeddedStartFailed(

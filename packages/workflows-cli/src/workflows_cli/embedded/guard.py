@@ -3,7 +3,7 @@
 The guard is a single-threaded parent in a session of its own: a Ctrl-C in the terminal does not reach the server,
 a SIGKILL of the asking process closes the guard's standard input, and a SIGKILL of the guard reaches the server
 through the parent-death signal (Linux). It takes one argument, JSON: command, cwd, user, group, stop_signal, grace
-(seconds) and remove (paths to delete once the server has ended). Standard input: nothing, or `k` to keep those
+(seconds) and remove (paths to delete once it has ended as ordered). Standard input: nothing, or `k` to keep those
 paths, then end of file as the order to stop. Standard output: the server's process id, or `!` and the reason why it
 could not be started. Standard error is the server's log.
 """
@@ -34,14 +34,14 @@ def main() -> int:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             cwd=spec["cwd"],
-            preexec_fn=_die_with_parent(spec["stop_signal"]),
+            preexec_fn=_die_with_parent(spec["stop_signal"]),  # noqa: PLW1509 - no thread runs here yet
             **account,
         )
     except OSError as error:
         _say(f"!{error}")
         return 127
     _say(str(server.pid))
-    keep = threading.Event()
+    keep, ordered = threading.Event(), threading.Event()
 
     def stop(*_: object) -> None:
         server.send_signal(spec["stop_signal"])
@@ -53,13 +53,15 @@ def main() -> int:
         while order := os.read(0, 1):
             if order == b"k":
                 keep.set()
+        ordered.set()
         stop()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     threading.Thread(target=watch, daemon=True).start()
     code = server.wait()
-    if not keep.is_set():
+    # The log of a server that ended by itself is still to be read.
+    if ordered.is_set() and not keep.is_set():
         for path in spec["remove"]:
             shutil.rmtree(path, ignore_errors=True)
     return code if code >= 0 else 128 - code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -217,26 +218,33 @@ def _not_json(root: Json) -> Sequence[ValueProblem]:
     while waiting and len(found) <= MAX_PROBLEMS:
         path, node = waiting.pop()
         if isinstance(node, dict):
-            for key, item in node.items():
-                if not isinstance(key, str):
-                    found.append(ValueProblem(pointer_of(path), f"has a field name that is no text: {key!r:.40}"))
-                elif not _is_storable(key):
-                    found.append(ValueProblem(pointer_of(path), "has a field name with U+0000 or half a character"))
-                else:
-                    waiting.append(((*path, key), item))
+            wrong = [key for key in node if not isinstance(key, str) or not _is_storable(key)]
+            found.extend(ValueProblem(pointer_of(path), _wrong_name(key)) for key in wrong)
+            waiting.extend(((*path, key), item) for key, item in node.items() if key not in wrong)
         elif isinstance(node, (list, tuple)):
             waiting.extend(((*path, index), item) for index, item in enumerate(node))
-        elif isinstance(node, str):
-            if not _is_storable(node):
-                message = "holds U+0000 or half of a surrogate pair, which cannot be stored; remove it"
-                found.append(ValueProblem(pointer_of(path), message))
-        elif isinstance(node, float):
-            if node != node or node in (float("inf"), float("-inf")):
-                found.append(ValueProblem(pointer_of(path), "must be a finite number"))
-        elif node is not None and not isinstance(node, (bool, int)):
-            message = f"must be JSON, found a Python {type(node).__name__}"
-            found.append(ValueProblem(pointer_of(path), message))
+        else:
+            reason = _wrong_scalar(node)
+            if reason is not None:
+                found.append(ValueProblem(pointer_of(path), reason))
     return found
+
+
+def _wrong_name(key: object) -> str:
+    if isinstance(key, str):
+        return "has a field name with U+0000 or half a character"
+    return f"has a field name that is no text: {key!r:.40}"
+
+
+def _wrong_scalar(node: object) -> str | None:
+    if isinstance(node, str):
+        storable = _is_storable(node)
+        return None if storable else "holds U+0000 or half of a surrogate pair, which cannot be stored; remove it"
+    if isinstance(node, float):
+        return None if math.isfinite(node) else "must be a finite number"
+    if node is None or isinstance(node, (bool, int)):
+        return None
+    return f"must be JSON, found a Python {type(node).__name__}"
 
 
 def _is_storable(text: str) -> bool:

@@ -16,40 +16,49 @@ _MAX_ID_LENGTH = 128
 def action_problems(action: Action, origin: str) -> Iterator[Problem]:
     """Everything wrong with one action of the pack called `origin`, in the order of its fields."""
     where = f"{origin}: {action.id}@{action.version}"
+    yield from _name_problems(action, where)
+    if not callable(action.handler):
+        yield Problem("ACTION_HANDLER_INVALID", "must be an async function of (input, context)", f"{where} handler")
+    yield from _schema_problems(action, where)
+    for field, limit in (("timeout_ms", action.timeout_ms), ("heartbeat_ms", action.heartbeat_ms)):
+        if not _is_count(limit):
+            message = f"must be a whole number of milliseconds above 0, found {limit!r}"
+            yield Problem("ACTION_LIMIT_INVALID", message, f"{where} {field}")
+    yield from _trait_problems(action, where)
+    if action.short:
+        yield from _short_problems(action, where)
 
-    def problem(code: str, field: str, message: str) -> Problem:
-        return Problem(code, message, f"{where} {field}")
 
+def _name_problems(action: Action, where: str) -> Iterator[Problem]:
     if not isinstance(action.id, str) or len(action.id) > _MAX_ID_LENGTH or not _ID.fullmatch(action.id):
         message = (
             f"{action.id!r} is no action id; write lower-case names with dots between them, "
             f"such as tickets.create, at most {_MAX_ID_LENGTH} characters"
         )
-        yield problem("ACTION_ID_INVALID", "id", message)
+        yield Problem("ACTION_ID_INVALID", message, f"{where} id")
     if not _is_count(action.version):
-        yield problem("ACTION_VERSION_INVALID", "version", f"must be a whole number above 0, found {action.version!r}")
-    if not callable(action.handler):
-        yield problem("ACTION_HANDLER_INVALID", "handler", "must be an async function of (input, context)")
+        message = f"must be a whole number above 0, found {action.version!r}"
+        yield Problem("ACTION_VERSION_INVALID", message, f"{where} version")
+
+
+def _schema_problems(action: Action, where: str) -> Iterator[Problem]:
     for field, schema in (("input_schema", action.input_schema), ("output_schema", action.output_schema)):
         wrong = list(schema_problems(schema))
         for pointer, message in wrong:
-            yield problem("ACTION_SCHEMA_INVALID", f"{field}{pointer}", message)
+            yield Problem("ACTION_SCHEMA_INVALID", message, f"{where} {field}{pointer}")
         if field == "input_schema" and not wrong and schema.get("type") != "object":
             message = 'must have "type": "object", since a step maps its input by field names'
-            yield problem("ACTION_SCHEMA_INVALID", field, message)
-    for field, limit in (("timeout_ms", action.timeout_ms), ("heartbeat_ms", action.heartbeat_ms)):
-        if not _is_count(limit):
-            message = f"must be a whole number of milliseconds above 0, found {limit!r}"
-            yield problem("ACTION_LIMIT_INVALID", field, message)
+            yield Problem("ACTION_SCHEMA_INVALID", message, f"{where} {field}")
+
+
+def _trait_problems(action: Action, where: str) -> Iterator[Problem]:
     for field, kind, value in (("effect", Effect, action.effect), ("place", Place, action.place)):
         if not isinstance(value, kind):
             known = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-            yield problem("ACTION_TRAIT_INVALID", field, f"must be one of {known}, found {value!r}")
+            yield Problem("ACTION_TRAIT_INVALID", f"must be one of {known}, found {value!r}", f"{where} {field}")
     if action.effect is Effect.TRANSACTIONAL and action.place is not Place.WORKER:
         message = "a transactional action uses the runtime's own transaction, so it must run in the worker"
-        yield problem("ACTION_TRAIT_INVALID", "place", message)
-    if action.short:
-        yield from _short_problems(action, where)
+        yield Problem("ACTION_TRAIT_INVALID", message, f"{where} place")
 
 
 def _short_problems(action: Action, where: str) -> Iterator[Problem]:

@@ -58,7 +58,7 @@ class _Requester:
         follow = value.get("followRedirects", True)
         try:
             async with asyncio.timeout(limit_ms / 1000):
-                answer = await self._exchange(request, follow)
+                answer = await self._exchange(request, follow=follow)
         except (TimeoutError, httpcore.TimeoutException):
             message = f"{_what(request)} took longer than {limit_ms} ms"
             raise ActionFailed(message, category=ErrorCategory.TIMEOUT, code="HTTP_TIMEOUT") from None
@@ -77,7 +77,7 @@ class _Requester:
             raise _status_failure(request, answer, context.now)
         return answer
 
-    async def _exchange(self, request: Outgoing, follow: bool) -> dict[str, Json]:
+    async def _exchange(self, request: Outgoing, *, follow: bool) -> dict[str, Json]:
         for _ in range(self.policy.max_redirects + 1):
             async with new_pool(self.policy, self.tls) as pool:
                 headers = [(b"host", request.url.netloc)]

@@ -36,27 +36,29 @@ def parse_assign_path(text: str, default_scope: str | None = None) -> AssignPath
     if not path:
         raise ValueError("the path is empty; write a scope and a name, such as vars.result")
     if path.startswith("/"):
-        scope, segments = ("payload", [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")])
+        scope, segments = "payload", [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
     else:
-        head, *rest = path.split(".")
-        if head in _READ_ONLY and (rest or default_scope is not None):
-            raise ValueError(f"scope {head!r} cannot be written to; use one of {', '.join(SCOPES)}")
-        if head in SCOPES:
-            if not rest:
-                raise ValueError(f"{path!r} names a whole scope; name a field in it, such as {path}.result")
-            scope, segments = head, rest
-        elif default_scope is not None:
-            scope, segments = default_scope, [head, *rest]
-        else:
-            raise ValueError(
-                f"{path!r} names no scope; begin with {', '.join(f'{name}.' for name in SCOPES)} such as vars.{path}"
-            )
-        bracketed = next((segment for segment in segments if "[" in segment or "]" in segment), None)
-        if bracketed is not None:
-            raise ValueError(f"{bracketed!r}: list items cannot be assigned to; assign the whole list")
+        scope, segments = _dotted(path, default_scope)
     for segment in segments:
         if not segment:
             raise ValueError(f"{text!r} has an empty segment; write names with single separators between them")
         if segment in _FORBIDDEN:
             raise ValueError(f"the segment {segment!r} is not allowed in a path")
     return AssignPath(scope, tuple(segments))
+
+
+def _dotted(path: str, default_scope: str | None) -> tuple[str, list[str]]:
+    head, *rest = path.split(".")
+    if head in _READ_ONLY and (rest or default_scope is not None):
+        raise ValueError(f"scope {head!r} cannot be written to; use one of {', '.join(SCOPES)}")
+    if head in SCOPES and not rest:
+        raise ValueError(f"{path!r} names a whole scope; name a field in it, such as {path}.result")
+    if head not in SCOPES and default_scope is None:
+        raise ValueError(
+            f"{path!r} names no scope; begin with {', '.join(f'{name}.' for name in SCOPES)} such as vars.{path}"
+        )
+    scope, segments = (head, rest) if head in SCOPES or default_scope is None else (default_scope, [head, *rest])
+    bracketed = next((segment for segment in segments if "[" in segment or "]" in segment), None)
+    if bracketed is not None:
+        raise ValueError(f"{bracketed!r}: list items cannot be assigned to; assign the whole list")
+    return scope, segments

@@ -85,7 +85,7 @@ def keys_of(event: PendingEvent, policy: IngressPolicy) -> tuple[str, ...]:
 
 def run_id_of_start(tenant: str, event_id: str, workflow_id: str) -> str:
     """Id of the run that this event starts of this workflow: the same however often it is tried."""
-    return str(uuid.uuid5(_STARTS, "\x1f".join((tenant, event_id, workflow_id))))
+    return str(uuid.uuid5(_STARTS, f"{tenant}\x1f{event_id}\x1f{workflow_id}"))
 
 
 def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Launcher:
         async with self._db.tenant(request.tenant) as conn:
             row, key, created = await admit(conn, request, run_id)
         if row.status != "STARTING":
-            return await self._launched(row, created)
+            return await self._launched(row, created=created)
         try:
             first = await self._start(request, row, key)
         except (TemporalUnavailable, SearchAttributesMissing):
@@ -121,7 +121,7 @@ class Launcher:
         async with self._db.tenant(request.tenant) as conn:
             await mark_running(conn, row.run_id, first)
             marked = await get_run(conn, row.run_id)
-        return await self._launched(marked or row, created)
+        return await self._launched(marked or row, created=created)
 
     async def signal(self, run_id: str, signal: EventSignal) -> None:
         """Sends an event to a run.
@@ -209,7 +209,7 @@ class Launcher:
     def _handle(self, run_id: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(names.workflow_id_of(run_id))
 
-    async def _launched(self, row: RunRow, created: bool) -> LaunchedRun:
+    async def _launched(self, row: RunRow, *, created: bool) -> LaunchedRun:
         return LaunchedRun(
             run_id=row.run_id,
             workflow_id=row.workflow_id,

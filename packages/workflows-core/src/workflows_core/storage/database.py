@@ -16,7 +16,7 @@ from workflows_core.storage.revision import VERSION_TABLE
 _SET_TENANT = text("SELECT set_config('workflows.tenant', :tenant, true)")
 _PING = text("SELECT 1")
 _NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-_REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")
+_REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant of ours
 
 _UNDEFINED_TABLE = "42P01"
 _NOT_OUR_FAULT = (

@@ -17,7 +17,9 @@ _CLAIM = text(
     """
     UPDATE workflow_event_deliveries d SET next_attempt_at = clock_timestamp() + make_interval(secs => :lease)
       FROM workflow_runtime_events e
-     WHERE d.tenant = :tenant AND d.delivery_id = ANY (CAST(:ids AS text[])) AND d.status = 'new' AND d.next_attempt_at <= clock_timestamp() AND e.tenant = d.tenant AND e.event_id = d.event_id
+     WHERE d.tenant = :tenant AND d.delivery_id = ANY (CAST(:ids AS text[]))
+       AND d.status = 'new' AND d.next_attempt_at <= clock_timestamp()
+       AND e.tenant = d.tenant AND e.event_id = d.event_id
     RETURNING d.delivery_id, d.event_id, d.target_kind, d.target_id, d.run_id, d.key, d.attempts,
               e.event_name, e.correlation_key, e.payload, e.payload_schema_ref, e.created_at, e.occurred_at
     """

@@ -125,10 +125,18 @@ async def _start(conn: AsyncConnection, call: ActionCall, token: str) -> LedgerE
 
 def _call_values(call: ActionCall, token: str) -> dict[str, Any]:
     write = call["write"]
-    identity = (
-        "tenant", "run_id", "workflow_id", "workflow_version", "definition_hash", "trigger_type", "generation", "sequence"
-    )  # fmt: skip
-    slim = {**call, "write": {name: write[name] for name in identity}}  # type: ignore[literal-required]
+    # Starting a call needs the run's identity of the write, not what travels with its end.
+    identity = {
+        "tenant": write["tenant"],
+        "run_id": write["run_id"],
+        "workflow_id": write["workflow_id"],
+        "workflow_version": write["workflow_version"],
+        "definition_hash": write["definition_hash"],
+        "trigger_type": write["trigger_type"],
+        "generation": write["generation"],
+        "sequence": write["sequence"],
+    }
+    slim = {**call, "write": identity}
     return {"call": json_text(slim), "token": token, "semantics": SEMANTICS_VERSION}
 
 

@@ -1,4 +1,4 @@
-"""Heartbeats: which processes live, what they poll and what they can execute. No tenant data; any connection will do."""
+"""Heartbeats: which processes live, what they poll, what they can execute. No tenant data; any connection will do."""
 
 from __future__ import annotations
 

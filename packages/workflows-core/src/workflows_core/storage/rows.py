@@ -19,7 +19,7 @@ class Row:
     @classmethod
     def of(cls, row: sqlalchemy.Row[*tuple[Any, ...]]) -> Self:
         """Reads the fields from the columns of the same names."""
-        found = row._mapping
+        found = row._mapping  # noqa: SLF001 - SQLAlchemy's documented public accessor
         return cls(**{field.name: found[field.name] for field in fields(cls)})
 
     def to_json(self) -> dict[str, Any]:
