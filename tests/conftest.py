@@ -10,6 +10,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from harness.databases import DatabaseFactory, MigratedDatabase, engine_of
+from service_host.leaving import leave
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
 from workflows_core.storage.database import Database
 
@@ -22,6 +23,21 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(_SERVICES) or name in _SINGLE or name.lower() in _SINGLE:
             del os.environ[name]
+
+
+_EXIT_STATUS = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remembers the verdict for the very end."""
+    session.config.stash[_EXIT_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends the process without the interpreter's own exit, which the Temporal SDK's threads can turn into an abort."""
+    if _EXIT_STATUS in config.stash:
+        leave(config.stash[_EXIT_STATUS])
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,13 @@ Exit codes: 0 done, 1 refused or failed, 2 used wrongly or settings wrong.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 
 import click
 
 from service_host.errors import StartRefused, Unreachable
+from service_host.leaving import leave
 from workflows_cli.commands.database import db_group, setup
 from workflows_cli.commands.definitions import definitions_group
 from workflows_cli.commands.demo import demo
@@ -18,6 +20,7 @@ from workflows_cli.commands.dev import dev
 from workflows_cli.commands.events import events_group
 from workflows_cli.commands.ownership import ownership
 from workflows_cli.commands.runs import runs_group
+from workflows_cli.embedded.failures import EmbeddedStartFailed
 from workflows_cli.output import emit
 from workflows_core.errors import Refused, WorkflowsError
 from workflows_core.storage.database import is_unavailable
@@ -35,41 +38,52 @@ for command in (db_group, setup, definitions_group, runs_group, events_group, ow
 
 def main() -> None:
     """Entry point: every refusal becomes a sentence and an exit code, never a traceback."""
-    style = "json" if "--format=json" in sys.argv or _follows("--format", "json") else "text"
+    # Not by the interpreter's own exit, which the Temporal SDK's threads can turn into an abort.
+    leave(_exit_code())
+
+
+def _exit_code() -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.UsageError as error:
         error.show()
-        sys.exit(2)
+        return 2
     except click.Abort:
-        sys.exit(130)
-    except StartRefused as error:
-        problems = [{"code": p.code, "path": p.where, "message": p.message} for p in error.problems]
-        _refuse(problems, "\n".join(f"error {problem}" for problem in error.problems), style)
-        sys.exit(2)
-    except Unreachable as error:
-        _refuse([{"code": "UNREACHABLE", "message": str(error)}], f"error UNREACHABLE: {error}", style)
-        sys.exit(1)
-    except Refused as error:
-        _refuse([problem.to_json() for problem in error.problems], str(error), style)
-        sys.exit(1)
-    except WorkflowsError as error:
-        _refuse([{"code": error.code, "message": error.message}], f"error {error.code}: {error.message}", style)
-        sys.exit(1)
+        return 130
     except Exception as error:
-        if not is_unavailable(error):
-            raise
-        message = "PostgreSQL does not answer; check DB_HOST and DB_PORT, or start the stack with `workflows dev`"
-        _refuse([{"code": "DATABASE_UNAVAILABLE", "message": message}], f"error DATABASE_UNAVAILABLE: {message}", style)
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _explain(error)
+    return code if isinstance(code, int) else 0
 
 
-def _refuse(problems: Sequence[Mapping[str, object]], text: str, style: str) -> None:
-    if style == "json":
-        emit({"problems": problems}, text, "json")
-    else:
-        click.echo(text, err=True)
+def _explain(error: Exception) -> int:
+    """Says what was refused, or shows the trace of a fault of ours; the exit code."""
+    match error:
+        case StartRefused():
+            _refuse([{"code": found.code, "path": found.where, "message": found.message} for found in error.problems])
+            return 2
+        case Refused():
+            _refuse([found.to_json() for found in error.problems], str(error))
+        case WorkflowsError():
+            _refuse([{"code": error.code, "message": error.message}])
+        case Unreachable():
+            _refuse([{"code": "UNREACHABLE", "message": str(error)}])
+        case EmbeddedStartFailed():
+            _refuse([{"code": "EMBEDDED_START_FAILED", "message": str(error)}])
+        case _ if is_unavailable(error):
+            advice = "check DB_HOST and DB_PORT, or start the stack with `workflows dev`"
+            _refuse([{"code": "DATABASE_UNAVAILABLE", "message": f"PostgreSQL does not answer; {advice}"}])
+        case _:
+            traceback.print_exception(error)
+    return 1
+
+
+def _refuse(problems: Sequence[Mapping[str, object]], text: str | None = None) -> None:
+    """Prints problems as JSON to standard output, or as text to standard error."""
+    if "--format=json" in sys.argv or _follows("--format", "json"):
+        emit({"problems": problems}, "", "json")
+        return
+    lines = [f"error {found['code']} {found.get('path', '')}".rstrip() + f": {found['message']}" for found in problems]
+    click.echo(text or "\n".join(lines), err=True)
 
 
 def _follows(option: str, value: str) -> bool:

@@ -6,6 +6,7 @@ import sys
 
 from service_host.command import FurtherCommand, ServiceCommand, execute
 from service_host.errors import EXIT_FAILED, Unreachable
+from service_host.leaving import leave
 from service_host.ownership import QueueOwnership
 from temporal_worker import service, settings
 from temporal_worker.names import SERVICE
@@ -28,7 +29,7 @@ def command() -> ServiceCommand[settings.Settings]:
 
 def main() -> None:
     """Run the command line and exit."""
-    sys.exit(execute(command()))
+    leave(execute(command()))
 
 
 def _migrate(loaded: settings.Settings) -> int:

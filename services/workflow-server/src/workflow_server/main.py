@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from service_host.command import Contents, ServiceCommand, Verdict, execute
 from service_host.errors import StartRefused
+from service_host.leaving import leave
 from workflows_bootstrap.application import application_registry
 
 SERVICE = "workflow-server"
@@ -15,7 +15,7 @@ SERVICE = "workflow-server"
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(execute(command()))
+    leave(execute(command()))
 
 
 def command() -> ServiceCommand[None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from temporalio.worker import Worker
 
 from service_host.command import ServiceCommand, Verdict, check_postgres, check_temporal, execute
 from service_host.errors import Unreachable
+from service_host.leaving import leave
 from service_host.metrics import PollerMetrics
 from service_host.ownership_probe import OwnershipProbe
 from service_host.postgres import create_engine, wait_for_postgres
@@ -38,7 +38,7 @@ SERVICE = "workflow-worker"
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(execute(command()))
+    leave(execute(command()))
 
 
 def command() -> ServiceCommand[Settings]:
