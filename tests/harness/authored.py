@@ -148,10 +148,20 @@ class Started:
 
 @asynccontextmanager
 async def authored_runtime(
-    db: Database, client: Client, *, secrets: Mapping[str, str] | None = None, policy: RunPolicy | None = None
+    db: Database,
+    client: Client,
+    *,
+    secrets: Mapping[str, str] | None = None,
+    policy: RunPolicy | None = None,
+    without: Sequence[str] = (),
 ) -> AsyncIterator[Authored]:
     """A worker of the authored queue in this process, with the test pack."""
     effects = Effects()
-    runtime = AuthoredRuntime.build(db, {"test": test_pack(effects)}, MappingSecrets(secrets or {}), policy)
+    runtime = AuthoredRuntime.build(
+        db,
+        {"test": lambda: [a for a in test_pack(effects)() if a.id not in without]},
+        MappingSecrets(secrets or {}),
+        policy,
+    )
     async with authored_worker(client, runtime.activities, WorkerLimits(grace_seconds=1)):
         yield Authored(runtime, client, effects)

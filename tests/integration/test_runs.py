@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
@@ -295,3 +299,38 @@ async def test_a_run_without_definition_ends_failed_and_says_why(db: Database, c
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()
     assert "has no published version 3" in str(failed.value.cause)
+
+
+async def test_a_run_reset_with_temporals_own_tools_is_refused(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(act("one"), wait("PAID", "payload.id"), act("two")), {"id": "k1"})
+        await run.until("WAITING")
+        history = await run.handle.fetch_history()
+        ends = [e.event_id for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
+        answer = await client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=run.handle.id, run_id=run.handle.result_run_id or ""),
+                reason="a test",
+                workflow_task_finish_event_id=ends[0],
+                request_id=str(uuid.uuid4()),
+            )
+        )
+        again = client.get_workflow_handle(run.handle.id, run_id=answer.run_id)
+        with pytest.raises(WorkflowFailureError) as failed:
+            await again.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "WorkflowRuntimeV2.RunReset"
+    assert authored.effects.count("two") == 0
+
+
+async def test_an_action_that_nobody_serves_fails_by_name(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client, without=["test.once"]) as authored:
+        run = await authored.start(document(act("one"), act("gone", action="test.once"), act("never")))
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.error_json is not None
+    assert timeline.run.error_json["category"] == "ActionUnavailable"
+    assert timeline.run.error_json["details"] == {"action": "test.once", "version": 1}
+    assert authored.effects.count("never") == 0

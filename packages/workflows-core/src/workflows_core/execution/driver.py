@@ -23,6 +23,7 @@ from workflows_core.execution.budget import TaskBudget
 from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
+from workflows_core.interpreter.action_steps import unavailable
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
@@ -188,7 +189,14 @@ class RunDriver:
     def _call_waiting(self) -> None:
         while self.waiting_calls:
             command = self.waiting_calls[0]
-            traits = self._traits(command)
+            traits = self._state.actions.get(f"{command.call['action_id']}@{command.call['action_version']}")
+            if traits is None:
+                # Carried over continue-as-new to an execution whose worker has not got it any more.
+                self.waiting_calls.popleft()
+                self.inbox.append(
+                    ActionStepFailed(command.command_id, now_ms(), unavailable(command.call), recorded=False)
+                )
+                continue
             local = traits["short"] and not self.budget.flooded
             if local and (self.budget.exhausted or self._state.outbox.is_full):
                 if not self.write_in_flight:
@@ -200,9 +208,6 @@ class RunDriver:
             else:
                 self.state, write = take_carried_write(self._state, command.step_path)
                 self._spawn(self._action(command, traits, write))
-
-    def _traits(self, command: RunAction) -> ActionTraits:
-        return self._state.actions[f"{command.call['action_id']}@{command.call['action_version']}"]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guarded(work))
@@ -335,6 +340,12 @@ class RunDriver:
             except asyncio.CancelledError:
                 if workflow.cancellation_reason() is None:
                     raise
+            except FailureError as error:
+                # A run that was reset may not write; its row is the first execution's.
+                failure = step_failure(error).failure
+                if failure.category != ErrorCategory.RUN_RESET:
+                    raise
+                self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failure))
 
     async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""
@@ -344,7 +355,7 @@ class RunDriver:
         state = initial_state(empty, self._identity(""), payload={}, meta={}, started_at=now_ms(), actions_served={})
         self.state, write = take_final_write(replace(state, outcome=outcome), None)
         await self._write_end(write)
-        return self._return(outcome, None)
+        return self._return(self._state.outcome, None)
 
     def _return(self, outcome: Outcome | None, result: Any) -> dict[str, Any]:
         if outcome is not None and outcome.status == "CANCELED":
