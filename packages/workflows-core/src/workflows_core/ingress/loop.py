@@ -78,8 +78,7 @@ class IngressLoop:
                     await wake.wait(self._policy.poll_seconds)
         finally:
             listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await listener
+            await asyncio.gather(listener, return_exceptions=True)
 
     async def turn(self) -> int:
         """Routes the events that are due, then sends the deliveries that are due.

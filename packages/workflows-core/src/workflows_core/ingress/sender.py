@@ -17,7 +17,12 @@ from workflows_core.expressions.engine import ExpressionEngine
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.trigger_mapping import MappingFailed, mapped_payload
 from workflows_core.launching.launcher import Launcher, LaunchRequest
-from workflows_core.launching.problems import ConcurrencyLimitReached, RunNotRunning, TemporalUnavailable
+from workflows_core.launching.problems import (
+    ConcurrencyLimitReached,
+    RunNotRunning,
+    SearchAttributesMissing,
+    TemporalUnavailable,
+)
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.definitions import get_version
 from workflows_core.storage.deliveries import (
@@ -34,6 +39,8 @@ from workflows_core.wire.messages import EventSignal
 
 _log = logging.getLogger(__name__)
 _REASON_LENGTH = 500
+_PASSING = (TemporalUnavailable, SearchAttributesMissing, ConcurrencyLimitReached)
+"""The fault is not the delivery's: it is tried for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ class Sender:
             # Not started yet, or ended without telling: the reconciler judges, here it is only tried again.
             async with self.db.tenant(delivery.tenant) as conn:
                 await send_later(conn, delivery, self.policy.unknown_run_seconds)
-        except (TemporalUnavailable, ConcurrencyLimitReached) as error:
+        except _PASSING as error:
             await self._failed(delivery, error, max_attempts=None)
         except Exception as error:
             if is_unavailable(error):
@@ -145,7 +152,7 @@ class Sender:
         )
         try:
             await self.launcher.launch(request)
-        except (TemporalUnavailable, ConcurrencyLimitReached):
+        except _PASSING:
             raise
         except WorkflowsError as error:
             await self._undeliverable(delivery, error.message)

@@ -1,0 +1,212 @@
+"""Event ingress (docs/adr/0006) on real PostgreSQL and Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from temporalio.client import Client
+
+from harness.authored import authored_runtime
+from harness.interpreted import document, wait
+from harness.run_records import (
+    EXECUTION,
+    TENANT,
+    a_wait,
+    a_write,
+    consumed,
+    deliveries_of,
+    publish,
+    rows,
+    waits_of,
+)
+from workflows_core.errors import Refused
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.ingress.loop import IngressLoop
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import route_event, route_pending, run_id_of_start
+from workflows_core.ingress.sender import Sender
+from workflows_core.launching.launcher import Launcher
+from workflows_core.storage.database import Database
+from workflows_core.storage.run_writes import write_run
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+POLICY = IngressPolicy(unknown_run_seconds=0.1, first_delay_seconds=0.1)
+
+
+async def route(db: Database) -> None:
+    while await route_pending(db, POLICY):
+        pass
+
+
+def sender(db: Database, client: Client) -> Sender:
+    return Sender(db, Launcher(db, client), JlensEngine(), POLICY)
+
+
+async def statuses(db: Database) -> dict[str, str]:
+    return {row["event_id"]: row["status"] for row in await rows(db, "workflow_runtime_events")}
+
+
+async def test_an_event_goes_to_every_open_wait_for_its_name_and_key(db: Database) -> None:
+    waits = [a_wait("w1"), a_wait("w2", "other"), a_wait("w3", filters=[{"path": "amount", "op": ">", "value": 9}])]
+    await write_run(db, a_write(1, waits=waits), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    assert await deliveries_of(db) == {("e1", "w1"): "new"}
+
+
+async def test_hole_27_an_event_that_was_routed_before_its_wait_is_found_by_looking_back(db: Database) -> None:
+    await publish(db, "early")
+    await route(db)
+    assert await deliveries_of(db) == {}
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    assert await deliveries_of(db) == {("early", "wait-1"): "new"}
+
+
+async def test_hole_29_routers_at_once_route_once(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    outcomes = await asyncio.gather(*(route_event(db, TENANT, "e1", POLICY) for _ in range(4)))
+    assert sorted(outcomes) == [False, False, False, True]
+    assert len(await rows(db, "workflow_event_deliveries")) == 1
+
+
+async def test_an_event_and_the_opening_of_its_wait_at_once_meet_exactly_once(db: Database) -> None:
+    for number in range(12):
+        opening = a_write(number + 1, waits=[a_wait(f"w{number}", f"k{number}")])
+        await publish(db, f"e{number}", f"k{number}")
+        await asyncio.gather(route_event(db, TENANT, f"e{number}", POLICY), write_run(db, opening, EXECUTION))
+    found = await rows(db, "workflow_event_deliveries")
+    assert sorted(row["event_id"] for row in found) == sorted(f"e{number}" for number in range(12))
+
+
+async def test_an_event_that_an_earlier_wait_consumed_matches_no_later_one_of_the_run(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait("first")]), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    await write_run(db, a_write(2, waits=[a_wait("second")], consumed=[consumed("first", "e1")]), EXECUTION)
+    assert await deliveries_of(db) == {("e1", "first"): "consumed"}
+
+
+async def test_hole_25_an_event_that_cannot_be_routed_is_dead_with_its_reason_and_stops_no_other(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "bad", payload={"poison": True})
+    await publish(db, "good")
+
+    def poisoned(event_name: str, payload: Any, *_: Any) -> tuple[str, ...]:
+        raise ValueError("cannot be read")
+
+    policy = IngressPolicy(event_attempts=1)
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_runtime_events SET correlation_keys = '{}', correlation_key = NULL"
+                                " WHERE event_id = 'bad'"))  # fmt: skip
+    monkeypatch.setattr("workflows_core.ingress.router.correlation_keys", poisoned)
+    while await route_pending(db, policy):
+        pass
+    assert await statuses(db) == {"bad": "dead", "good": "routed"}
+    (row,) = [row for row in await rows(db, "workflow_runtime_events") if row["event_id"] == "bad"]
+    assert "cannot be read" in row["error_message"]
+
+
+async def test_hole_34_an_event_without_key_is_kept_and_matches_nothing(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "keyless", None, payload={"nothing": 1})
+    await route(db)
+    assert await statuses(db) == {"keyless": "routed"}
+    assert await deliveries_of(db) == {}
+
+
+async def test_hole_32_keys_are_derived_from_the_payload_when_the_publisher_names_none(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait(key="c-1")]), EXECUTION)
+    await publish(db, "derived", None, payload={"invoiceId": "i-1", "clientId": "c-1"})
+    await route(db)
+    assert await deliveries_of(db) == {("derived", "wait-1"): "new"}
+
+
+async def test_the_same_event_id_is_published_once_in_its_tenant(db: Database) -> None:
+    assert await publish(db, "e1")
+    assert not await publish(db, "e1", payload={"other": 1})
+    assert await publish(db, "e1", tenant="another")
+    with pytest.raises(Refused, match="EVENT_INVALID"):
+        await publish(db, " ", event_name="")
+
+
+async def test_a_delivery_to_a_run_that_temporal_does_not_know_stays_new(db: Database, client: Client) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    assert await sender(db, client).send_ready() == 1
+    assert await deliveries_of(db) == {("e1", "wait-1"): "new"}
+    assert await waits_of(db) == {"wait-1": "WAITING"}
+
+
+async def test_order_is_kept_per_key_and_run_and_a_wedged_run_stops_no_other(db: Database, client: Client) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    other = a_write(1, run_id="run-2", waits=[a_wait("wait-2", "key-2")])
+    await write_run(db, other, "execution-2")
+    for number in range(3):
+        await publish(db, f"e{number}")
+    await publish(db, "other", "key-2")
+    await route(db)
+    ready = await sender(db, client).send_ready()
+    assert ready == 2, "the first of key-1 and the one of key-2; the later ones of key-1 wait for the first"
+
+
+async def test_a_whole_loop_resumes_a_waiting_run(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id"), wait("PAID", "payload.id")), {"id": "key-1"})
+        await run.until("WAITING")
+        async with ingress(db, client):
+            await publish(db, "e1", payload={"n": 1})
+            await publish(db, "e2", payload={"n": 2})
+            result = await run.handle.result()
+        timeline = await run.timeline()
+    assert result["scopes"]["vars"]["event"] == {"n": 2}
+    assert [(w.status, w.matched_event_id) for w in timeline.waits] == [("RESOLVED", "e1"), ("RESOLVED", "e2")]
+    assert {d.status for d in timeline.deliveries} <= {"consumed", "unknown"}
+    assert sorted(d.event_id for d in timeline.deliveries if d.status == "consumed") == ["e1", "e2"]
+
+
+async def test_hole_26_hole_28_a_trigger_starts_its_run_once_and_a_paused_one_delays_nobody(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        trigger = {"type": "event", "eventName": "ORDERED", "payloadMapping": {"id": {"$expr": "event.payload.id"}}}
+        started, _, _ = await authored.publish({**document(), "trigger": trigger})
+        paused, _, _ = await authored.publish({**document(), "trigger": trigger})
+        async with db.tenant(TENANT) as conn:
+            await conn.execute(
+                text("UPDATE workflow_definitions SET is_paused = true WHERE workflow_id = :id"), {"id": paused}
+            )
+        await publish(db, "o1", event_name="ORDERED", payload={"id": 7})
+        await route(db)
+        await sender(db, client).send_ready()
+        assert await sender(db, client).send_ready() == 0
+    assert await deliveries_of(db) == {("o1", started): "consumed", ("o1", paused): "undeliverable"}
+    (row,) = await rows(db, "workflow_runs")
+    assert row["run_id"] == run_id_of_start(TENANT, "o1", started)
+    assert (row["trigger_type"], row["input_json"]) == ("event", {"id": 7})
+
+
+class ingress:  # noqa: N801 - read as a block
+    """The ingress loop, beside the block."""
+
+    def __init__(self, db: Database, client: Client) -> None:
+        self.loop = IngressLoop(db, Launcher(db, client), JlensEngine())
+
+    def mark(self, detail: str = "") -> None:
+        pass
+
+    def degraded(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    async def __aenter__(self) -> None:
+        self.task = asyncio.create_task(self.loop.run(self))
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)

@@ -1,0 +1,148 @@
+"""The one launcher: STARTING, start once, RUNNING."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from harness.authored import TENANT, authored_runtime
+from harness.forwarding import Forwarder
+from harness.interpreted import document, wait
+from harness.run_records import rows
+from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.errors import Refused
+from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequest
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.wire.names import workflow_id_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def _nothing_left(db: Database, client: Client) -> AsyncIterator[None]:
+    """Ends what a test started, so that the workers of other tests find nothing of it."""
+    yield
+    for row in await rows(db, "workflow_runs"):
+        with suppress(RPCError):
+            await client.get_workflow_handle(row["temporal_workflow_id"]).terminate()
+
+
+async def published(db: Database, key: str = "orders", limit: int | None = None) -> str:
+    async with db.tenant(TENANT) as conn:
+        await save_draft(conn, workflow_id=f"id-{key}", key=key, name=key, document=document(wait()))
+        await publish_version(conn, f"id-{key}", document(wait()))
+        await conn.execute(text("UPDATE workflow_definitions SET concurrency_limit = :limit"), {"limit": limit})
+    return key
+
+
+def request(**changes: Any) -> LaunchRequest:
+    return LaunchRequest(**{"tenant": TENANT, "workflow": "orders", "payload": {"id": "k1"}, **changes})
+
+
+async def code_of(launch: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        await launch
+    return refused.value.code
+
+
+async def test_a_launch_leaves_a_running_run_with_its_search_attributes(db: Database, client: Client) -> None:
+    await published(db)
+    launched = await Launcher(db, client).launch(request())
+    assert (launched.status, launched.created, launched.workflow_version) == ("RUNNING", True, 1)
+    described = await client.get_workflow_handle(workflow_id_of(launched.run_id)).describe()
+    found = {pair.key.name: pair.value for pair in described.typed_search_attributes}
+    assert found["WorkflowTenant"] == TENANT
+    assert (found["WorkflowKey"], found["WorkflowVersion"]) == ("orders", 1)
+    (row,) = await rows(db, "workflow_runs")
+    assert row["input_json"] == {"id": "k1"}
+    assert row["temporal_run_id"] == described.run_id
+
+
+async def test_the_same_run_id_starts_once(db: Database, client: Client) -> None:
+    await published(db)
+    launcher = Launcher(db, client)
+    both = await asyncio.gather(*(launcher.launch(request(run_id="once-1")) for _ in range(3)))
+    assert {one.run_id for one in both} == {"once-1"}
+    assert [one.created for one in both].count(True) == 1
+    assert len(await rows(db, "workflow_runs")) == 1
+
+
+async def test_a_launch_without_temporal_stays_starting_and_is_finished_by_launching_again(
+    db: Database, client: Client, temporal: EmbeddedTemporal
+) -> None:
+    await published(db)
+    host, _, port = temporal.address.rpartition(":")
+    between = Forwarder(host, int(port))
+    await between.open()
+    away = await Client.connect(between.address, namespace=temporal.namespace)
+    await between.close()
+    launcher = Launcher(db, away, LaunchPolicy(rpc_seconds=1))
+    assert await code_of(launcher.launch(request(run_id="cut-1"))) == "TEMPORAL_UNAVAILABLE"
+    (row,) = await rows(db, "workflow_runs")
+    assert row["status"] == "STARTING"
+    again = await Launcher(db, client).launch(request(run_id="cut-1"))
+    assert (again.status, again.created) == ("RUNNING", False)
+
+
+async def test_what_cannot_start_is_refused_and_leaves_nothing(db: Database, client: Client) -> None:
+    await published(db)
+    launcher = Launcher(db, client)
+    assert await code_of(launcher.launch(request(workflow="ordres"))) == "WORKFLOW_UNKNOWN"
+    assert await code_of(launcher.launch(request(version=9))) == "WORKFLOW_VERSION_UNKNOWN"
+    assert await code_of(launcher.launch(request(payload={"text": "\x00"}))) == "LAUNCH_INVALID"
+    assert await code_of(launcher.launch(request(payload={"text": "x" * 600_000}))) == "LAUNCH_INVALID"
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_definitions SET is_paused = true"))
+    assert await code_of(launcher.launch(request())) == "WORKFLOW_PAUSED"
+    assert await rows(db, "workflow_runs") == []
+
+
+async def test_a_concurrency_limit_holds_for_launches_at_once(db: Database, client: Client) -> None:
+    await published(db, limit=2)
+    launcher = Launcher(db, client)
+    outcomes = await asyncio.gather(*(launcher.launch(request()) for _ in range(6)), return_exceptions=True)
+    refused = [one for one in outcomes if isinstance(one, Refused)]
+    assert len(refused) == 4
+    assert {one.code for one in refused} == {"CONCURRENCY_LIMIT_REACHED"}
+    assert len(await rows(db, "workflow_runs")) == 2
+
+
+async def test_a_run_of_another_tenant_is_never_started_or_seen(db: Database, client: Client) -> None:
+    await published(db)
+    assert await code_of(Launcher(db, client).launch(request(tenant="other"))) == "WORKFLOW_UNKNOWN"
+    launched = await Launcher(db, client).launch(request())
+    assert await code_of(Launcher(db, client).cancel("other", launched.run_id, "curious")) == "RUN_NOT_FOUND"
+
+
+async def test_a_cancel_needs_a_reason_and_ends_the_run(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait()), {"id": "k1"})
+        await run.until("WAITING")
+        launcher = Launcher(db, client)
+        assert await code_of(launcher.cancel(TENANT, run.run_id, " ")) == "CANCEL_REASON_MISSING"
+        await launcher.cancel(TENANT, run.run_id, "ordered twice")
+        timeline = await run.until("CANCELED")
+        assert await code_of(launcher.cancel(TENANT, run.run_id, "again")) == "RUN_ENDED"
+        while (await run.handle.describe()).status is WorkflowExecutionStatus.RUNNING:
+            await asyncio.sleep(0.02)
+    assert any("ordered twice" in line.message for line in timeline.logs)
+
+
+async def test_a_launch_says_when_nobody_polls(db: Database, client: Client) -> None:
+    class Nobody:
+        async def is_polled(self, queue: str) -> bool | None:
+            assert queue == "workflow-runtime-v2"
+            return False
+
+    await published(db)
+    assert (await Launcher(db, client, prober=Nobody()).launch(request())).polled is False
+    assert (await Launcher(db, client).launch(request())).polled is None
