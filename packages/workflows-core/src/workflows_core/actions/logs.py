@@ -1,4 +1,4 @@
-"""`log.write`: a line of the run's log."""
+"""`log.write`: a line of the log, bound to its run and step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def log_actions() -> Sequence[Action]:
                 ["message"],
             ),
             output_schema=output_schema({}),
-            description="Writes a line of the run's log; a repeated attempt writes it again.",
+            description="Writes a line to the log, with the run and the step; a repeated attempt writes it again.",
             category="log",
             effect=Effect.PURE,
             timeout_ms=10_000,
@@ -56,5 +56,11 @@ async def _write(value: Any, context: ActionContext) -> Json:
         if size > MAX_CONTEXT_BYTES:
             fields = {"truncated": True, "size": size, "max": MAX_CONTEXT_BYTES}
     level = _LEVELS[value.get("level", "INFO")]
-    context.logger.log(level, "%s", value["message"], extra={"context_json": fields})
+    extra: dict[str, Json] = {"context_json": fields}
+    logger = context.logger
+    if isinstance(logger, logging.LoggerAdapter):
+        # Before Python 3.13 an adapter replaces what a call adds, so both are given to the logger behind it.
+        extra = {**(logger.extra or {}), **extra}
+        logger = logger.logger
+    logger.log(level, "%s", value["message"], extra=extra)
     return {}

@@ -123,18 +123,21 @@ def _branches(path: Path, error: ValidationError) -> Iterator[tuple[Path, str]]:
         return
 
     def distance(errors: Sequence[ValidationError]) -> tuple[bool, int, int]:
-        here = len(error.absolute_path)
-        of_kind = any(e.validator == "type" and len(e.absolute_path) == here for e in errors)
-        return of_kind, sum(e.validator in ("const", "enum") for e in errors), len(errors)
+        return bool(_kinds_refused(errors)), sum(e.validator in ("const", "enum") for e in errors), len(errors)
 
-    best = min(branches.values(), key=distance)
-    if all(any(e.validator == "type" and not e.path for e in errors) for errors in branches.values()):
-        kinds = [errors[0].validator_value for errors in branches.values()]
-        words = [_WORDS.get(kind, str(kind)) for kind in kinds if isinstance(kind, str)]
-        yield path, f"must be {_either(words)}, found {type_word(error.instance)}"
+    kinds = [_kinds_refused(errors) for errors in branches.values()]
+    if all(kinds):
+        words = dict.fromkeys(_WORDS.get(kind, kind) for names in kinds for kind in names)
+        yield path, f"must be {_either(list(words))}, found {type_word(error.instance)}"
         return
-    for inner in best:
+    for inner in min(branches.values(), key=distance):
         yield from sentences_of(inner)
+
+
+def _kinds_refused(errors: Sequence[ValidationError]) -> Sequence[str]:
+    """The types that a branch wanted, when the value's own type was wrong for it."""
+    wanted: Any = next((e.validator_value for e in errors if e.validator == "type" and not e.path), ())
+    return (wanted,) if isinstance(wanted, str) else wanted
 
 
 def _either(words: Sequence[str]) -> str:

@@ -1,0 +1,52 @@
+"""Migrations bring every database to the revision that the wheels need."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from harness.databases import DatabaseFactory, MigratedDatabase
+from workflows_cli.embedded import EmbeddedPostgres
+from workflows_cli.migrations.upgrade import current, head, upgrade
+from workflows_core.storage import tables
+from workflows_core.storage.database import Database
+from workflows_core.storage.revision import REQUIRED_REVISION
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_the_newest_revision_is_the_one_that_core_requires(db: Database) -> None:
+    assert head() == REQUIRED_REVISION
+    assert await db.revision() == REQUIRED_REVISION
+
+
+async def test_several_upgrades_at_once_end_where_one_does(
+    postgres: EmbeddedPostgres, databases: DatabaseFactory
+) -> None:
+    postgres.create_database("upgraded_twice")
+    try:
+        url = postgres.url("upgraded_twice")
+        assert current(url) is None
+        done = await asyncio.gather(*(asyncio.to_thread(upgrade, url) for _ in range(3)))
+        assert set(done) == {REQUIRED_REVISION}
+        assert current(url) == REQUIRED_REVISION
+    finally:
+        postgres.drop_database("upgraded_twice")
+
+
+async def test_the_tables_in_code_are_those_of_the_database(database: MigratedDatabase) -> None:
+    with psycopg.connect(database.admin_url) as connection:
+        found = connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        ).fetchall()
+    columns: dict[str, set[str]] = {}
+    for table, column in found:
+        columns.setdefault(table, set()).add(column)
+    for table in tables.metadata.tables.values():
+        assert {column.name for column in table.columns} <= columns[table.name], table.name
+
+
+async def test_a_database_without_the_schema_says_so(postgres: EmbeddedPostgres) -> None:
+    assert current(postgres.url("postgres")) is None

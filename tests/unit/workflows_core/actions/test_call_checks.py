@@ -1,0 +1,215 @@
+"""Checks of inputs and outputs: every problem, in plain words, and never a value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflows_core.actions.action import Action, ActionContext
+from workflows_core.actions.call import validate_input, validate_output
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.errors import ActionFailed, ErrorCategory
+
+SECRET = "s3cr3t-canary"
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 2, "maxLength": 5, "pattern": "^[a-z]+$"},
+        "count": {"type": "integer", "minimum": 1, "exclusiveMaximum": 10, "multipleOf": 2},
+        "whole": {"type": "integer"},
+        "kind": {"enum": ["small", "large"]},
+        "tags": {
+            "type": "array",
+            "items": {"type": ["string", "null"]},
+            "minItems": 1,
+            "maxItems": 2,
+            "uniqueItems": True,
+        },
+        "nested": {"type": "object", "properties": {"a/b": {"type": "boolean"}}, "required": ["a/b"]},
+        "auth": {
+            "oneOf": [
+                {
+                    "type": "object",
+                    "properties": {"type": {"const": "bearer"}, "token": {"type": "string"}},
+                    "required": ["type", "token"],
+                },
+                {
+                    "type": "object",
+                    "properties": {"type": {"const": "basic"}, "user": {"type": "string"}},
+                    "required": ["type", "user"],
+                },
+            ]
+        },
+        "either": {"anyOf": [{"type": ["string", "boolean"]}, {"type": "integer"}]},
+        "fixed": {"const": 3},
+        "never": {"not": {"type": "string"}},
+        "shut": False,
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+async def echo(value: Any, _context: ActionContext) -> Any:
+    return value
+
+
+ACTION = Action(id="test.echo", version=1, handler=echo, input_schema=SCHEMA, output_schema=SCHEMA)
+REGISTERED = ActionRegistry.of({"test": lambda: [ACTION]}).get("test.echo", 1)
+
+
+def found(value: Any) -> dict[str, str]:
+    """Problems by pointer."""
+    assert REGISTERED is not None
+    with pytest.raises(ActionFailed) as failed:
+        validate_input(REGISTERED, value)
+    failure = failed.value.failure
+    assert (failure.category, failure.code) == (ErrorCategory.VALIDATION, "ACTION_INPUT_INVALID")
+    assert failure.details is not None
+    return {one["pointer"]: one["message"] for one in failure.details["problems"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer", "message"),
+    [
+        ({}, "/name", "is required"),
+        (None, "", "must be an object, found null"),
+        ([], "", "must be an object, found a list"),
+        ({"name": 5}, "/name", "must be a text, found a number"),
+        ({"name": "a"}, "/name", "must have at least 2 characters"),
+        ({"name": "abcdef"}, "/name", "must have at most 5 characters"),
+        ({"name": "AB"}, "/name", "must match the pattern ^[a-z]+$"),
+        ({"name": "ab", "count": "2"}, "/count", "must be a whole number, found a text"),
+        ({"name": "ab", "count": True}, "/count", "must be a whole number, found true or false"),
+        ({"name": "ab", "whole": 2.5}, "/whole", "must be a whole number, found a number with a fraction"),
+        ({"name": "ab", "count": 0}, "/count", "must be at least 1"),
+        ({"name": "ab", "count": 10}, "/count", "must be less than 10"),
+        ({"name": "ab", "count": 3}, "/count", "must be a multiple of 2"),
+        ({"name": "ab", "kind": "medium"}, "/kind", 'must be one of "small", "large"'),
+        ({"name": "ab", "tags": []}, "/tags", "must have at least 1 items"),
+        ({"name": "ab", "tags": ["a", "a"]}, "/tags", "must not hold the same item twice"),
+        ({"name": "ab", "tags": ["a", 5]}, "/tags/1", "must be a text or null, found a number"),
+        ({"name": "ab", "nested": {}}, "/nested/a~1b", "is required"),
+        ({"name": "ab", "nested": {"a/b": None}}, "/nested/a~1b", "must be true or false, found null"),
+        ({"name": "ab", "nam": 1}, "/nam", "is not a known field; did you mean 'name'?"),
+        ({"name": "ab", "auth": {"type": "basic"}}, "/auth/user", "is required"),
+        ({"name": "ab", "auth": {"type": "bearer", "token": 1}}, "/auth/token", "must be a text, found a number"),
+        ({"name": "ab", "auth": "x"}, "/auth", "must be an object, found a text"),
+        ({"name": "ab", "either": None}, "/either", "must be a text, true or false or a whole number, found null"),
+        ({"name": "ab", "fixed": 4}, "/fixed", "must be 3"),
+        ({"name": "ab", "never": "x"}, "/never", "must not be what the schema's 'not' describes"),
+        ({"name": "ab", "shut": 1}, "", "is not allowed here"),
+    ],
+)
+def test_each_problem_says_where_and_what_would_be_right(value: Any, pointer: str, message: str) -> None:
+    assert found(value).get(pointer) == message
+
+
+def test_all_problems_come_at_once_and_the_message_names_the_first() -> None:
+    value = {"count": 0, "kind": "x", "tags": [1], "extra": 1}
+    assert set(found(value)) == {"/name", "/count", "/kind", "/tags/0", "/extra"}
+    with pytest.raises(ActionFailed, match=r"the input of test\.echo@1 is wrong: .*; and 2 more$"):
+        validate_input(ACTION, value)
+
+
+def test_very_many_problems_are_counted() -> None:
+    action = Action(
+        id="test.many",
+        version=1,
+        handler=echo,
+        output_schema={},
+        input_schema={"additionalProperties": {"type": "null"}},
+    )
+    with pytest.raises(ActionFailed, match="and 97 more") as failed:
+        validate_input(action, {f"f{index:03}": index for index in range(100)})
+    assert failed.value.failure.details is not None
+    assert len(failed.value.failure.details["problems"]) == 20
+    assert failed.value.failure.details["more"] == 80
+
+
+WRONG_EVERYWHERE = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.one_of(
+            st.just(SECRET),
+            st.just([SECRET, SECRET, SECRET]),
+            st.just({"type": SECRET, "token": SECRET}),
+            st.just({"a/b": SECRET}),
+            st.just({"type": "bearer", "token": [SECRET]}),
+        )
+        for name in SCHEMA["properties"]  # type: ignore[attr-defined]
+    },
+)
+
+
+@given(WRONG_EVERYWHERE)
+def test_no_problem_shows_a_value(value: dict[str, Any]) -> None:
+    for check in (validate_input, validate_output):
+        shown = ""
+        try:
+            check(ACTION, value)
+        except ActionFailed as error:
+            shown = json.dumps(error.failure.to_json())
+        assert SECRET not in shown
+
+
+def test_a_valid_value_passes_whether_registered_or_not() -> None:
+    value = {"name": "ab", "count": 4, "kind": "large", "tags": ["a", None], "nested": {"a/b": True}, "either": 1}
+    assert REGISTERED is not None
+    for action in (ACTION, REGISTERED):
+        validate_input(action, value)
+        validate_output(action, value)
+
+
+ANY = Action(id="test.any", version=1, handler=echo, input_schema={"type": "object"}, output_schema={})
+
+
+@pytest.mark.parametrize(
+    ("output", "pointer", "says"),
+    [
+        ({"a": [float("nan")]}, "/a/0", "finite"),
+        ({"a": float("inf")}, "/a", "finite"),
+        ({"a": {1, 2}}, "/a", "Python set"),
+        ({"a": b"x"}, "/a", "Python bytes"),
+        ({"a": "x\x00y"}, "/a", "U+0000"),
+        ({"a": "\ud83d"}, "/a", "surrogate"),
+        ({"a": {"b\x00": 1}}, "/a", "field name"),
+        ({"a": {(1, 2): 1}}, "/a", "field name"),
+    ],
+)
+def test_an_output_that_cannot_be_stored_is_refused(output: Any, pointer: str, says: str) -> None:
+    with pytest.raises(ActionFailed) as failed:
+        validate_output(ANY, output)
+    failure = failed.value.failure
+    assert failure.code == "ACTION_OUTPUT_INVALID"
+    assert failure.details is not None
+    assert failure.details["problems"][0]["pointer"] == pointer
+    assert says in failure.details["problems"][0]["message"]
+
+
+def test_a_nesting_that_no_one_can_write_is_refused() -> None:
+    deep: Any = None
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ActionFailed, match="nested"):
+        validate_output(ANY, deep)
+    recursive = Action(
+        id="test.tree",
+        version=1,
+        handler=echo,
+        input_schema={"type": "object", "properties": {"child": {"$ref": "#"}}},
+        output_schema={},
+    )
+    tree: Any = {}
+    for _ in range(700):
+        tree = {"child": tree}
+    with pytest.raises(ActionFailed, match="too deeply"):
+        validate_input(recursive, tree)
+
+
+def test_characters_beyond_the_first_plane_and_escapes_written_out_are_fine() -> None:
+    validate_output(ANY, {"a": "😀", "b": "\\u0000", "c": "\\ud83d"})
