@@ -112,9 +112,10 @@ def test_no_writing_of_a_secret_stays(secret: str, before: str, after: str) -> N
     ]
     value = {"message": [before + text + after for text in texts], f"key {secret}": 1}
     scrubbed = scrub(value, [secret])
-    for text in [*scrubbed["message"], *scrubbed]:
+    messages = next(iter(scrubbed.values()))  # a short secret may stand in the field's name too
+    for text in [*messages, *scrubbed]:
         assert secret not in text.replace(REDACTED, "\x00")
-    assert scrubbed["message"][6].count(base64.b64encode(secret.encode()).decode()) == 0
+    assert messages[6].count(base64.b64encode(secret.encode()).decode()) == 0
 
 
 def test_the_longer_secret_goes_first() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,7 +69,7 @@ async def call_handler(
         validate_output(action, output)
         check_size(action, output, max_output_bytes)
     except StepFailed as error:
-        raise StepFailed(Failure.from_json(scrub(error.failure.to_json(), tracked.values))) from None
+        raise StepFailed(_scrubbed(error.failure, tracked.values)) from None
     except TimeoutError:
         message = f"action {action.key} took longer than its limit of {action.timeout_ms} ms"
         raise StepFailed(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT")) from None
@@ -76,6 +78,12 @@ async def call_handler(
         message = scrub(f"{type(error).__name__}: {error}", tracked.values)
         raise StepFailed(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT")) from None
     return scrub(output, tracked.values)
+
+
+def _scrubbed(failure: Failure, secrets: Collection[str]) -> Failure:
+    """What a handler wrote into its failure, without secrets; what the runtime reads stays as it is."""
+    details = None if failure.details is None else scrub(dict(failure.details), secrets)
+    return replace(failure, message=scrub(failure.message, secrets), details=details)
 
 
 def check_size(action: Action, output: Any, limit: int) -> None:
