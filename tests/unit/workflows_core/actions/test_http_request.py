@@ -1,0 +1,180 @@
+"""`http.request` against a real server on loopback: what it sends, what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from harness.actions import Core
+from workflows_core.actions.http_addresses import refusal
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.errors import ActionFailed
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+@dataclass
+class Named:
+    """A name service of the test's own."""
+
+    addresses: dict[str, Sequence[str]]
+    asked: list[str] = field(default_factory=list)
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        return self.addresses[host]
+
+
+@dataclass
+class Server:
+    """Answers each path as it is told and keeps the requests' heads."""
+
+    port: int = 0
+    answers: dict[str, bytes] = field(default_factory=dict)
+    heads: list[str] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        path = head.split(" ")[1].partition("?")[0]
+        if path == "/hang":
+            await reader.read()
+        else:
+            writer.write(self.answers.get(path, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+        writer.close()
+
+
+@asynccontextmanager
+async def server(**answers: bytes) -> AsyncIterator[Server]:
+    found = Server(answers={f"/{path}": answer for path, answer in answers.items()})
+    listening = await asyncio.start_server(found.serve, "127.0.0.1", 0)
+    found.port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        yield found
+
+
+async def request(url: str, policy: HttpPolicy, **fields: Any) -> Any:
+    return await Core(policy).call("http.request", {"url": url, **fields}, idempotency_key="key-of-the-step")
+
+
+async def code_of(url: str, policy: HttpPolicy, **fields: Any) -> tuple[str, str | None]:
+    with pytest.raises(ActionFailed) as failed:
+        await request(url, policy, **fields)
+    return failed.value.failure.category, failed.value.failure.code
+
+
+async def test_an_allowed_request_is_sent_with_the_steps_key_and_answered() -> None:
+    body = json.dumps({"n": 1}).encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with server(data=answer) as found:
+        policy = HttpPolicy(allowed_networks=LOOPBACK)
+        url = f"http://127.0.0.1:{found.port}/data"
+        output = await request(url, policy, method="POST", json={"a": 1}, query={"q": "x y"})
+    assert (output["status"], output["json"]) == (200, {"n": 1})
+    (head,) = found.heads
+    assert head.startswith("POST /data?q=x")
+    assert "idempotency-key: key-of-the-step" in head.lower()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "172.16.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104 - an address that is refused
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+        "nonsense",
+    ],
+)
+async def test_an_address_that_is_not_public_is_refused(address: str) -> None:
+    assert refusal(address) is not None
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
+async def test_a_public_address_may_be_reached(address: str) -> None:
+    assert refusal(address) is None
+
+
+async def test_the_default_policy_reaches_nothing_on_this_machine() -> None:
+    async with server() as found:
+        for host in ("127.0.0.1", "localhost", "[::1]", "2130706433"):
+            category, _ = await code_of(f"http://{host}:{found.port}/", HttpPolicy())
+            assert category in ("ValidationError", "TransientError")
+        assert await code_of(f"http://127.0.0.1:{found.port}/", HttpPolicy()) == (
+            "ValidationError",
+            "HTTP_ADDRESS_REFUSED",
+        )
+    assert found.heads == []
+
+
+async def test_a_public_name_that_leads_inside_is_refused_whatever_else_it_leads_to() -> None:
+    names = Named({"rebound.example": ["127.0.0.1"], "half.example": ["93.184.216.34", "10.0.0.1"]})
+    for host in names.addresses:
+        found = await code_of(f"http://{host}:9/", HttpPolicy(resolver=names))
+        assert found == ("ValidationError", "HTTP_ADDRESS_REFUSED")
+
+
+async def test_the_connection_goes_to_the_address_that_was_checked_and_keeps_the_name() -> None:
+    async with server() as found:
+        names = Named({"service.example": ["127.0.0.1"]})
+        policy = HttpPolicy(allowed_networks=LOOPBACK, resolver=names)
+        output = await request(f"http://service.example:{found.port}/x", policy)
+    assert output["body"] == "ok"
+    assert f"host: service.example:{found.port}" in found.heads[0].lower()
+    assert names.asked == ["service.example"]
+
+
+async def test_each_redirect_is_checked_again() -> None:
+    inside = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\n\r\n"
+    again = b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"
+    async with server(inside=inside, again=again) as found:
+        policy = HttpPolicy(allowed_networks=LOOPBACK)
+        base = f"http://127.0.0.1:{found.port}"
+        assert await code_of(f"{base}/inside", policy) == ("ValidationError", "HTTP_ADDRESS_REFUSED")
+        assert (await code_of(f"{base}/again", policy))[1] == "HTTP_TOO_MANY_REDIRECTS"
+        unfollowed = await request(f"{base}/inside", policy, followRedirects=False, expectedStatuses=[302])
+    assert unfollowed["status"] == 302
+
+
+async def test_hosts_can_be_limited() -> None:
+    policy = HttpPolicy(allowed_hosts=("api.example",), allowed_networks=LOOPBACK)
+    assert (await code_of("http://127.0.0.1:9/", policy))[0] == "ValidationError"
+
+
+async def test_failures_have_the_category_that_authors_retry_by() -> None:
+    def status(line: bytes) -> bytes:
+        return b"HTTP/1.1 " + line + b"\r\nContent-Length: 0\r\n\r\n"
+
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000
+    async with server(gone=status(b"404 Not Found"), down=status(b"503 Down"), large=large) as found:
+        policy = HttpPolicy(allowed_networks=LOOPBACK, max_response_bytes=1000, max_request_bytes=1000)
+        base = f"http://127.0.0.1:{found.port}"
+        assert await code_of(f"{base}/gone", policy) == ("ActionError", "HTTP_STATUS")
+        assert await code_of(f"{base}/down", policy) == ("TransientError", "HTTP_STATUS")
+        assert await code_of(f"{base}/large", policy) == ("PayloadTooLarge", "HTTP_RESPONSE_TOO_LARGE")
+        assert (await code_of(f"{base}/x", policy, method="POST", text="x" * 2000))[1] == "HTTP_REQUEST_TOO_LARGE"
+        assert await code_of(f"{base}/hang", policy, timeoutMs=200) == ("TimeoutError", "HTTP_TIMEOUT")
+        assert (await request(f"{base}/gone", policy, expectedStatuses=[404]))["status"] == 404
+    assert await code_of(f"{base}/x", policy) == ("TransientError", "HTTP_CONNECTION_FAILED")
+    for url in ("ftp://example.org/", "http://user:password@example.org/", "not a url"):
+        assert (await code_of(url, policy))[0] == "ValidationError"
