@@ -334,3 +334,21 @@ async def test_an_action_that_nobody_serves_fails_by_name(db: Database, client: 
     assert timeline.run.error_json["category"] == "ActionUnavailable"
     assert timeline.run.error_json["details"] == {"action": "test.once", "version": 1}
     assert authored.effects.count("never") == 0
+
+
+async def test_hole_2_continue_as_new_by_signal_count_keeps_what_came(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_signals=5)) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id"), wait("LATE", "payload.id")), {"id": "k1"})
+        await run.until("WAITING")
+        handle = client.get_workflow_handle(run.handle.id)
+        names_of = ["LATE", *(["NOISE"] * 8), "PAID"]
+        for number, name in enumerate(names_of):
+            body = {"eventId": f"e{number}", "eventName": name, "correlationKey": "k1", "payload": {"n": number}}
+            await handle.signal(names.SIGNAL_EVENT, body)
+        result = await handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.generation >= 1
+    assert result["scopes"]["vars"]["event"] == {"n": 0}
+    # The second wait was over before any write could name it, so it has no row; its step says what it took.
+    assert [w.matched_event_id for w in timeline.waits] == ["e9"]
+    assert [step.output_json for step in timeline.steps] == [{"eventId": "e9"}, {"eventId": "e0"}]

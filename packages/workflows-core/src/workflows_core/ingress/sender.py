@@ -151,11 +151,15 @@ class Sender:
             event_type=delivery.event_name,
         )
         try:
-            await self.launcher.launch(request)
+            launched = await self.launcher.launch(request)
         except _PASSING:
             raise
         except WorkflowsError as error:
             await self._undeliverable(delivery, error.message)
+            return
+        if launched.status == "FAILED" and launched.temporal_run_id is None:
+            # An earlier try got this far and died before it could say so.
+            await self._undeliverable(delivery, f"run {delivery.run_id} could not be launched; its row says why")
             return
         async with self.db.tenant(delivery.tenant) as conn:
             await mark_decided(conn, delivery, "consumed", None)
