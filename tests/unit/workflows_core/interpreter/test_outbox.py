@@ -46,8 +46,11 @@ class OutboxMachine(RuleBasedStateMachine):
     def fail(self, data: st.DataObject) -> None:
         if self.in_flight:
             sequence = data.draw(st.sampled_from(sorted(self.in_flight)))
-            del self.in_flight[sequence]
+            lost = self.in_flight.pop(sequence) - self.stored - set().union(*self.in_flight.values())
             self.outbox = self.outbox.release(sequence)
+            _, taken = self.outbox.take("RUNNING", None)
+            again = {r["number"] for r in [*taken.steps, *taken.logs, *taken.consumed, *taken.closed]}
+            assert lost <= again, "what a failed write carried goes with the next one, not only with the last"
 
     @invariant()
     def nothing_is_lost(self) -> None:
