@@ -349,8 +349,8 @@ class RunDriver:
 
     async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""
-        status = "CANCELED" if failure.category == ErrorCategory.CANCELLATION else "FAILED"
-        outcome = Outcome("CANCELED" if status == "CANCELED" else "FAILED", now_ms(), failure)
+        cancelled = failure.category == ErrorCategory.CANCELLATION
+        outcome = Outcome("CANCELED" if cancelled else "FAILED", now_ms(), failure)
         empty = Plan({"root.steps": ()}, "", ())
         state = initial_state(empty, self._identity(""), payload={}, meta={}, started_at=now_ms(), actions_served={})
         self.state, write = take_final_write(replace(state, outcome=outcome), None)
