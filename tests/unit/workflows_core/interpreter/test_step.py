@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.interpreted import Run, act, wait
+from workflows_core.errors import UNCATCHABLE
 from workflows_core.interpreter.messages import CancelTimer, Finish
 from workflows_core.interpreter.state import State
 from workflows_core.interpreter.writes import (
@@ -101,9 +102,10 @@ def test_hole_13_the_word_cancelled_in_a_message_cancels_nothing() -> None:
     assert run.outcome == "SUCCEEDED"
 
 
-def test_cancellation_is_caught_by_nothing() -> None:
+@pytest.mark.parametrize("category", sorted(UNCATCHABLE))
+def test_what_nobody_may_catch_is_caught_by_nothing(category: str) -> None:
     run = Run(act(onError={"policy": "continue"}, retry={"maxAttempts": 5, "backoffMs": 1}))
-    run.fail("Cancellation")
+    run.fail(category)
     assert run.outcome == "FAILED"
 
 

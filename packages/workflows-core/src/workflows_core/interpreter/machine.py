@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from workflows_core.errors import ErrorCategory, Failure
+from workflows_core.errors import UNCATCHABLE, Failure
 from workflows_core.interpreter.evaluation import Evaluator
 from workflows_core.interpreter.messages import CancelTimer, Command, Finish, StartTimer
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
@@ -139,10 +139,7 @@ class Machine:
         pending = Pending("block", "", attempt=attempt, started_at=started_at)
         if not recorded:
             self.record(frame, "FAILED", pending, failure=failure, invocation=invocation)
-        if step.continue_on_error and failure.category not in (
-            ErrorCategory.CANCELLATION,
-            ErrorCategory.INTERPRETER_CORRUPTION,
-        ):
+        if step.continue_on_error and failure.category not in UNCATCHABLE:
             self.scopes = replace(self.scopes, error=failure.to_json())
             self.advance(frame)
             return
