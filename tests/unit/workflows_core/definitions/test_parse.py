@@ -317,6 +317,14 @@ def test_what_is_not_json_is_refused() -> None:
     ]
 
 
+def test_a_text_that_the_database_does_not_keep_is_refused_where_it_stands() -> None:
+    mapping = {"a": "x\x00", "b": {"\ud83d": 1}, "c": ["\udc00"], "d": "\U0001f642"}
+    found = problems(document(call(inputMapping=mapping)))
+    assert [(problem.code, problem.path) for problem in found] == [
+        ("NON_SERIALIZABLE", f"root.steps[0].config.inputMapping.{place}") for place in ("a", "b", "c[0]")
+    ]
+
+
 def test_a_document_nested_without_end_is_one_sentence() -> None:
     nested: Any = []
     for _ in range(100_000):

@@ -23,6 +23,7 @@ from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import RegisteredAction
 from workflows_core.actions.secrets import SECRET_NAME
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
+from workflows_core.wire.text import UNSTORABLE
 
 REDACTED: Final = "[REDACTED]"
 """What stands where a secret's value was."""
@@ -218,7 +219,7 @@ def _not_json(root: Json) -> Sequence[ValueProblem]:
     while waiting and len(found) <= MAX_PROBLEMS:
         path, node = waiting.pop()
         if isinstance(node, dict):
-            wrong = [key for key in node if not isinstance(key, str) or not _is_storable(key)]
+            wrong = [key for key in node if not isinstance(key, str) or UNSTORABLE.search(key)]
             found.extend(ValueProblem(pointer_of(path), _wrong_name(key)) for key in wrong)
             waiting.extend(((*path, key), item) for key, item in node.items() if key not in wrong)
         elif isinstance(node, (list, tuple)):
@@ -238,21 +239,13 @@ def _wrong_name(key: object) -> str:
 
 def _wrong_scalar(node: object) -> str | None:
     if isinstance(node, str):
-        storable = _is_storable(node)
+        storable = UNSTORABLE.search(node) is None
         return None if storable else "holds U+0000 or half of a surrogate pair, which cannot be stored; remove it"
     if isinstance(node, float):
         return None if math.isfinite(node) else "must be a finite number"
     if node is None or isinstance(node, (bool, int)):
         return None
     return f"must be JSON, found a Python {type(node).__name__}"
-
-
-def _is_storable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\x00" not in text
 
 
 def _refusal(what: str, code: str, problems: Sequence[ValueProblem]) -> ActionFailed:

@@ -12,6 +12,9 @@ from workflows_core.definitions.locate import Place, locate
 from workflows_core.definitions.model import STEP_MODELS, TRIGGER_MODELS, Definition
 from workflows_core.definitions.spelling import nearest
 from workflows_core.errors import Problem, Refused
+from workflows_core.wire.text import UNSTORABLE
+
+_UNSTORABLE_TEXT = "has U+0000 or half of a surrogate pair, which cannot be stored; remove it"
 
 MAX_NESTING = 100
 """Deepest nesting of objects and lists in a document."""
@@ -23,7 +26,8 @@ def parse_definition(document: Any) -> Definition:
     """Reads a definition document.
 
     Raises:
-        Refused: Every problem at once, code INVALID_WORKFLOW_DEFINITION (NON_SERIALIZABLE for what is not JSON).
+        Refused: Every problem at once, code INVALID_WORKFLOW_DEFINITION (NON_SERIALIZABLE for what is not JSON
+            or cannot be stored).
     """
     problems = _json_problems(document)
     if problems:
@@ -41,26 +45,37 @@ def _json_problems(document: Any) -> list[Problem]:
     pending: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
     while pending:
         location, value = pending.pop()
-        wrong: str | None = None
-        if value is None or isinstance(value, (str, bool, int)):
-            continue
         if isinstance(value, (dict, list)) and len(location) >= MAX_NESTING:
             path = locate(document, location[:10]).path
             problems.append(Problem("INVALID_WORKFLOW_DEFINITION", f"is nested deeper than {MAX_NESTING} levels", path))
-        elif isinstance(value, dict):
-            keys = [key for key in value if not isinstance(key, str)]
-            wrong = f"an object's key must be a string, not {keys[0]!r}" if keys else None
+            continue
+        if isinstance(value, dict):
             pending.extend(((*location, key), nested) for key, nested in value.items() if isinstance(key, str))
         elif isinstance(value, list):
             pending.extend(((*location, index), nested) for index, nested in enumerate(value))
-        elif not isinstance(value, float):
-            wrong = f"{type(value).__name__} is not a JSON value"
-        elif not math.isfinite(value):
-            wrong = f"{value} is not a JSON number"
+        wrong = _not_json(value)
         if wrong:
             place = locate(document, location)
             problems.append(Problem("NON_SERIALIZABLE", wrong, place.path, step_id=place.step_id))
     return problems[::-1]
+
+
+def _not_json(value: Any) -> str | None:
+    """What is wrong with this value by itself; None if it can be stored as JSON."""
+    if value is None or isinstance(value, (bool, int, list)):
+        return None
+    if isinstance(value, str):
+        return f"this text {_UNSTORABLE_TEXT}" if UNSTORABLE.search(value) else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{value} is not a JSON number"
+    if not isinstance(value, dict):
+        return f"{type(value).__name__} is not a JSON value"
+    for key in value:
+        if not isinstance(key, str):
+            return f"an object's key must be a string, not {key!r}"
+        if UNSTORABLE.search(key):
+            return f"an object's key {_UNSTORABLE_TEXT}"
+    return None
 
 
 def _problem(document: Any, detail: ErrorDetails) -> Problem:

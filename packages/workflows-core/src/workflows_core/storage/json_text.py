@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from workflows_core.errors import Json
+from workflows_core.wire.text import UNSTORABLE
 
-_REFUSED = re.compile("[\x00\ud800-\udfff]")
 _SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
@@ -32,7 +32,7 @@ def is_storable(value: Any) -> bool:
 
 def _cleaned(value: Json) -> Json:
     if isinstance(value, str):
-        return _REFUSED.sub("\ufffd", value)
+        return UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, list | tuple):
         return [_cleaned(item) for item in value]
     if isinstance(value, dict):
