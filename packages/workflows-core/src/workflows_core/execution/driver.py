@@ -37,7 +37,7 @@ from workflows_core.interpreter.messages import (
     StartTimer,
     TimerFired,
 )
-from workflows_core.interpreter.plan import Plan
+from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
 from workflows_core.interpreter.state import Outcome, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, outstanding, step
 from workflows_core.interpreter.writes import (
@@ -351,7 +351,7 @@ class RunDriver:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""
         cancelled = failure.category == ErrorCategory.CANCELLATION
         outcome = Outcome("CANCELED" if cancelled else "FAILED", now_ms(), failure)
-        empty = Plan({"root.steps": ()}, "", ())
+        empty = Plan({ROOT_BLOCK: ()}, "", ())
         state = initial_state(empty, self._identity(""), payload={}, meta={}, started_at=now_ms(), actions_served={})
         self.state, write = take_final_write(replace(state, outcome=outcome), None)
         await self._write_end(write)
