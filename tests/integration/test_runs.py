@@ -341,10 +341,18 @@ async def test_hole_2_continue_as_new_by_signal_count_keeps_what_came(db: Databa
         run = await authored.start(document(wait("PAID", "payload.id"), wait("LATE", "payload.id")), {"id": "k1"})
         await run.until("WAITING")
         handle = client.get_workflow_handle(run.handle.id)
-        names_of = ["LATE", *(["NOISE"] * 8), "PAID"]
-        for number, name in enumerate(names_of):
+        first = (await handle.describe()).run_id
+
+        async def signal(number: int, name: str) -> None:
             body = {"eventId": f"e{number}", "eventName": name, "correlationKey": "k1", "payload": {"n": number}}
             await handle.signal(names.SIGNAL_EVENT, body)
+
+        for number, name in enumerate(["LATE", *(["NOISE"] * 8)]):
+            await signal(number, name)
+        # Only then the one it waits for: a run that can finish in the same workflow task has nothing to continue.
+        while (await handle.describe()).run_id == first:
+            await asyncio.sleep(0.05)
+        await signal(9, "PAID")
         result = await handle.result()
         timeline = await run.timeline()
     assert timeline.run.generation >= 1
