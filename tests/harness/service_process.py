@@ -19,6 +19,15 @@ SCRIPTS = Path(sys.executable).parent
 WAIT_SECONDS = 60.0
 
 
+def alive(pid: int) -> bool:
+    """Whether a process with this id exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class ServiceProcess:
     """A running console script.
 

@@ -34,7 +34,8 @@ _SETTINGS = {
     "max_wal_senders": "0",
     "jit": "off",
 }
-_SETTINGS_OF_A_TEMPORARY_ONE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Commits stay synchronous: they reach the operating system, so that a killed server loses none of them.
+_SETTINGS_OF_A_TEMPORARY_ONE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class EmbeddedPostgres:

@@ -13,7 +13,6 @@ from workflows_cli.embedded.failures import EmbeddedStartFailed
 
 _FILE = "server.json"
 _LOCK = "lock"
-_LOCK_SECONDS = 15.0
 
 
 class StateDirectory:
@@ -28,14 +27,17 @@ class StateDirectory:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock: int | None = None
 
-    def lock(self) -> int:
+    def lock(self, patience: float = 15.0) -> int:
         """Takes the lock; waits for a server that is just ending.
+
+        Args:
+            patience: How long to wait for it, in seconds.
 
         Raises:
             EmbeddedStartFailed: Another process has it.
         """
         descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + _LOCK_SECONDS
+        deadline = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -84,6 +84,7 @@ async def publish_definition(
     registry: ActionRegistry,
     *,
     published_by: str | None = None,
+    expected_draft_version: int | None = None,
 ) -> PublishedVersion:
     """Publishes the draft of a workflow as its next version, which never changes.
 
@@ -93,6 +94,7 @@ async def publish_definition(
         workflow: Its key or id.
         registry: The actions a definition may call.
         published_by: Who publishes, for the records.
+        expected_draft_version: Refuse if the draft is another one than was looked at; None publishes what is there.
 
     Raises:
         Refused: `WORKFLOW_UNKNOWN`, every problem of the draft, or `DRAFT_CHANGED`.
@@ -110,6 +112,6 @@ async def publish_definition(
             draft.workflow_id,
             draft.draft_definition,
             published_by=published_by,
-            expected_draft_version=draft.draft_version,
+            expected_draft_version=draft.draft_version if expected_draft_version is None else expected_draft_version,
         )
     return PublishedVersion(version.workflow_id, version.version, version.definition_hash, problems)

@@ -1,0 +1,82 @@
+"""Who may do what: the migrating owner, the application role, and what neither may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from harness.interpreted import document
+from workflows_cli.embedded import EmbeddedPostgres
+from workflows_cli.migrations.upgrade import current, upgrade
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.revision import REQUIRED_REVISION
+
+
+@pytest.fixture(scope="module")
+def owned() -> Iterator[tuple[str, str]]:
+    """A database migrated by a role that owns it and is no superuser, on a server that has no roles of ours yet.
+
+    The owner's URL and the superuser's.
+    """
+    with EmbeddedPostgres() as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute("CREATE ROLE migrator LOGIN CREATEROLE PASSWORD 'm'")
+            connection.execute("CREATE DATABASE owned OWNER migrator")
+        url = server.url("owned", user="migrator", password="m")
+        upgrade(url)
+        yield url, server.url("owned")
+
+
+def test_an_owner_without_superuser_rights_can_migrate(owned: tuple[str, str]) -> None:
+    assert current(owned[0]) == REQUIRED_REVISION
+
+
+def test_the_owner_is_bound_by_row_level_security_as_well(owned: tuple[str, str]) -> None:
+    with psycopg.connect(owned[1]) as connection:
+        connection.execute(
+            "INSERT INTO workflow_data_store (tenant, namespace, key, value) VALUES ('acme', 'n', 'k', '1')"
+        )
+        table = connection.execute(
+            "SELECT tableowner FROM pg_tables WHERE tablename = 'workflow_data_store'"
+        ).fetchone()
+    assert table == ("migrator",)
+    with psycopg.connect(owned[0]) as connection:
+        connection.execute("SELECT set_config('workflows.tenant', 'acme', true)")
+        assert connection.execute("SELECT count(*) FROM workflow_data_store").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            connection.execute(
+                "INSERT INTO workflow_data_store (tenant, namespace, key, value) VALUES ('acme','n','j','1')"
+            )
+
+
+def test_the_definer_of_narrow_functions_can_make_nothing(owned: tuple[str, str]) -> None:
+    with psycopg.connect(owned[1]) as connection:
+        connection.execute("SET ROLE workflow_definer")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("CREATE TABLE public.anything (n integer)")
+
+
+@pytest.mark.asyncio
+async def test_a_published_version_does_not_go_with_its_definition(db: Database) -> None:
+    async with db.tenant("acme") as conn:
+        await save_draft(conn, workflow_id="w", key="w", name="W", document=document())
+        await publish_version(conn, "w", document())
+    with pytest.raises(DBAPIError, match="foreign key"):
+        async with db.tenant("acme") as conn:
+            await conn.execute(text("DELETE FROM workflow_definitions"))
+
+
+@pytest.mark.asyncio
+async def test_a_tenant_that_was_set_once_does_not_leave_an_empty_one_behind(db: Database) -> None:
+    insert = text("INSERT INTO workflow_data_store (tenant, namespace, key, value) VALUES ('', 'n', 'k', '1')")
+    async with db.engine.connect() as conn:
+        async with conn.begin():
+            await conn.execute(text("SELECT set_config('workflows.tenant', 'acme', true)"))
+        with pytest.raises(DBAPIError, match="row-level security"):
+            async with conn.begin():
+                await conn.execute(insert)
