@@ -203,10 +203,8 @@ def _ms(times: list[float]) -> str:
 
 def _interpreter_microseconds(count: int = 1000) -> float:
     plan = compile_plan(parse_definition(sequence_of("bench.work", count)), JlensEngine())
-    traits: Any = {"short": False, "place": "worker", "timeout_ms": 1, "heartbeat_ms": 1, "cancellable": True}
     state = initial_state(
         plan, RunIdentity("r", "t", "w", 1, "h", None), payload={}, meta={}, started_at=0,
-        actions_served={"bench.work@1": traits},
     )  # fmt: skip
     begun = time.perf_counter()
     state, commands = step(plan, state, Begin(0))

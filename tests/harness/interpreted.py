@@ -23,15 +23,6 @@ from workflows_core.interpreter.messages import (
 from workflows_core.interpreter.state import RunIdentity, State
 from workflows_core.interpreter.step import initial_state, step
 from workflows_core.wire.messages import EventSignal
-from workflows_core.wire.records import ActionTraits
-
-TRAITS: ActionTraits = {
-    "short": False,
-    "place": "worker",
-    "timeout_ms": 1000,
-    "heartbeat_ms": 1000,
-    "cancellable": True,
-}
 
 
 def document(*steps: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +47,7 @@ def wait(name: str = "PAID", key: str = "payload.id", **config: Any) -> dict[str
 class Run:
     """Holds the state and the commands that wait for an answer."""
 
-    def __init__(self, *steps: dict[str, Any], payload: Any = None, served: bool = True) -> None:
+    def __init__(self, *steps: dict[str, Any], payload: Any = None) -> None:
         self.plan = compile_plan(parse_definition(document(*steps)), JlensEngine())
         identity = RunIdentity("run-1", "acme", "wf", 1, "hash", None)
         self.state: State = initial_state(
@@ -65,7 +56,6 @@ class Run:
             payload=payload if payload is not None else {"id": "k1"},
             meta={},
             started_at=0,
-            actions_served={"test.act@1": TRAITS} if served else {},
         )
         self.commands: list[Command] = []
         self.apply(Begin(1_000))

@@ -324,18 +324,6 @@ async def test_a_run_reset_with_temporals_own_tools_is_refused(db: Database, cli
     assert authored.effects.count("two") == 0
 
 
-async def test_an_action_that_nobody_serves_fails_by_name(db: Database, client: Client) -> None:
-    async with authored_runtime(db, client, without=["test.once"]) as authored:
-        run = await authored.start(document(act("one"), act("gone", action="test.once"), act("never")))
-        with pytest.raises(WorkflowFailureError):
-            await run.handle.result()
-        timeline = await run.timeline()
-    assert timeline.run.error_json is not None
-    assert timeline.run.error_json["category"] == "ActionUnavailable"
-    assert timeline.run.error_json["details"] == {"action": "test.once", "version": 1}
-    assert authored.effects.count("never") == 0
-
-
 async def test_hole_2_continue_as_new_by_signal_count_keeps_what_came(db: Database, client: Client) -> None:
     async with authored_runtime(db, client, policy=RunPolicy(continue_after_signals=5)) as authored:
         run = await authored.start(document(wait("PAID", "payload.id"), wait("LATE", "payload.id")), {"id": "k1"})

@@ -13,6 +13,7 @@ from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import ActionRegistry, Pack
 from workflows_core.actions.secrets import FileSecrets, MappingSecrets
 from workflows_core.execution.activities import ACTIVITY_NAMES
+from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.worker import WORKFLOW_NAMES, WorkerLimits
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.runtime import AuthoredRuntime
@@ -39,7 +40,8 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
     # would be opened and closed all the time under load.
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
     http = HttpPolicy(allowed_networks=settings.http_allowed_networks)
-    return AuthoredRuntime.build(Database(engine), packs(http), _secrets(settings))
+    policy = RunPolicy(unavailable_after_ms=settings.action_unavailable_after_ms)
+    return AuthoredRuntime.build(Database(engine), packs(http), _secrets(settings), policy)
 
 
 def ingress_policy(settings: Settings) -> IngressPolicy:

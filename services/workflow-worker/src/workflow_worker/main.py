@@ -24,13 +24,14 @@ from workflow_worker.composition import (
     ingress_policy,
     worker_limits,
 )
-from workflow_worker.readiness import schema_check, search_attributes_check
 from workflow_worker.settings import Settings, read_settings
 from workflows_core.execution.worker import authored_worker
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.loop import IngressLoop
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
+from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.storage.database import Database
+from workflows_core.storage.readiness import schema_verdict
 from workflows_core.wire.names import AUTHORED_QUEUE
 
 SERVICE = "workflow-worker"
@@ -76,8 +77,8 @@ async def _start(process: Process, settings: Settings) -> None:
     client = await connect_temporal(
         settings, process.identity, runtime=process.runtime, on_wait=process.supervisor.waiting
     )
-    process.health.add_check("database:schema", schema_check(runtime.db))
-    process.health.add_check("temporal:search-attributes", search_attributes_check(client))
+    process.health.add_check("database:schema", lambda: schema_verdict(runtime.db))
+    process.health.add_check("temporal:search-attributes", SearchAttributesCheck(client))
 
     def make_worker(on_fatal_error: OnFatalError) -> Worker:
         return authored_worker(client, runtime.activities, worker_limits(settings), on_fatal_error)
@@ -102,13 +103,13 @@ async def check(settings: Settings) -> Sequence[Verdict]:
     if verdicts[1].ok:
         engine = create_engine(settings, pool_size=1, max_overflow=0)
         try:
-            ok, detail = await schema_check(Database(engine))()
+            ok, detail = await schema_verdict(Database(engine))
         finally:
             await engine.dispose()
         verdicts.append(Verdict("schema", ok, detail))
     if verdicts[0].ok:
         try:
-            ok, detail = await search_attributes_check(await try_temporal(settings, identity))()
+            ok, detail = await SearchAttributesCheck(await try_temporal(settings, identity))()
         except Unreachable as error:
             ok, detail = False, str(error)
         verdicts.append(Verdict("search attributes", ok, detail))

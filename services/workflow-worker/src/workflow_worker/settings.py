@@ -75,6 +75,12 @@ class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, 
         validation_alias="WORKFLOW_HTTP_ALLOWED_NETWORKS",
         description="comma-separated networks (CIDR) that http.request may reach although they are not public",
     )
+    action_unavailable_after_ms: int = Field(
+        default=60_000,
+        ge=1_000,
+        validation_alias="WORKFLOW_ACTION_UNAVAILABLE_AFTER_MS",
+        description="milliseconds after which a step whose action no process serves fails as ActionUnavailable",
+    )
     max_activities: int = Field(
         default=100, ge=1, validation_alias="WORKFLOW_WORKER_MAX_ACTIVITIES", description="regular activities at once"
     )

@@ -117,12 +117,6 @@ def test_step_level_on_error_wins_over_the_action_config() -> None:
     assert run.outcome == "FAILED"
 
 
-def test_an_action_nobody_serves_fails_by_name() -> None:
-    run = Run(act(), served=False)
-    assert (run.failure.category, run.failure.code) == ("ActionUnavailable", "ACTION_UNAVAILABLE")
-    assert run.failure.details == {"action": "test.act", "version": 1}
-
-
 def test_an_authored_key_must_be_text_or_number() -> None:
     one = act()
     one["config"]["idempotencyKey"] = {"$expr": "payload.id"}
@@ -294,7 +288,7 @@ def test_hole_2_kept_signals_and_due_times_are_carried_over_continue_as_new() ->
     run = Run({"type": "time.wait", "config": {"mode": "duration", "durationMs": 5_000}}, wait())
     run.signal()
     carried = json.loads(json.dumps(run.state.to_checkpoint()))
-    again = State.from_checkpoint(carried, run.state.actions)
+    again = State.from_checkpoint(carried)
     assert again.kept_events == run.state.kept_events
     assert [p.due_at for _, p in again.pending("time")] == [6_000]
     assert again.generation == 1

@@ -24,18 +24,8 @@ from workflows_core.interpreter.messages import (
 )
 from workflows_core.interpreter.state import RunIdentity, State
 from workflows_core.interpreter.step import initial_state, outstanding, step
-from workflows_core.wire.records import ActionTraits
 
 ENGINE = JlensEngine()
-TRAITS: dict[str, ActionTraits] = {
-    "test.act@1": {
-        "short": False,
-        "place": "worker",
-        "timeout_ms": 1000,
-        "heartbeat_ms": 1000,
-        "cancellable": True,
-    }
-}
 CATEGORIES = ("ActionError", "TransientError")
 
 
@@ -103,14 +93,14 @@ def drive(definition: dict[str, Any], script: Script, carry: list[bool]) -> Seen
     """Runs a definition through `step`, answering commands; `carry` says when the state travels as JSON."""
     plan = compile_plan(parse_definition(definition), ENGINE)
     identity = RunIdentity("run", "tenant", "wf", 1, "hash", None)
-    state = initial_state(plan, identity, payload={}, meta={}, started_at=0, actions_served=TRAITS)
+    state = initial_state(plan, identity, payload={}, meta={}, started_at=0)
     seen, at, moment = Seen(), 0, 0
     state, commands = step(plan, state, Begin(at))
     pending = list(commands)
     while state.outcome is None:
         moment += 1
         if carry and carry[moment % len(carry)]:
-            state = State.from_checkpoint(json.loads(json.dumps(state.to_checkpoint())), TRAITS)
+            state = State.from_checkpoint(json.loads(json.dumps(state.to_checkpoint())))
             pending = list(outstanding(plan, state))
         command = pending.pop(0)
         at += 1

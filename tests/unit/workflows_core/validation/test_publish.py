@@ -37,6 +37,9 @@ class Actions:
         schema = self._known.get((action_id, version))
         return None if schema is None else KnownAction(schema)
 
+    def lacking(self, action_id: str, version: int) -> str | None:
+        return None
+
 
 ADDRESS = {"type": "object", "required": ["city"], "properties": {"city": {}, "street": {}}}
 ACTIONS = Actions(

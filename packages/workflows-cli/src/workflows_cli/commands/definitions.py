@@ -9,7 +9,9 @@ import click
 from workflows_cli.actions import declared_actions
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, read_document
+from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import Problem
+from workflows_core.publishing.known_actions import AnnouncedActions
 from workflows_core.publishing.publish import import_definition, publish_definition, validate_document
 from workflows_core.storage.definitions import list_definitions
 
@@ -21,10 +23,18 @@ def definitions_group() -> None:
 
 @definitions_group.command("validate")
 @click.argument("file")
+@click.option("--announced", is_flag=True, help="Check against what processes announce as well, as publish does.")
 @command
-async def validate(session: Session, file: str) -> int:
-    """Check a definition without storing it; FILE may be - for standard input."""
-    problems = validate_document(read_document(file), declared_actions())
+async def validate(session: Session, file: str, *, announced: bool) -> int:
+    """Check a definition without storing it; FILE may be - for standard input.
+
+    Without --announced it needs no database and knows the actions of the core pack only.
+    """
+    actions: ActionRegistry | AnnouncedActions = declared_actions()
+    if announced:
+        async with session.db.narrow() as conn:
+            actions = await AnnouncedActions.read(conn, declared_actions())
+    problems = validate_document(read_document(file), actions)
     _show_problems(session, problems)
     return 1 if any(problem.severity == "error" for problem in problems) else 0
 
@@ -45,11 +55,17 @@ async def import_(session: Session, file: str, key: str | None) -> int:
 
 @definitions_group.command("publish")
 @click.argument("workflow")
+@click.option("--accept-unknown-actions", is_flag=True, help="Publish before the process that has an action has run.")
 @command
-async def publish(session: Session, workflow: str) -> int:
+async def publish(session: Session, workflow: str, *, accept_unknown_actions: bool) -> int:
     """Publish the draft of WORKFLOW (key or id) as an immutable version."""
     published = await publish_definition(
-        session.db, session.tenant, workflow, declared_actions(), published_by=session.actor
+        session.db,
+        session.tenant,
+        workflow,
+        declared_actions(),
+        published_by=session.actor,
+        accept_unknown_actions=accept_unknown_actions,
     )
     facts = {
         "workflowId": published.workflow_id,

@@ -11,6 +11,7 @@ from typing import Any
 
 from workflows_core.actions.ports import KeyValueStore, SecretProvider
 from workflows_core.errors import Json
+from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE, AUTHORED_QUEUE
 
 MAX_SHORT_MS = 500
 """Start-to-close limit of a short action, in milliseconds (a workflow task must stay small)."""
@@ -35,6 +36,16 @@ class Place(StrEnum):
 
     WORKER = "worker"
     APP = "app"
+
+    @property
+    def service(self) -> str:
+        """The service that has to serve it."""
+        return "workflow-worker" if self is Place.WORKER else "workflow-server"
+
+    @property
+    def queue(self) -> str:
+        """The task queue on which it is called."""
+        return AUTHORED_QUEUE if self is Place.WORKER else APPLICATION_ACTIONS_QUEUE
 
 
 @dataclass(frozen=True, slots=True)

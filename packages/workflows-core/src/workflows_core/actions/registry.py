@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from workflows_core.actions.action import Action, Effect
+from workflows_core.actions.action import Action, Effect, Place
 from workflows_core.actions.checks import action_problems
 from workflows_core.actions.json_schemas import compile_schema
 from workflows_core.errors import Problem, Refused
@@ -83,6 +83,9 @@ class ActionRegistry:
         """Ids of all actions, sorted, each once."""
         return tuple(dict.fromkeys(action_id for action_id, _ in self._actions))
 
+    def lacking(self, action_id: str, version: int) -> str | None:
+        """None: a registry alone does not know what processes serve."""
+
     def __iter__(self) -> Iterator[RegisteredAction]:
         """By id, then version."""
         return iter(self._actions.values())
@@ -109,6 +112,19 @@ class ActionRegistry:
                 "outputSchema": dict(action.output_schema),
             }
             for action in self
+        ]
+
+    def announced(self, place: Place) -> list[dict[str, Any]]:
+        """What a process that serves the actions of `place` tells others of them, JSON-ready, by id and version."""
+        return [
+            {
+                "id": action.id,
+                "version": action.version,
+                "traits": dict(self.traits(action)),
+                "inputSchema": dict(action.input_schema),
+            }
+            for action in self
+            if action.place is place
         ]
 
     def traits(self, action: Action) -> ActionTraits:

@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, StepFailed, WorkflowsError
-from workflows_core.execution.failures import authored_error, refused_error
+from workflows_core.execution.failures import action_unavailable, authored_error, refused_error
 from workflows_core.execution.load import RunLoader
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
@@ -30,15 +30,20 @@ from workflows_core.wire.messages import RunInput
 
 _T = TypeVar("_T")
 _DATABASE_RETRY = timedelta(seconds=2)
+_ELSEWHERE_RETRY = timedelta(seconds=1)
 
 ACTIVITY_NAMES = (
+    names.ACTIVITY_FIND_ACTION,
     names.ACTIVITY_FINISH,
     names.ACTIVITY_LOAD,
     names.ACTIVITY_ACTION,
     names.ACTIVITY_SHORT_ACTION,
     names.ACTIVITY_WRITE,
 )
-"""What `RunActivities` registers, for banner and `describe`."""
+"""What `RunActivities.all` registers, for banner and `describe`."""
+
+APPLICATION_ACTIVITY_NAMES = (names.ACTIVITY_ACTION,)
+"""What `RunActivities.application` registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,12 @@ class RunActivities:
         return cls(db, registry, secrets, policy, RunLoader(db, registry, policy))
 
     def all(self) -> Sequence[Callable[..., Any]]:
-        """For the Worker, in a fixed order."""
-        return (self.load, self.run_action, self.run_short_action, self.write, self.finish)
+        """For the worker of the authored queue, in a fixed order."""
+        return (self.load, self.find_action, self.run_action, self.run_short_action, self.write, self.finish)
+
+    def application(self) -> Sequence[Callable[..., Any]]:
+        """For the worker of the application's queue: it calls actions and does nothing else for a run."""
+        return (self.run_action,)
 
     @activity.defn(name=names.ACTIVITY_LOAD)
     async def load(self, raw: RawValue) -> RawValue:
@@ -66,11 +75,37 @@ class RunActivities:
         run_input = RunInput.from_wire(decode(raw))
         return encode(await _durably(lambda: self.loader.load(run_input)))
 
+    @activity.defn(name=names.ACTIVITY_FIND_ACTION)
+    async def find_action(self, raw: RawValue) -> RawValue:
+        """Who serves an action; reads only."""
+        wanted = decode(raw)
+        return encode(await _durably(lambda: self.loader.find(wanted["id"], wanted["version"])))
+
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:
         """Calls an action and records it with what the run had pending."""
         work = RegularAction(self.db, self.registry, self.secrets, self.policy, decode(raw))
-        return encode(await _durably(work.run))
+        return encode(await _durably(lambda: self._run_here(work)))
+
+    async def _run_here(self, work: RegularAction) -> Any:
+        """Leaves a call that this process cannot run, and another one can, to that one.
+
+        Raises:
+            StepFailed: `ActionUnavailable`: nobody can.
+        """
+        action_id, version = work.call["action_id"], work.call["action_version"]
+        if self.registry.get(action_id, version) is None:
+            found = await self.loader.find(action_id, version)
+            if found["traits"] is None:
+                raise StepFailed(action_unavailable(action_id, version, found))
+            raise ApplicationError(
+                f"this process has no action {action_id}@{version}, another one has ({found['last_served_by']}); "
+                "load the same packs in every process of a service",
+                type="ActionElsewhere",
+                next_retry_delay=_ELSEWHERE_RETRY,
+                category=ApplicationErrorCategory.BENIGN,
+            )
+        return await work.run()
 
     @activity.defn(name=names.ACTIVITY_SHORT_ACTION)
     async def run_short_action(self, raw: RawValue) -> RawValue:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,13 +17,12 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
-from workflows_core.errors import ErrorCategory, Failure, Refused
-from workflows_core.execution import options
+from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
+from workflows_core.execution import availability, options
 from workflows_core.execution.budget import TaskBudget
-from workflows_core.execution.failures import run_error, step_failure
+from workflows_core.execution.failures import StepFailure, run_error, step_failure
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
-from workflows_core.interpreter.action_steps import unavailable
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
@@ -33,6 +32,7 @@ from workflows_core.interpreter.messages import (
     Command,
     Event,
     Finish,
+    Noted,
     RunAction,
     StartTimer,
     TimerFired,
@@ -75,7 +75,9 @@ class RunDriver:
         self.waiting_calls: deque[RunAction] = deque()
         self.activities: set[asyncio.Task[None]] = set()
         self.timers: dict[str, asyncio.Task[None]] = {}
+        self.traits: dict[str, ActionTraits] = {}
         self.write_in_flight = False
+        self.write_wanted = False
         self.recorded = False
         self.stopping = False
         self.crash: Exception | None = None
@@ -126,7 +128,8 @@ class RunDriver:
             # A run that a bare client started gets its row before any action.
             if self.recorded:
                 self._call_waiting()
-            if not self.write_in_flight and (not self.recorded or write_is_due(self._state, now_ms())):
+            wanted = self.write_wanted or not self.recorded
+            if not self.write_in_flight and (wanted or write_is_due(self._state, now_ms())):
                 self._start_write()
         await workflow.wait_condition(lambda: bool(self.inbox) or self.crash is not None)
         if self.crash is not None:
@@ -145,9 +148,9 @@ class RunDriver:
         except Refused as error:
             raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.message, code=error.code)) from error
         self.recorded = self.loaded["recorded"]
-        actions: Mapping[str, ActionTraits] = self.loaded["actions"]
+        self.traits.update(self.loaded["actions"])
         if self.input.checkpoint is not None:
-            self.state = State.from_checkpoint(json.loads(self.input.checkpoint), actions)
+            self.state = State.from_checkpoint(json.loads(self.input.checkpoint))
             self._issue(outstanding(self.plan, self._state))
         else:
             self.state = initial_state(
@@ -156,7 +159,6 @@ class RunDriver:
                 payload=self.loaded["payload"],
                 meta=self.loaded["meta"],
                 started_at=self.loaded["started_at"],
-                actions_served=actions,
             )
         self.inbox.appendleft(Begin(now_ms()))
 
@@ -189,13 +191,10 @@ class RunDriver:
     def _call_waiting(self) -> None:
         while self.waiting_calls:
             command = self.waiting_calls[0]
-            traits = self._state.actions.get(f"{command.call['action_id']}@{command.call['action_version']}")
+            traits = self.traits.get(_action_key(command))
             if traits is None:
-                # Carried over continue-as-new to an execution whose worker has not got it any more.
                 self.waiting_calls.popleft()
-                self.inbox.append(
-                    ActionStepFailed(command.command_id, now_ms(), unavailable(command.call), recorded=False)
-                )
+                self._spawn(self._wait_until_served(command))
                 continue
             local = traits["short"] and not self.budget.flooded
             if local and (self.budget.exhausted or self._state.outbox.is_full):
@@ -206,6 +205,9 @@ class RunDriver:
             if local:
                 self._spawn(self._short_action(command, traits))
             else:
+                if traits["place"] == "app" and self._state.outbox.uncarried and not self.write_in_flight:
+                    # What the run has done so far is not kept from people's eyes by an application that is away.
+                    self._start_write()
                 self.state, write = take_carried_write(self._state, command.step_path)
                 self._spawn(self._action(command, traits, write))
 
@@ -226,11 +228,14 @@ class RunDriver:
         body = encode(_action_call(command, write))
         event: Event
         try:
-            raw = await workflow.execute_activity(ACTIVITY_ACTION, body, result_type=RawValue, **config)
+            if traits["place"] == "app":
+                raw = await availability.run_while_served(command.call, body, config, self._unavailable_after_ms)
+            else:
+                raw = await workflow.execute_activity(ACTIVITY_ACTION, body, result_type=RawValue, **config)
             event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
             self._acknowledge(write["sequence"])
-        except FailureError as error:
-            failed = step_failure(error)
+        except (FailureError, StepFailed) as error:
+            failed = _step_failure(error)
             if failed.recorded:
                 self._acknowledge(write["sequence"])
             else:
@@ -240,6 +245,25 @@ class RunDriver:
             event = ActionStepFailed(command.command_id, now_ms(), failed.failure, failed.recorded)
         self.budget.renew()
         self.inbox.append(event)
+
+    async def _wait_until_served(self, command: RunAction) -> None:
+        def on_wait(message: str) -> None:
+            self.inbox.append(Noted("WARN", message, command.step_path, now_ms()))
+            self.write_wanted = True
+
+        try:
+            traits = await availability.wait_until_served(command.call, self._unavailable_after_ms, on_wait)
+        except (FailureError, StepFailed) as error:
+            failure = _step_failure(error).failure
+            self.inbox.append(ActionStepFailed(command.command_id, now_ms(), failure, recorded=False))
+            return
+        self.traits[_action_key(command)] = traits
+        self.waiting_calls.appendleft(command)
+        self.inbox.append(Begin(now_ms()))
+
+    @property
+    def _unavailable_after_ms(self) -> int:
+        return self.loaded.get("unavailable_after_ms", availability.DEFAULT_UNAVAILABLE_AFTER_MS)
 
     async def _short_action(self, command: RunAction, traits: ActionTraits) -> None:
         config = options.for_short_action(traits, command.name or command.step_id)
@@ -271,6 +295,7 @@ class RunDriver:
     def _start_write(self) -> None:
         self.state, write = take_write(self._state, now_ms())
         self.write_in_flight = True
+        self.write_wanted = False
         workflow.set_current_details(_details(self._state))
         summary = "wait" if write["status"] == "WAITING" else "record progress"
         self._spawn(self._write(write, summary))
@@ -352,7 +377,7 @@ class RunDriver:
         cancelled = failure.category == ErrorCategory.CANCELLATION
         outcome = Outcome("CANCELED" if cancelled else "FAILED", now_ms(), failure)
         empty = Plan({ROOT_BLOCK: ()}, "", ())
-        state = initial_state(empty, self._identity(""), payload={}, meta={}, started_at=now_ms(), actions_served={})
+        state = initial_state(empty, self._identity(""), payload={}, meta={}, started_at=now_ms())
         self.state, write = take_final_write(replace(state, outcome=outcome), None)
         await self._write_end(write)
         return self._return(self._state.outcome, None)
@@ -369,6 +394,14 @@ class _LoadFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+def _action_key(command: RunAction) -> str:
+    return f"{command.call['action_id']}@{command.call['action_version']}"
+
+
+def _step_failure(error: FailureError | StepFailed) -> StepFailure:
+    return StepFailure(error.failure, recorded=False) if isinstance(error, StepFailed) else step_failure(error)
 
 
 def _action_call(command: RunAction, write: RunWrite | None) -> ActionCall | dict[str, Any]:

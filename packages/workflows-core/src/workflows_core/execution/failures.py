@@ -16,8 +16,10 @@ from temporalio.exceptions import (
     TimeoutType,
 )
 
+from workflows_core.actions.action import Place
 from workflows_core.errors import ErrorCategory, Failure, WorkflowsError
 from workflows_core.wire.names import FAILURE_TYPE_PREFIX
+from workflows_core.wire.records import FoundAction
 
 _CATEGORIES = frozenset(ErrorCategory)
 
@@ -47,6 +49,31 @@ def authored_error(failure: Failure, *, recorded: bool, elapsed_ms: int = 0) -> 
 def refused_error(error: WorkflowsError, category: ErrorCategory = ErrorCategory.VALIDATION) -> ApplicationError:
     """How a coded refusal of ours leaves an activity."""
     return authored_error(Failure(category, error.message, code=error.code), recorded=False)
+
+
+def action_unavailable(action_id: str, version: int, found: FoundAction | None = None, waited_ms: int = 0) -> Failure:
+    """The failure of a call whose action nobody serves; it says what is missing and where it would be.
+
+    Args:
+        action_id: Of the action.
+        version: Of the action.
+        found: What processes have announced of it.
+        waited_ms: How long the run has waited for somebody.
+    """
+    place = None if found is None else found["place"]
+    last = None if found is None else found["last_served_by"]
+    details = {"action": action_id, "version": version, "place": place, "waitedMs": waited_ms, "lastServedBy": last}
+    message = f"no process serves action {action_id}@{version}"
+    if place is None:
+        message += (
+            ": load the pack that has it in workflow-worker (place worker) or in workflow-server (place app), "
+            "or correct the step's actionId and version"
+        )
+    else:
+        message += f" (place {place}): start {Place(place).service} with the pack that has it"
+    if last is not None:
+        message += f"; last served by {last}"
+    return Failure(ErrorCategory.ACTION_UNAVAILABLE, message, code="ACTION_UNAVAILABLE", details=details)
 
 
 def run_error(failure: Failure) -> ApplicationError:

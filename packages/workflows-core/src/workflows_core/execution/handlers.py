@@ -15,6 +15,7 @@ from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub, 
 from workflows_core.actions.ports import KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.execution.failures import action_unavailable
 from workflows_core.wire.records import ActionCall
 
 _LOG = logging.getLogger("workflows_core.actions")
@@ -28,9 +29,7 @@ def required_action(registry: ActionRegistry, call: ActionCall) -> Action:
     """
     action = registry.get(call["action_id"], call["action_version"])
     if action is None:
-        message = f"this process does not serve action {call['action_id']}@{call['action_version']}"
-        details = {"action": call["action_id"], "version": call["action_version"]}
-        raise StepFailed(Failure(ErrorCategory.ACTION_UNAVAILABLE, message, code="ACTION_UNAVAILABLE", details=details))
+        raise StepFailed(action_unavailable(call["action_id"], call["action_version"]))
     return action
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.hashing import definition_hash
 from workflows_core.definitions.model import ActionCallStep
@@ -14,11 +16,12 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database, now_ms
 from workflows_core.storage.definitions import get_version
 from workflows_core.storage.runs import get_run
 from workflows_core.wire.messages import RunInput
-from workflows_core.wire.records import ActionTraits, LoadedRun
+from workflows_core.wire.records import ActionTraits, FoundAction, LoadedRun
 
 _CACHED_VERSIONS = 512
 _VersionKey = tuple[str, str, int]
@@ -57,6 +60,7 @@ class RunLoader:
             if version is None:
                 found = await get_version(conn, run_input.workflow_id, run_input.workflow_version)
                 version = _checked(run_input, None if found is None else (found.definition, found.definition_hash))
+            traits = await self._traits(conn, version)
         self._keep(key, version)
         if run is not None and run.definition_hash != version.definition_hash:
             raise _altered(run_input, "the run pinned", version.definition_hash, run.definition_hash)
@@ -67,9 +71,28 @@ class RunLoader:
             "payload": {} if run is None else run.input_json,
             "meta": {},
             "recorded": run is not None,
-            "actions": self._traits(version),
+            "actions": traits,
             "continue_after_steps": self.policy.continue_after_steps,
             "continue_after_signals": self.policy.continue_after_signals,
+            "unavailable_after_ms": self.policy.unavailable_after_ms,
+        }
+
+    async def find(self, action_id: str, version: int) -> FoundAction:
+        """Whether a live process serves an action; reads only."""
+        async with self.db.narrow() as conn:
+            found = await announced_actions(conn, {(action_id, version)})
+        if not found:
+            registered = self.registry.get(action_id, version)
+            return {
+                "traits": None,
+                "place": None if registered is None else registered.place.value,
+                "last_served_by": None,
+            }
+        newest = found[0]
+        return {
+            "traits": newest.traits if newest.live else None,
+            "place": newest.place,
+            "last_served_by": f"{newest.identity}, last heartbeat {newest.seen_at:%Y-%m-%dT%H:%M:%SZ}",
         }
 
     def _keep(self, key: _VersionKey, version: CheckedVersion) -> None:
@@ -78,9 +101,21 @@ class RunLoader:
         while len(self._checked) > _CACHED_VERSIONS:
             self._checked.popitem(last=False)
 
-    def _traits(self, version: CheckedVersion) -> dict[str, ActionTraits]:
-        found = (self.registry.get(*wanted) for wanted in version.actions)
-        return {action.key: self.registry.traits(action) for action in found if action is not None}
+    async def _traits(self, conn: AsyncConnection, version: CheckedVersion) -> dict[str, ActionTraits]:
+        """Of the version's actions that this process has registered, or another one announces."""
+        traits: dict[str, ActionTraits] = {}
+        elsewhere = set()
+        for wanted in version.actions:
+            action = self.registry.get(*wanted)
+            if action is None:
+                elsewhere.add(wanted)
+            else:
+                traits[action.key] = self.registry.traits(action)
+        if elsewhere:
+            for found in await announced_actions(conn, elsewhere):
+                if found.live:
+                    traits.setdefault(f"{found.id}@{found.version}", found.traits)
+        return traits
 
 
 def _checked(run_input: RunInput, found: tuple[Mapping[str, Any], str] | None) -> CheckedVersion:

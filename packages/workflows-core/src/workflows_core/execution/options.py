@@ -7,8 +7,7 @@ from datetime import timedelta
 from temporalio.common import Priority, RetryPolicy
 from temporalio.workflow import ActivityConfig, LocalActivityConfig
 
-from workflows_core.actions.action import MAX_SHORT_MS
-from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE
+from workflows_core.actions.action import MAX_SHORT_MS, Place
 from workflows_core.wire.records import ActionTraits
 
 _TIME_OUT_MARGIN = timedelta(seconds=10)
@@ -32,7 +31,7 @@ def for_action(traits: ActionTraits, tenant: str, summary: str) -> ActivityConfi
         priority=Priority(fairness_key=tenant[:64]),
     )
     if traits["place"] == "app":
-        config["task_queue"] = APPLICATION_ACTIONS_QUEUE
+        config["task_queue"] = Place.APP.queue
     return config
 
 
@@ -57,10 +56,20 @@ def for_short_action(traits: ActionTraits, summary: str) -> LocalActivityConfig:
 
 
 def for_load() -> LocalActivityConfig:
-    """Loading the run: read only; a longer outage waits in a timer instead of holding the task."""
+    """Loading the run."""
+    return _for_reading("load the run")
+
+
+def for_find(action_id: str) -> LocalActivityConfig:
+    """Asking who serves an action."""
+    return _for_reading(f"who serves {action_id}")
+
+
+def _for_reading(summary: str) -> LocalActivityConfig:
+    """Read only; a longer outage waits in a timer instead of holding the task."""
     return LocalActivityConfig(
         start_to_close_timeout=timedelta(seconds=10),
         retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
         local_retry_threshold=timedelta(seconds=3),
-        summary="load the run",
+        summary=summary,
     )

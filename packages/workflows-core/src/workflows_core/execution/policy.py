@@ -12,11 +12,14 @@ class RunPolicy:
     Attributes:
         continue_after_steps: Steps until continue-as-new (the original's 250).
         continue_after_signals: Signals until continue-as-new; the server refuses more than 10,000.
+        unavailable_after_ms: An action that no process serves for this long, in milliseconds, fails its step as
+            `ActionUnavailable`.
         max_output_bytes: An action's output above this fails as `PayloadTooLarge`.
         max_short_output_bytes: The same for short actions, whose result lies in the workflow task.
     """
 
     continue_after_steps: int = 250
     continue_after_signals: int = 1_000
+    unavailable_after_ms: int = 60_000
     max_output_bytes: int = 1024 * 1024
     max_short_output_bytes: int = 64 * 1024

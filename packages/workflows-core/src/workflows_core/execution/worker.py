@@ -13,7 +13,7 @@ from temporalio.worker import Replayer, Worker
 from workflows_core.execution.activities import RunActivities
 from workflows_core.execution.sandbox import workflow_runner
 from workflows_core.execution.workflow import RunWorkflow
-from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW
+from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE, AUTHORED_QUEUE, RUN_WORKFLOW
 
 WORKFLOWS: Sequence[type] = (RunWorkflow,)
 """Every workflow class of the authored queue."""
@@ -58,6 +58,23 @@ def authored_worker(
         max_concurrent_activities=limits.activities,
         max_concurrent_local_activities=limits.local_activities,
         max_cached_workflows=limits.cached_runs,
+        graceful_shutdown_timeout=timedelta(seconds=limits.grace_seconds),
+        on_fatal_error=on_fatal_error,
+    )
+
+
+def application_worker(
+    client: Client,
+    activities: RunActivities,
+    limits: WorkerLimits,
+    on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
+) -> Worker:
+    """A worker for `workflow-app-actions`: actions of authored runs that need the application, and no workflow."""
+    return Worker(
+        client,
+        task_queue=APPLICATION_ACTIONS_QUEUE,
+        activities=activities.application(),
+        max_concurrent_activities=limits.activities,
         graceful_shutdown_timeout=timedelta(seconds=limits.grace_seconds),
         on_fatal_error=on_fatal_error,
     )

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from workflows_core.errors import ErrorCategory, Refused
 from workflows_core.execution.driver import RunDriver, now_ms
-from workflows_core.interpreter.messages import Event, EventReceived, SignalIgnored
+from workflows_core.interpreter.messages import Event, EventReceived, Noted
 from workflows_core.interpreter.writes import waiting_for
 from workflows_core.wire import names
 from workflows_core.wire.messages import EventSignal, RunInput
@@ -60,7 +60,7 @@ class RunWorkflow:
         self._ignore("this build has no quota pause yet")
 
     def _ignore(self, reason: str) -> None:
-        self._take(SignalIgnored(reason, now_ms()))
+        self._take(Noted("WARN", f"a signal was ignored: {reason}", None, now_ms()))
 
     def _take(self, event: Event) -> None:
         self._inbox.append(event)

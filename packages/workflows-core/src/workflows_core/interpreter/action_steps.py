@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
@@ -18,9 +17,6 @@ from workflows_core.wire.records import INLINE_OUTPUT_BYTES, InvocationRecord
 
 def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> None:
     """Evaluates input and key and asks for the call."""
-    key = f"{step.action_id}@{step.version}"
-    if key not in machine.state.actions:
-        raise StepFailed(unavailable({"action_id": step.action_id, "action_version": step.version}))
     evaluator = machine.evaluator()
     value = evaluator.build(step.input)
     details_of_call = {
@@ -38,17 +34,6 @@ def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> 
     machine.commands.append(
         RunAction(command_id, frame.step_path, step.id, step.name, pending.attempt, details_of_call)
     )
-
-
-def unavailable(call_of: Mapping[str, Any]) -> Failure:
-    """The failure of a call whose action nobody serves."""
-    action, version = call_of["action_id"], call_of["action_version"]
-    message = (
-        f"no process serves action {action}@{version}; load a pack that has it in workflow-worker "
-        f"or correct the step's actionId and version"
-    )
-    details = {"action": action, "version": version}
-    return Failure(ErrorCategory.ACTION_UNAVAILABLE, message, code="ACTION_UNAVAILABLE", details=details)
 
 
 def _idempotency_key(machine: Machine, frame: Frame, step: ActionStep, evaluator: Evaluator) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from workflows_core.errors import Failure
 from workflows_core.wire.messages import EventSignal
@@ -62,10 +62,12 @@ class EventReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class SignalIgnored:
-    """A signal that is no event of ours; recorded, so that its sender can find out."""
+class Noted:
+    """Something for the run's own log, such as a signal that was ignored; `step_path` None is the current step."""
 
-    reason: str
+    level: Literal["INFO", "WARN"]
+    message: str
+    step_path: str | None
     at: int
 
 
@@ -76,7 +78,7 @@ class CancelRequested:
     at: int
 
 
-Event = Begin | ActionSucceeded | ActionStepFailed | TimerFired | EventReceived | SignalIgnored | CancelRequested
+Event = Begin | ActionSucceeded | ActionStepFailed | TimerFired | EventReceived | Noted | CancelRequested
 
 
 @dataclass(frozen=True, slots=True)

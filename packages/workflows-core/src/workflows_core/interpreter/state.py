@@ -12,7 +12,7 @@ from typing import Any, Literal
 from workflows_core.errors import Failure
 from workflows_core.interpreter.outbox import Outbox
 from workflows_core.interpreter.scopes import Scopes
-from workflows_core.wire.records import ActionTraits, WaitRecord
+from workflows_core.wire.records import WaitRecord
 
 SEMANTICS_VERSION = 1
 """Meaning of the authored language in this build; a run keeps the one it started with."""
@@ -91,7 +91,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything about a run. `actions` comes from the load of this execution and is not carried."""
+    """Everything about a run."""
 
     identity: RunIdentity
     engine: str
@@ -99,7 +99,6 @@ class State:
     started_at: int
     scopes: Scopes
     frames: Mapping[str, Frame]
-    actions: Mapping[str, ActionTraits] = field(repr=False)
     semantics: int = SEMANTICS_VERSION
     generation: int = 0
     steps_run: int = 0
@@ -137,8 +136,8 @@ class State:
         }
 
     @classmethod
-    def from_checkpoint(cls, value: Mapping[str, Any], actions: Mapping[str, ActionTraits]) -> State:
-        """Inverse of `to_checkpoint`, with the actions this execution loaded."""
+    def from_checkpoint(cls, value: Mapping[str, Any]) -> State:
+        """Inverse of `to_checkpoint`."""
         frames = [_frame_of(f) for f in value["frames"]]
         return cls(
             identity=RunIdentity(**value["identity"]),
@@ -149,7 +148,6 @@ class State:
             generation=value["generation"],
             scopes=Scopes.from_json(value["scopes"]),
             frames={f.path: f for f in frames},
-            actions=actions,
             current_path=value["currentPath"],
             outbox=Outbox.from_checkpoint(value["outbox"]),
             kept_events=tuple(value["keptEvents"]),

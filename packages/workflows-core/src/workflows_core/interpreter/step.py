@@ -22,8 +22,8 @@ from workflows_core.interpreter.messages import (
     Event,
     EventReceived,
     Finish,
+    Noted,
     RunAction,
-    SignalIgnored,
     StartTimer,
     TimerFired,
 )
@@ -40,7 +40,6 @@ from workflows_core.interpreter.plan import (
 )
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.interpreter.state import Frame, Outcome, Pending, RunIdentity, State
-from workflows_core.wire.records import ActionTraits
 
 
 def initial_state(
@@ -50,7 +49,6 @@ def initial_state(
     payload: Any,
     meta: Mapping[str, Any],
     started_at: int,
-    actions_served: Mapping[str, ActionTraits],
 ) -> State:
     """The state of a run that has done nothing yet; `started_at` in milliseconds since the epoch."""
     digest = hashlib.sha256(identity.run_id.encode()).digest()
@@ -62,7 +60,6 @@ def initial_state(
         started_at=started_at,
         scopes=Scopes(payload={} if payload is None else payload, vars={}, meta=meta),
         frames=frames,
-        actions=actions_served,
     )
 
 
@@ -107,8 +104,8 @@ def _apply(machine: Machine, event: Event) -> None:
             pass
         case EventReceived():
             wait_steps.receive(machine, event)
-        case SignalIgnored():
-            machine.log("WARN", f"a signal was ignored: {event.reason}", machine.current_path)
+        case Noted():
+            machine.log(event.level, event.message, event.step_path or machine.current_path)
         case CancelRequested():
             machine.end(Outcome("CANCELED", event.at, Failure(ErrorCategory.CANCELLATION, "the run was cancelled")))
         case ActionSucceeded() | ActionStepFailed() | TimerFired():

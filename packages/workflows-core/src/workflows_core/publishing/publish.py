@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,9 +14,11 @@ from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.publishing.known_actions import AnnouncedActions
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find, publish_version, save_draft
 from workflows_core.storage.rows import DefinitionRow
+from workflows_core.validation.mappings import KnownActions
 from workflows_core.validation.publish import publish_problems
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -32,13 +34,13 @@ class PublishedVersion:
     warnings: Sequence[Problem]
 
 
-def validate_document(document: Any, registry: ActionRegistry) -> list[Problem]:
-    """Everything that publishing this document would say, errors and warnings."""
+def validate_document(document: Any, actions: KnownActions) -> list[Problem]:
+    """Everything that publishing this document would say against these actions, errors and warnings."""
     try:
         definition = parse_definition(document)
     except Refused as error:
         return list(error.problems)
-    return publish_problems(definition, registry, JlensEngine())
+    return publish_problems(definition, actions, JlensEngine())
 
 
 async def import_definition(
@@ -81,10 +83,11 @@ async def publish_definition(
     db: Database,
     tenant: str,
     workflow: str,
-    registry: ActionRegistry,
+    declared: ActionRegistry,
     *,
     published_by: str | None = None,
     expected_draft_version: int | None = None,
+    accept_unknown_actions: bool = False,
 ) -> PublishedVersion:
     """Publishes the draft of a workflow as its next version, which never changes.
 
@@ -92,9 +95,10 @@ async def publish_definition(
         db: The database.
         tenant: Tenant of the workflow.
         workflow: Its key or id.
-        registry: The actions a definition may call.
+        declared: Actions a definition may call whoever runs; to them comes what processes announce.
         published_by: Who publishes, for the records.
         expected_draft_version: Refuse if the draft is another one than was looked at; None publishes what is there.
+        accept_unknown_actions: Actions that nobody has heard of are a warning: whoever has them comes later.
 
     Raises:
         Refused: `WORKFLOW_UNKNOWN`, every problem of the draft, or `DRAFT_CHANGED`.
@@ -104,7 +108,10 @@ async def publish_definition(
         if draft is None:
             message = f"tenant {tenant!r} has no workflow {workflow!r}; list them with `workflows definitions list`"
             raise Refused.one("WORKFLOW_UNKNOWN", message, "workflow")
-        problems = validate_document(draft.draft_definition, registry)
+        actions = await AnnouncedActions.read(conn, declared)
+        problems = validate_document(draft.draft_definition, actions)
+        if accept_unknown_actions:
+            problems = [replace(p, severity="warning") if p.code == "UNKNOWN_ACTION" else p for p in problems]
         if any(problem.severity == "error" for problem in problems):
             raise Refused(problems)
         version = await publish_version(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,55 +15,65 @@ from workflows_core.storage.rows import ProcessRow
 from workflows_core.storage.tables import as_json, processes
 
 LIVE_FOR = timedelta(seconds=45)
-"""A process that has been silent for longer counts as dead."""
+"""A process that has been silent for longer counts as gone."""
 
 _FORGOTTEN_AFTER = timedelta(days=1)
 
 
-async def beat(
-    conn: AsyncConnection,
-    *,
-    identity: str,
-    service: str,
-    version: str,
-    queues: Sequence[str],
-    actions: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """Says that a process lives; rows of processes that died a day ago are removed.
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a process says of itself.
 
-    Args:
-        conn: Where.
+    Attributes:
         identity: `<service>@<host>:<pid>`.
         service: Name of the service.
         version: Its version.
         queues: Task queues that it polls.
-        actions: What it can execute: id, version, place of each.
+        actions: What it executes; see `ActionRegistry.announced`.
     """
+
+    identity: str
+    service: str
+    version: str
+    queues: Sequence[str]
+    actions: Sequence[Mapping[str, Any]] = ()
+
+
+async def announce(conn: AsyncConnection, announcement: Announcement) -> None:
+    """Says that a process lives, and everything about it; rows of processes that died a day ago are removed."""
     facts = {
-        "service": service,
-        "version": version,
-        "queues": list(queues),
-        "actions": as_json([dict(action) for action in actions]),
+        "service": announcement.service,
+        "version": announcement.version,
+        "queues": list(announcement.queues),
+        "actions": as_json([dict(action) for action in announcement.actions]),
     }
     now = func.clock_timestamp()
     await conn.execute(
         insert(processes)
-        .values(identity=identity, started_at=now, seen_at=now, **facts)
-        .on_conflict_do_update(index_elements=["identity"], set_={**facts, "seen_at": now})
+        .values(identity=announcement.identity, started_at=now, seen_at=now, **facts)
+        .on_conflict_do_update(index_elements=["identity"], set_={**facts, "started_at": now, "seen_at": now})
     )
     await conn.execute(delete(processes).where(processes.c.seen_at < now - _FORGOTTEN_AFTER))
 
 
+async def beat(conn: AsyncConnection, identity: str) -> bool:
+    """Says that an announced process still lives; False when its row is gone, so that it is announced again."""
+    row = update(processes).where(processes.c.identity == identity).values(seen_at=func.clock_timestamp())
+    return (await conn.execute(row)).rowcount == 1
+
+
 async def leave(conn: AsyncConnection, identity: str) -> None:
-    """Removes the row of a process that ends in good order."""
-    await conn.execute(delete(processes).where(processes.c.identity == identity))
+    """From now on the process counts as gone; its row stays for a day and says what it had served."""
+    gone = func.clock_timestamp() - LIVE_FOR
+    row = update(processes).where(processes.c.identity == identity, processes.c.seen_at > gone)
+    await conn.execute(row.values(seen_at=gone))
 
 
 async def live_processes(conn: AsyncConnection, older_than: timedelta = LIVE_FOR) -> list[ProcessRow]:
-    """Processes by identity, but for those whose last heartbeat is older than that, by the database's clock."""
+    """Processes by identity, but for those whose last heartbeat is as old as that, by the database's clock."""
     rows = await conn.execute(
         select(processes)
-        .where(processes.c.seen_at >= func.clock_timestamp() - older_than)
+        .where(processes.c.seen_at > func.clock_timestamp() - older_than)
         .order_by(processes.c.identity)
     )
     return [ProcessRow.of(row) for row in rows]

@@ -35,14 +35,28 @@ class KnownActions(Protocol):
         """One action, or None."""
         ...
 
+    def lacking(self, action_id: str, version: int, /) -> str | None:
+        """Which process lacks a known action, in words; None when none does, or nobody has looked."""
+        ...
+
 
 def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> Iterator[Problem]:
-    """The action is known, and every field that it requires is mapped."""
+    """The action is known and served, and every field that it requires is mapped."""
     config = step.config
     action = actions.get(config.action_id, config.version)
     if action is None:
         yield _unknown_action(f"{path}.config.actionId", step, actions)
         return
+    lacking = actions.lacking(config.action_id, config.version)
+    if lacking is not None:
+        yield Problem(
+            "ACTION_NOT_ANNOUNCED",
+            f"action {config.action_id}@{config.version} is known, but {lacking}; a run that gets here waits for it, "
+            "and fails as ActionUnavailable when it does not come",
+            f"{path}.config.actionId",
+            severity="warning",
+            step_id=step.id,
+        )
     schema = action.input_schema
     for missing in _missing(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
         where, field, given = missing
@@ -78,7 +92,10 @@ def _unknown_action(path: str, step: ActionCallStep, actions: KnownActions) -> P
         known = ", ".join(str(known) for known in versions)
         message, suggestion = f"action {name!r} has no version {version}; it has {known}", f"{name}@{versions[-1]}"
         return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=suggestion)
-    message = f"no action is called {name!r}; `workflow-worker describe` lists those that are loaded"
+    message = (
+        f"no action is called {name!r}: it is not one of core's, and no process has announced it within a day; "
+        "correct the name, or start the process that has it first"
+    )
     return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=nearest(name, actions.ids()))
 
 

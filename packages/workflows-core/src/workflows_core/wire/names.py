@@ -23,6 +23,7 @@ ACTIVITY_ACTION: Final = "workflowRuntimeV2RunAction"
 ACTIVITY_SHORT_ACTION: Final = "workflowRuntimeV2RunShortAction"
 ACTIVITY_WRITE: Final = "workflowRuntimeV2WriteRun"
 ACTIVITY_FINISH: Final = "workflowRuntimeV2FinishRun"
+ACTIVITY_FIND_ACTION: Final = "workflowRuntimeV2FindAction"
 
 SEARCH_TENANT: Final = "WorkflowTenant"
 SEARCH_WORKFLOW: Final = "WorkflowKey"

@@ -7,7 +7,7 @@ older write never overwrites a newer one (docs/adr/0004-who-may-write.md).
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 RunStatus = Literal["STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED"]
 FINAL_RUN_STATUSES = frozenset({"SUCCEEDED", "FAILED", "CANCELED"})
@@ -156,6 +156,18 @@ class ActionTraits(TypedDict):
     cancellable: bool
 
 
+class FoundAction(TypedDict):
+    """What processes announce of one action; `traits` is None when no live process serves it.
+
+    `place` and `last_served_by` (the process's identity and the time of its last heartbeat) are of the last process
+    that did, None when none did within a day.
+    """
+
+    traits: ActionTraits | None
+    place: Literal["worker", "app"] | None
+    last_served_by: str | None
+
+
 class LoadedRun(TypedDict):
     """Result of the load activity. `actions` has an entry per `id@version` that somebody serves.
 
@@ -172,3 +184,5 @@ class LoadedRun(TypedDict):
     actions: dict[str, ActionTraits]
     continue_after_steps: int
     continue_after_signals: int
+    # Absent in histories older than it.
+    unavailable_after_ms: NotRequired[int]
