@@ -27,6 +27,7 @@ LITERALS = {
     "QUERY_CURRENT_WAIT": "workflowRuntimeV2CurrentWait",
     "QUERY_SUMMARY": "workflowRuntimeV2InterpreterSummary",
     "ACTIVITY_LOAD": "workflowRuntimeV2LoadRun",
+    "ACTIVITY_FIND_ACTION": "workflowRuntimeV2FindAction",
     "ACTIVITY_ACTION": "workflowRuntimeV2RunAction",
     "ACTIVITY_SHORT_ACTION": "workflowRuntimeV2RunShortAction",
     "ACTIVITY_WRITE": "workflowRuntimeV2WriteRun",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -11,9 +12,10 @@ import pytest
 import pytest_asyncio
 
 from service_host.errors import StartRefused
-from service_host.health import Health, bind, health_loop, url_of
+from service_host.health import Health, health_loop
 from service_host.metrics import LoopMetrics, new_registry
 from service_host.progress import Loop, Progress, RestartBudget
+from service_host.serving import bind, url_of
 from service_host.settings import HealthSettings, load_settings
 from service_host.supervisor import Supervisor
 
@@ -30,9 +32,14 @@ class Running:
     start_up_may_end: asyncio.Event
 
 
+def bind_health(port: int = 0) -> socket.socket:
+    settings = load_settings(HealthSettings, {"PORT": str(port)})
+    return bind(settings.health_host, settings.port, port_variable="PORT", host_variable="HEALTH_HOST")
+
+
 @pytest_asyncio.fixture
 async def running() -> AsyncIterator[Running]:
-    listener = bind(load_settings(HealthSettings, {"PORT": "0"}))
+    listener = bind_health()
     supervisor, registry, may_end = Supervisor("a-service"), new_registry(), asyncio.Event()
     registry.register(LoopMetrics("a-service", supervisor.reports))
     health = Health(supervisor, "a-service@host:1", registry)
@@ -149,9 +156,9 @@ async def test_other_paths_are_not_found_and_tell_nothing(running: Running) -> N
 
 
 async def test_a_taken_port_refuses_the_start() -> None:
-    first = bind(load_settings(HealthSettings, {"PORT": "0"}))
+    first = bind_health()
     first.listen()
     with pytest.raises(StartRefused) as caught:
-        bind(load_settings(HealthSettings, {"PORT": str(first.getsockname()[1])}))
+        bind_health(first.getsockname()[1])
     assert caught.value.code == "PORT_NOT_AVAILABLE"
     first.close()

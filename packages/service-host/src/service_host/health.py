@@ -7,28 +7,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from service_host.errors import StartRefused
 from service_host.events import HEALTH_LISTENING
 from service_host.logs import log_event
-from service_host.progress import Loop, Progress, RestartBudget, StopStage
-from service_host.settings import HealthSettings
+from service_host.progress import Loop, StopStage
+from service_host.serving import serving_loop
 from service_host.supervisor import Supervisor
 
 Check = Callable[[], Awaitable[tuple[bool, str]]]
 """A readiness part: (ok, detail)."""
 
 _CHECK_SECONDS: Final = 3.0
-_STOP_SECONDS: Final = 3.0
 
 _Message = MutableMapping[str, Any]
 _Send = Callable[[_Message], Awaitable[None]]
@@ -120,66 +116,13 @@ class Health:
         return 200, content_type, encode(self._registry)
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the supervisor."""
-        yield
-
-
-def bind(settings: HealthSettings) -> socket.socket:
-    """Take the health port, before anything else is started.
-
-    Raises:
-        StartRefused: Code PORT_NOT_AVAILABLE.
-    """
-    where = f"{settings.health_host}:{settings.port}"
-    try:
-        family = socket.getaddrinfo(settings.health_host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((settings.health_host, settings.port), family=family)
-    except OSError as error:
-        message = f"cannot listen on {where}: {error.strerror or error}; set PORT (0 takes a free one) or HEALTH_HOST"
-        raise StartRefused.one("PORT_NOT_AVAILABLE", "PORT", message) from None
-    listener.setblocking(False)
-    return listener
-
-
-def url_of(listener: socket.socket) -> str:
-    """Base URL of a bound listener."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def health_loop(health: Health, listener: socket.socket) -> Loop:
     """The server as a loop; it is the last to stop."""
+    return serving_loop("health", health, listener, stage=StopStage.SERVE, on_serving=_tell)
 
-    async def run(progress: Progress) -> None:
-        config = uvicorn.Config(
-            health,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = _Server(config)
-        # A duplicate, since the server closes what it was given and a later life needs the port again.
-        serving = asyncio.ensure_future(server.serve(sockets=[listener.dup()]))
-        log_event(HEALTH_LISTENING, f"health is served at {url_of(listener)}/readyz", url=url_of(listener))
-        progress.mark()
-        stopping = asyncio.ensure_future(progress.stopping.wait())
-        try:
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            server.should_exit = True
-            await serving
-        finally:
-            stopping.cancel()
-            serving.cancel()
 
-    return Loop(
-        name="health", run=run, stage=StopStage.SERVE, restarts=RestartBudget(restarts=3), stop_within=_STOP_SECONDS
-    )
+def _tell(url: str) -> None:
+    log_event(HEALTH_LISTENING, f"health is served at {url}/readyz", url=url)
 
 
 async def _ask(check: Check) -> tuple[bool, str]:

@@ -10,10 +10,11 @@ from temporalio.runtime import Runtime
 
 from service_host.banner import log_banner
 from service_host.command import Contents
-from service_host.health import Health, bind, health_loop
+from service_host.health import Health, health_loop
 from service_host.logs import configure_logs
 from service_host.metrics import LoopMetrics, new_registry
 from service_host.ownership import QueueOwnership
+from service_host.serving import bind
 from service_host.settings import HealthSettings, LogSettings, TemporalSettings
 from service_host.supervisor import Supervisor
 from service_host.temporal import identity_of, logging_runtime
@@ -73,7 +74,9 @@ async def run_process(
     ownership.check(service, queues)
     identity = identity_of(service)
     configure_logs(log_settings, service=service, identity=identity)
-    listener = bind(health_settings)
+    listener = bind(
+        health_settings.health_host, health_settings.port, port_variable="PORT", host_variable="HEALTH_HOST"
+    )
     try:
         log_banner(service, identity, settings, queues, ownership, contents)
         supervisor = Supervisor(service, drain_seconds=drain_seconds)

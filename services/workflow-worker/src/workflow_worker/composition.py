@@ -9,9 +9,7 @@ from service_host.postgres import create_engine
 from workflow_worker.settings import Settings
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
-from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import ActionRegistry, Pack
-from workflows_core.actions.secrets import FileSecrets, MappingSecrets
 from workflows_core.execution.activities import ACTIVITY_NAMES
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.worker import WORKFLOW_NAMES, WorkerLimits
@@ -39,9 +37,8 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
     # Activities hold a connection for milliseconds and wait for one for no longer; overflow connections
     # would be opened and closed all the time under load.
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
-    http = HttpPolicy(allowed_networks=settings.http_allowed_networks)
     policy = RunPolicy(unavailable_after_ms=settings.action_unavailable_after_ms)
-    return AuthoredRuntime.build(Database(engine), packs(http), _secrets(settings), policy)
+    return AuthoredRuntime.build(Database(engine), packs(settings.http_policy), settings.secret_provider(), policy)
 
 
 def ingress_policy(settings: Settings) -> IngressPolicy:
@@ -62,7 +59,3 @@ def worker_limits(settings: Settings) -> WorkerLimits:
         cached_runs=settings.max_cached_runs,
         grace_seconds=GRACE_SECONDS,
     )
-
-
-def _secrets(settings: Settings) -> SecretProvider:
-    return MappingSecrets({}) if settings.secrets_directory is None else FileSecrets(settings.secrets_directory)

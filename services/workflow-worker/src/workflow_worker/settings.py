@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service_host.settings import HealthSettings, LogSettings, PostgresSettings, TemporalSettings, load_settings
+from workflows_core.settings import ActionSettings
 
 RETIRED: Mapping[str, str] = {
     "WORKFLOW_RUNTIME_V2_ENABLE_TEMPORAL_POLLING": "workflow-worker always polls workflow-runtime-v2; remove it",
@@ -42,7 +41,7 @@ RETIRED: Mapping[str, str] = {
 """Variables of the original that mean nothing any more; one that is set is refused with this sentence."""
 
 
-class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings):
+class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings):
     """Environment of the process. Times in milliseconds where the name says so."""
 
     model_config = SettingsConfigDict(extra="ignore")
@@ -65,16 +64,6 @@ class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, 
         validation_alias="WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON",
         description='a JSON object of event name (or "*") to a payload path or a list of them',
     )
-    secrets_directory: Path | None = Field(
-        default=None,
-        validation_alias="WORKFLOW_SECRETS_DIR",
-        description="directory with one file for each secret, named as the secret",
-    )
-    http_allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        default=(),
-        validation_alias="WORKFLOW_HTTP_ALLOWED_NETWORKS",
-        description="comma-separated networks (CIDR) that http.request may reach although they are not public",
-    )
     action_unavailable_after_ms: int = Field(
         default=60_000,
         ge=1_000,
@@ -91,13 +80,6 @@ class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, 
         default=500, ge=0, validation_alias="WORKFLOW_WORKER_MAX_CACHED_RUNS", description="runs kept in memory"
     )
 
-    @field_validator("http_allowed_networks", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-
     @field_validator("correlation_paths", mode="before")
     @classmethod
     def _paths(cls, value: Any) -> Any:
@@ -110,13 +92,6 @@ class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, 
         if not isinstance(parsed, dict):
             raise ValueError("not a JSON object")
         return {name: (paths,) if isinstance(paths, str) else paths for name, paths in parsed.items()}
-
-    @field_validator("secrets_directory")
-    @classmethod
-    def _is_directory(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_dir():
-            raise ValueError("not a directory")
-        return value
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,0 +1,58 @@
+"""What operators set for every service that executes actions: a plain model, which services mix into their own.
+
+Nothing here reads an environment; a service's own settings module does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, field_validator
+
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.secrets import FileSecrets, MappingSecrets
+
+
+class ActionSettings(BaseModel):
+    """What actions may reach, and where their secrets are."""
+
+    secrets_directory: Path | None = Field(
+        default=None,
+        validation_alias="WORKFLOW_SECRETS_DIR",
+        description="directory with one file for each secret, named as the secret",
+    )
+    http_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        validation_alias="WORKFLOW_HTTP_ALLOWED_NETWORKS",
+        description="comma-separated networks (CIDR) that http.request may reach although they are not public",
+    )
+
+    @property
+    def http_policy(self) -> HttpPolicy:
+        """What `http.request` may reach."""
+        return HttpPolicy(allowed_networks=self.http_allowed_networks)
+
+    def secret_provider(self) -> SecretProvider:
+        """Where `{"$secret": NAME}` is looked up; without a directory there is no secret."""
+        return MappingSecrets({}) if self.secrets_directory is None else FileSecrets(self.secrets_directory)
+
+    @field_validator("http_allowed_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return tuple(ip_network(part) for part in listed(value)) if isinstance(value, str) else value
+
+    @field_validator("secrets_directory")
+    @classmethod
+    def _is_directory(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("not a directory")
+        return value
+
+
+def listed(value: str) -> Sequence[str]:
+    """The parts of a comma-separated setting, trimmed, empty ones left out."""
+    return [part.strip() for part in value.split(",") if part.strip()]
