@@ -1,4 +1,4 @@
-"""workflow-server says what it owns, and that this build cannot serve yet."""
+"""workflow-server says what it owns, and refuses to start with wrong settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
+from workflows_bootstrap.application import application_registry
 
 SERVER = str(Path(sysconfig.get_path("scripts"), "workflow-server"))
 
@@ -25,14 +27,22 @@ def test_it_owns_the_queue_of_application_actions_and_no_other() -> None:
     assert said["service"] == "workflow-server"
     assert said["queuesOwned"] == ["workflow-app-actions"]
     assert "workflow-runtime-v2" in said["queuesRefused"]
-    assert (said["workflows"], said["activities"], said["actions"]) == ([], [], [])
+    assert (said["workflows"], said["activities"]) == ([], ["workflowRuntimeV2RunAction"])
+    assert said["actions"] == sorted(action.key for action in application_registry())
 
 
 @pytest.mark.parametrize("command", [["run"], ["check"], ["check", "--offline"]])
-def test_what_is_not_built_is_refused(command: list[str]) -> None:
-    run = server(*command, TEMPORAL_ADDRESS="nonsense")
+def test_wrong_settings_are_all_named_and_nothing_starts(command: list[str]) -> None:
+    run = server(
+        *command,
+        TEMPORAL_ADDRESS="nonsense",
+        WORKFLOW_SERVER_PORT="99999",
+        TEMPORAL_TASK_QUEUE="workflow-runtime-v2",
+        WORKFLOW_SECRETS_DIR="/nowhere",
+    )
     assert run.returncode == 2
-    assert "SERVICE_NOT_BUILT workflow-server:" in run.stderr
-    assert "workflow-worker alone" in run.stderr
+    for named in ("TEMPORAL_ADDRESS", "WORKFLOW_SERVER_PORT", "DB_HOST", "SETTING_RETIRED TEMPORAL_TASK_QUEUE"):
+        assert named in run.stderr
+    assert "WORKFLOW_SECRETS_DIR" in run.stderr
     assert "Traceback" not in run.stderr
     assert run.stdout == ""

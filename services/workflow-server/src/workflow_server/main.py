@@ -1,14 +1,31 @@
-"""`workflow-server describe`; `run` and `check` say that this build has no server yet."""
+"""`workflow-server run | check | describe`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib.metadata import version
 
-from service_host.command import Contents, ServiceCommand, Verdict, execute
-from service_host.errors import StartRefused
+from temporalio.worker import Worker
+
+from service_host.command import ServiceCommand, Verdict, check_postgres, check_temporal, execute
 from service_host.leaving import leave
-from workflows_bootstrap.application import application_registry
+from service_host.metrics import PollerMetrics
+from service_host.ownership_probe import OwnershipProbe
+from service_host.postgres import create_engine, wait_for_postgres
+from service_host.process import Process, run_process
+from service_host.progress import Loop, Progress, RestartBudget, StopStage
+from service_host.temporal import connect_temporal, identity_of
+from service_host.worker_loop import OnFatalError, worker_loop
+from workflow_server.composition import GRACE_SECONDS, build_runtime, contents, worker_limits
+from workflow_server.settings import Settings, read_settings
+from workflows_core.actions.action import Place
+from workflows_core.execution.worker import application_worker
+from workflows_core.runtime import AuthoredRuntime
+from workflows_core.storage.announcing import BEAT_SECONDS, keep_announced
+from workflows_core.storage.database import Database
+from workflows_core.storage.processes import Announcement
+from workflows_core.storage.readiness import schema_verdict
+from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE
 
 SERVICE = "workflow-server"
 
@@ -18,42 +35,76 @@ def main() -> None:
     leave(execute(command()))
 
 
-def command() -> ServiceCommand[None]:
+def command() -> ServiceCommand[Settings]:
     """The service as its command line sees it."""
     return ServiceCommand(
         service=SERVICE,
-        purpose="The application: HTTP API and executor of application-only actions (not in this build).",
-        load_settings=refuse,
+        purpose="The application: HTTP API, and executor of actions that need the application.",
+        load_settings=read_settings,
         contents=contents,
         run=run,
         check=check,
     )
 
 
-def contents() -> Contents:
-    """What `describe` lists: the application-only actions."""
-    return Contents(actions=[action.key for action in application_registry()])
+async def run(settings: Settings) -> int:
+    """Runs until told to stop; the exit code."""
 
+    async def start_up(process: Process) -> None:
+        await _start(process, settings)
 
-def refuse() -> NoReturn:
-    """Say that there is nothing to start; exit code 2.
-
-    Raises:
-        StartRefused: Always, with the code `SERVICE_NOT_BUILT`.
-    """
-    raise StartRefused.one(
-        "SERVICE_NOT_BUILT",
+    return await run_process(
         SERVICE,
-        "this build has neither the HTTP API nor the executor of workflow-app-actions, only `describe`. Authored runs "
-        "need workflow-worker alone; start, list and cancel them with the command line `workflows runs`",
+        settings,
+        health_settings=settings,
+        log_settings=settings,
+        queues=(APPLICATION_ACTIONS_QUEUE,),
+        contents=contents(),
+        start_up=start_up,
     )
 
 
-async def run(_settings: None) -> int:
-    """Refused before any setting is read."""
-    refuse()
+async def _start(process: Process, settings: Settings) -> None:
+    runtime = build_runtime(settings, process.identity)
+    await wait_for_postgres(runtime.db.engine, on_wait=process.supervisor.waiting)
+    client = await connect_temporal(
+        settings, process.identity, runtime=process.runtime, on_wait=process.supervisor.waiting
+    )
+    process.health.add_check("database:schema", lambda: schema_verdict(runtime.db))
+
+    def make_worker(on_fatal_error: OnFatalError) -> Worker:
+        return application_worker(client, runtime.activities, worker_limits(settings), on_fatal_error)
+
+    queue = APPLICATION_ACTIONS_QUEUE
+    process.supervisor.add(worker_loop(f"temporal:{queue}", client, make_worker, grace_seconds=GRACE_SECONDS))
+    probe = OwnershipProbe(client, SERVICE, process.identity, (queue,))
+    process.health.add_check(f"poller:{queue}", probe.check_of(queue))
+    process.health.add_check("ownership", probe.intruders)
+    process.registry.register(PollerMetrics(probe.views))
+    process.supervisor.add(probe.loop())
+    process.supervisor.add(_beat_loop(runtime, process.identity))
 
 
-async def check(_settings: None) -> Sequence[Verdict]:
-    """Refused before any setting is read."""
-    refuse()
+def _beat_loop(runtime: AuthoredRuntime, identity: str) -> Loop:
+    actions = runtime.registry.announced(Place.APP)
+    announcement = Announcement(identity, SERVICE, version(SERVICE), [APPLICATION_ACTIONS_QUEUE], actions)
+
+    async def beat(progress: Progress) -> None:
+        await keep_announced(runtime.db, announcement, progress)
+
+    return Loop(
+        "heartbeat", beat, stage=StopStage.RECORD, restarts=RestartBudget(restarts=None), turns_within=4 * BEAT_SECONDS
+    )
+
+
+async def check(settings: Settings) -> Sequence[Verdict]:
+    """Verdicts of `workflow-server check`."""
+    verdicts = [await check_temporal(settings, identity_of(SERVICE)), await check_postgres(settings)]
+    if verdicts[1].ok:
+        engine = create_engine(settings, pool_size=1, max_overflow=0)
+        try:
+            ok, detail = await schema_verdict(Database(engine))
+        finally:
+            await engine.dispose()
+        verdicts.append(Verdict("schema", ok, detail))
+    return verdicts

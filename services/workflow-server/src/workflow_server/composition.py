@@ -1,0 +1,31 @@
+"""What this process is made of, built explicitly from its settings."""
+
+from __future__ import annotations
+
+from service_host.command import Contents
+from service_host.postgres import create_engine
+from workflow_server.settings import Settings
+from workflows_bootstrap.application import application_registry, build_application_runtime
+from workflows_core.execution.activities import APPLICATION_ACTIVITY_NAMES
+from workflows_core.execution.worker import WorkerLimits
+from workflows_core.runtime import AuthoredRuntime
+from workflows_core.storage.database import Database
+
+GRACE_SECONDS = 20.0
+"""How long running actions may go on after SIGTERM."""
+
+
+def contents() -> Contents:
+    """What `describe` and the banner list; needs no settings."""
+    return Contents(activities=APPLICATION_ACTIVITY_NAMES, actions=[action.key for action in application_registry()])
+
+
+def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
+    """The application's runtime of this process; its engine connects on first use."""
+    engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
+    return build_application_runtime(Database(engine), settings.secret_provider(), http=settings.http_policy)
+
+
+def worker_limits(settings: Settings) -> WorkerLimits:
+    """Slots of the Temporal worker."""
+    return WorkerLimits(activities=settings.max_activities, grace_seconds=GRACE_SECONDS)
