@@ -46,14 +46,23 @@ class OwnershipProbe:
         client: Any connection to the namespace.
         service: Name of this service, the owner of the queues.
         identity: Identity of this process.
-        queues: Queues that this process polls, for workflow and activity tasks.
+        queues: Queues that this process polls.
+        kinds: Kinds of tasks it polls them for.
     """
 
-    def __init__(self, client: Client, service: str, identity: str, queues: Sequence[str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        service: str,
+        identity: str,
+        queues: Sequence[str],
+        kinds: Sequence[PollerKind] = tuple(PollerKind),
+    ) -> None:
         self._client = client
         self._service = service
         self._identity = identity
         self._queues = tuple(queues)
+        self._kinds = tuple(kinds)
         self._views: dict[str, QueueView] = {}
         self._seen_at = 0.0
         self._failure = "not probed yet"
@@ -100,14 +109,14 @@ class OwnershipProbe:
         self._seen_at, self._failure = time.monotonic(), ""
 
     def polls(self, queue: str) -> tuple[bool, str]:
-        """Readiness of one queue: whether the server lists this process as a poller of both kinds."""
+        """Readiness of one queue: whether the server lists this process as a poller of each kind."""
         view = self._views.get(queue)
         if view is None or time.monotonic() - self._seen_at > _STALE_AFTER_SECONDS:
             return False, self._failure or "the last look at the pollers is too old"
-        missing = [kind.value for kind in PollerKind if kind not in view.own_kinds]
+        missing = [kind.value for kind in self._kinds if kind not in view.own_kinds]
         if missing:
             return False, f"{self._identity} is not listed as a poller of {' and '.join(missing)} tasks"
-        return True, f"{self._identity} polls workflow and activity tasks"
+        return True, f"{self._identity} polls {' and '.join(self._kinds)} tasks"
 
     def check_of(self, queue: str) -> Callable[[], Awaitable[tuple[bool, str]]]:
         """`polls` as a readiness check."""

@@ -151,13 +151,13 @@ class Demo:
         self.tell("\n" + table(rows, ("queue", "owner", "pollers", "verdict")))
         problems = []
         for row in rows:
-            runs = row["owner"] in self.stack.workers
+            runs = row["owner"] in self.stack.services
             wanted = "ok" if runs else "no poller"
             if row["verdict"] != wanted:
                 problems.append(f"queue {row['queue']}: expected {wanted!r}, found {row['verdict']!r}")
         url = f"{self.stack.temporal.ui_address}/api/v1/namespaces/{settings.temporal_namespace}/task-queues/"
         seen: Any = await asyncio.to_thread(fetch_json, url + AUTHORED_QUEUE)
-        if AUTHORED_WORKER in self.stack.workers:
+        if AUTHORED_WORKER in self.stack.services:
             found = [p.get("identity", "") for p in (seen or {}).get("pollers", [])]
             self.tell(f"\nTemporal's web UI shows on {AUTHORED_QUEUE}: {', '.join(found) or 'nobody'}")
             if not any(identity.startswith(f"{AUTHORED_WORKER}@") for identity in found):

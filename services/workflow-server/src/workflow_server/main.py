@@ -11,6 +11,7 @@ from service_host.command import ServiceCommand, Verdict, check_postgres, check_
 from service_host.leaving import leave
 from service_host.metrics import PollerMetrics
 from service_host.ownership_probe import OwnershipProbe
+from service_host.pollers import PollerKind
 from service_host.postgres import create_engine, wait_for_postgres
 from service_host.process import Process, run_process
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
@@ -77,7 +78,7 @@ async def _start(process: Process, settings: Settings) -> None:
 
     queue = APPLICATION_ACTIONS_QUEUE
     process.supervisor.add(worker_loop(f"temporal:{queue}", client, make_worker, grace_seconds=GRACE_SECONDS))
-    probe = OwnershipProbe(client, SERVICE, process.identity, (queue,))
+    probe = OwnershipProbe(client, SERVICE, process.identity, (queue,), (PollerKind.ACTIVITY,))
     process.health.add_check(f"poller:{queue}", probe.check_of(queue))
     process.health.add_check("ownership", probe.intruders)
     process.registry.register(PollerMetrics(probe.views))

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from workflows_cli.demo import Demo
-from workflows_cli.dev.stack import WORKERS, DevStack
+from workflows_cli.dev.stack import SERVICES, DevStack
 
 
 @click.command("demo")
 @click.option(
-    "--without", multiple=True, type=click.Choice(WORKERS), help="Leave a worker out and see what still works."
+    "--without", multiple=True, type=click.Choice(SERVICES), help="Leave a service out and see what still works."
 )
 @click.option("--state", type=click.Path(path_type=Path), help="Keep everything here; by default nothing is kept.")
 def demo(without: tuple[str, ...], state: Path | None) -> int:
@@ -28,7 +28,7 @@ def demo(without: tuple[str, ...], state: Path | None) -> int:
 
 async def _run(directory: Path, without: tuple[str, ...]) -> int:
     begun = time.monotonic()
-    click.echo("starting Temporal, PostgreSQL and the workers")
+    click.echo("starting Temporal, PostgreSQL and the services")
     async with DevStack(directory, tell=click.echo, without=without) as stack:
         click.echo(f"ready after {time.monotonic() - begun:.1f} s\n")
         problems = await Demo(stack, click.echo).run()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from workflows_cli.dev.stack import WORKERS, DevStack
+from workflows_cli.dev.stack import SERVICES, DevStack
 from workflows_cli.dev.state import DEFAULT_DIRECTORY
 
 
@@ -20,9 +20,9 @@ from workflows_cli.dev.state import DEFAULT_DIRECTORY
     show_default=True,
     help="Where everything is kept; a restart goes on where it was.",
 )
-@click.option("--without", multiple=True, type=click.Choice(WORKERS), help="Leave a worker out.")
+@click.option("--without", multiple=True, type=click.Choice(SERVICES), help="Leave a service out.")
 def dev(state: Path, without: tuple[str, ...]) -> int:
-    """Run Temporal, PostgreSQL and both workers; Ctrl-C stops all."""
+    """Run Temporal, PostgreSQL, both workers and workflow-server; Ctrl-C stops all."""
     return asyncio.run(_run(state, without))
 
 

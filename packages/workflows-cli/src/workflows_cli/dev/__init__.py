@@ -1,1 +1,1 @@
-"""The development stack: embedded servers and both workers as processes."""
+"""The development stack: embedded servers and the services as processes."""

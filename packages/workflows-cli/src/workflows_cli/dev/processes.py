@@ -1,4 +1,4 @@
-"""Worker processes of a development stack: real console scripts, watched, ended with the stack."""
+"""Services of a development stack: real console scripts, watched, ended with the stack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STOP_SECONDS = 30.0
 
 
 @dataclass
-class WorkerProcess:
+class ServiceProcess:
     """One service as a process; its output goes to `log`."""
 
     service: str
@@ -36,7 +36,7 @@ class WorkerProcess:
         return f"http://127.0.0.1:{self.port}"
 
     @classmethod
-    async def start(cls, service: str, environment: Mapping[str, str], log: Path) -> WorkerProcess:
+    async def start(cls, service: str, environment: Mapping[str, str], log: Path) -> ServiceProcess:
         """Starts the service's console script beside this interpreter.
 
         Raises:
@@ -130,6 +130,6 @@ def free_port() -> int:
 
 
 def _inherited() -> dict[str, str]:
-    """What a worker needs of our environment; its settings come from the stack alone."""
+    """What a service needs of our environment; its settings come from the stack alone."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "COVERAGE_PROCESS_START")
     return {name: os.environ[name] for name in kept if name in os.environ}

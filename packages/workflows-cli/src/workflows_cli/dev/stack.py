@@ -11,30 +11,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from workflows_cli.dev.processes import WorkerProcess, fetch
+from workflows_cli.dev.processes import ServiceProcess, fetch
 from workflows_cli.dev.state import StackState
+from workflows_cli.embedded.loopback import free_ports
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import EmbeddedTemporal
 from workflows_cli.migrations.upgrade import create_login, upgrade
 from workflows_core.errors import Refused
 
-WORKERS = ("workflow-worker", "temporal-worker")
-TEMPORAL_PORT, UI_PORT, POSTGRES_PORT = 7233, 8233, 54329
+SERVICES = ("workflow-worker", "temporal-worker", "workflow-server")
+TEMPORAL_PORT, UI_PORT, POSTGRES_PORT, API_PORT = 7233, 8233, 54329, 8090
 _LOGIN = "workflow_worker_dev"
 
 
 @dataclass
 class DevStack:
-    """Embedded Temporal and PostgreSQL, migrations, and the workers as processes."""
+    """Embedded Temporal and PostgreSQL, migrations, and the services as processes."""
 
     directory: Path
     tell: Callable[[str], None]
     without: Sequence[str] = ()
-    workers: dict[str, WorkerProcess] = field(default_factory=dict)
+    services: dict[str, ServiceProcess] = field(default_factory=dict)
     state: StackState = field(init=False)
 
     def __post_init__(self) -> None:
         self.postgres = EmbeddedPostgres(self.directory / "postgres", port=POSTGRES_PORT)
+        self.api_port = free_ports([API_PORT])[0]
         self.temporal = EmbeddedTemporal(self.directory / "temporal", port=TEMPORAL_PORT, ui=True, ui_port=UI_PORT)
 
     async def __aenter__(self) -> Self:
@@ -57,15 +59,15 @@ class DevStack:
         self.tell(f"temporal         ready    {self.temporal.address}  web UI {self._ui}")
         self.state = self._state_with(password)
         self.state.write(self.directory)
-        for service in WORKERS:
+        for service in SERVICES:
             if service in self.without:
                 self.tell(f"{service:<16} left out")
                 continue
             log = self.directory / "logs" / f"{service}.log"
-            self.workers[service] = await WorkerProcess.start(service, self.state.environment(), log)
-        await asyncio.gather(*(worker.wait_ready() for worker in self.workers.values()))
-        for worker in self.workers.values():
-            self.tell(f"{worker.service:<16} ready    {worker.health}/readyz  log {worker.log}")
+            self.services[service] = await ServiceProcess.start(service, self.state.environment(), log)
+        await asyncio.gather(*(process.wait_ready() for process in self.services.values()))
+        for process in self.services.values():
+            self.tell(f"{process.service:<16} ready    {process.health}/readyz  log {process.log}")
         self.state = self._state_with(password)
         self.state.write(self.directory)
 
@@ -90,7 +92,8 @@ class DevStack:
             database_user=_LOGIN,
             database_password=password,
             admin_url=self.postgres.url(),
-            workers={worker.service: worker.health for worker in self.workers.values()},
+            api_port=self.api_port,
+            services={process.service: process.health for process in self.services.values()},
         )
 
     async def watch(self) -> None:
@@ -99,26 +102,26 @@ class DevStack:
         Raises:
             Refused: `SERVICE_ENDED`, when one of them has ended.
         """
-        ready = dict.fromkeys(self.workers, True)
+        ready = dict.fromkeys(self.services, True)
         while True:
             await asyncio.sleep(1)
             for server, name in ((self.postgres, "postgresql"), (self.temporal, "temporal")):
                 if server.exit_code is not None:
                     text = f"{name} ended with exit code {server.exit_code}; see {server.log}"
                     raise Refused.one("SERVICE_ENDED", text, name)
-            for service, worker in self.workers.items():
-                if worker.process.returncode is not None:
-                    text = f"{service} ended with exit code {worker.process.returncode}:\n{worker.last_lines()}"
-                    raise Refused.one("SERVICE_ENDED", text, str(worker.log))
-                status, _ = await asyncio.to_thread(fetch, f"{worker.health}/readyz")
+            for service, process in self.services.items():
+                if process.process.returncode is not None:
+                    text = f"{service} ended with exit code {process.process.returncode}:\n{process.last_lines()}"
+                    raise Refused.one("SERVICE_ENDED", text, str(process.log))
+                status, _ = await asyncio.to_thread(fetch, f"{process.health}/readyz")
                 if (status == 200) != ready[service]:
                     ready[service] = status == 200
-                    self.tell(f"{service:<16} {'ready' if ready[service] else 'not ready':<9}{worker.health}/readyz")
+                    self.tell(f"{service:<16} {'ready' if ready[service] else 'not ready':<9}{process.health}/readyz")
 
     async def stop(self) -> None:
-        """Ends the workers, then the servers."""
+        """Ends the services, then the servers."""
         StackState.forget(self.directory)
-        await asyncio.gather(*(worker.stop() for worker in self.workers.values()), return_exceptions=True)
+        await asyncio.gather(*(process.stop() for process in self.services.values()), return_exceptions=True)
         for server in (self.temporal, self.postgres):
             with contextlib.suppress(Exception):
                 await asyncio.to_thread(server.close)

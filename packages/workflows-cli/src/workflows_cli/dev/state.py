@@ -28,8 +28,9 @@ class StackState:
     database_user: str
     database_password: str
     admin_url: str
-    workers: dict[str, str]
-    """Health URL of each worker process by its service's name."""
+    api_port: int
+    services: dict[str, str]
+    """Health URL of each process by its service's name."""
 
     def environment(self) -> dict[str, str]:
         """The variables that point a process at this stack."""
@@ -41,6 +42,7 @@ class StackState:
             "DB_NAME_SERVER": self.database_name,
             "DB_USER_SERVER": self.database_user,
             "DB_PASSWORD_SERVER": self.database_password,
+            "WORKFLOW_SERVER_PORT": str(self.api_port),
             "WORKFLOWS_TENANT": TENANT,
         }
 
