@@ -133,6 +133,9 @@ VIOLATIONS = {
         "workflows_core.validation.planted", "import jlens", "expression-engine-behind-port"
     ),
     "a second HTTP client": violation("workflows_core.actions.planted", "import httpx", "http-client-placed"),
+    "an AI client elsewhere": violation(
+        "workflows_bootstrap.inference.planted", "def ask(): import openai", "application-clients-placed"
+    ),
     "a circle": Violation(
         {
             "workflows_core.actions.planted": "import workflows_core.actions.ports",

@@ -9,7 +9,10 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from workflows_bootstrap.application import CORE_PACK, application_registry, build_application_runtime
+from workflows_bootstrap.inference.settings import InferenceSettings
+from workflows_bootstrap.mail.settings import MailSettings
 from workflows_bootstrap.registrations import application_packs
+from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
@@ -20,6 +23,7 @@ from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 
 SECRETS = MappingSecrets({})
+SERVICES = ApplicationServices.build(InferenceSettings(), MailSettings(), SECRETS)
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def bell_pack() -> list[Action]:
 
 
 def test_it_has_cores_actions_and_the_application_only_ones(db: Database) -> None:
-    runtime = build_application_runtime(db, SECRETS)
+    runtime = build_application_runtime(db, SECRETS, SERVICES)
     core = ActionRegistry.of({CORE_PACK: core_pack(HttpPolicy())})
     assert set(runtime.registry.ids()) == {*core.ids(), *application_registry().ids()}
     assert runtime.db is db
@@ -51,12 +55,15 @@ def test_it_has_cores_actions_and_the_application_only_ones(db: Database) -> Non
 
 def test_the_application_only_packs_are_listed() -> None:
     # docs/adr/0002-core-and-bootstrap.md has the same list; it grows there and here.
-    assert list(application_packs()) == []
+    assert [(name, [action.key for action in pack()]) for name, pack in application_packs(SERVICES).items()] == [
+        ("ai", ["ai.infer@1"]),
+        ("email", ["email.send@1"]),
+    ]
 
 
 def test_an_installation_adds_packs_and_policy(db: Database) -> None:
     policy = RunPolicy(continue_after_steps=7)
-    runtime = build_application_runtime(db, SECRETS, packs={"bells": bell_pack}, policy=policy)
+    runtime = build_application_runtime(db, SECRETS, SERVICES, packs={"bells": bell_pack}, policy=policy)
     bell = runtime.registry.get("bell.ring", 1)
     assert bell is not None
     assert bell.origin == "bells"
@@ -65,16 +72,23 @@ def test_an_installation_adds_packs_and_policy(db: Database) -> None:
 
 def test_a_pack_does_not_replace_another(db: Database) -> None:
     with pytest.raises(Refused, match="already") as refused:
-        build_application_runtime(db, SECRETS, packs={CORE_PACK: bell_pack})
+        build_application_runtime(db, SECRETS, SERVICES, packs={CORE_PACK: bell_pack})
     assert [problem.code for problem in refused.value.problems] == ["ACTION_PACK_INVALID"]
     assert refused.value.problems[0].path == CORE_PACK
 
 
 def test_two_calls_share_nothing(db: Database) -> None:
-    with_bell = build_application_runtime(db, SECRETS, packs={"bells": bell_pack})
-    without = build_application_runtime(db, SECRETS)
+    with_bell = build_application_runtime(db, SECRETS, SERVICES, packs={"bells": bell_pack})
+    without = build_application_runtime(db, SECRETS, SERVICES)
     assert with_bell.registry.get("bell.ring", 1) is not None
     assert without.registry.get("bell.ring", 1) is None
+
+
+def test_the_same_call_twice_gives_equal_registries(db: Database) -> None:
+    one = build_application_runtime(db, SECRETS, SERVICES)
+    two = build_application_runtime(db, SECRETS, SERVICES)
+    assert one.registry is not two.registry
+    assert one.registry.describe() == two.registry.describe()
 
 
 def test_importing_bootstrap_registers_nothing() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from workflows_bootstrap.inference.settings import InferenceSettings
+from workflows_bootstrap.mail.settings import MailSettings
 from workflows_bootstrap.registrations import application_packs
+from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.runtime import AuthoredRuntime
@@ -18,14 +22,16 @@ CORE_PACK = "core"
 """Name of core's pack, the same as in workflow-worker."""
 
 
-def application_registry() -> ActionRegistry:
-    """The application-only actions, without core's."""
-    return ActionRegistry.of(application_packs())
+def application_registry(packs: Mapping[str, Pack] | None = None) -> ActionRegistry:
+    """The application-only actions, without core's, as `describe` lists them; `packs` are the installation's own."""
+    services = ApplicationServices.build(InferenceSettings(), MailSettings(), MappingSecrets({}))
+    return ActionRegistry.of({**application_packs(services), **(packs or {})})
 
 
 def build_application_runtime(
     db: Database,
     secrets: SecretProvider,
+    services: ApplicationServices,
     *,
     http: HttpPolicy | None = None,
     packs: Mapping[str, Pack] | None = None,
@@ -36,6 +42,7 @@ def build_application_runtime(
     Args:
         db: The database, as the application role.
         secrets: Where `{"$secret": NAME}` is looked up.
+        services: What the application's own actions work with.
         http: What `http.request` may reach; public addresses only by default.
         packs: Further packs of the installation by name, loaded last.
         policy: Bounds of runs.
@@ -44,7 +51,7 @@ def build_application_runtime(
         Refused: Actions that are wrong or registered twice, all of them, or a pack whose name is taken
             (`ACTION_PACK_INVALID`).
     """
-    own = {CORE_PACK: core_pack(http or HttpPolicy()), **application_packs()}
+    own = {CORE_PACK: core_pack(http or HttpPolicy()), **application_packs(services)}
     further = dict(packs or {})
     taken = sorted(own.keys() & further.keys())
     if taken:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from workflows_bootstrap.inference.action import infer_actions
+from workflows_bootstrap.mail.action import send_actions
+from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.registry import Pack
 
 
-def application_packs() -> Mapping[str, Pack]:
-    """Application-only packs by name, as operators know it.
-
-    Still empty. AI inference and e-mail sending are entered here, and nowhere else, when they are built.
-    """
-    return {}
+def application_packs(services: ApplicationServices) -> Mapping[str, Pack]:
+    """Application-only packs by name, as operators know it."""
+    return {
+        "ai": lambda: infer_actions(services.inference, services.tokens),
+        "email": lambda: send_actions(services.mail, services.mail_sender),
+    }

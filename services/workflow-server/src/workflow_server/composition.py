@@ -6,6 +6,7 @@ from service_host.command import Contents
 from service_host.postgres import create_engine
 from workflow_server.settings import Settings
 from workflows_bootstrap.application import application_registry, build_application_runtime
+from workflows_bootstrap.services import ApplicationServices
 from workflows_core.execution.activities import APPLICATION_ACTIVITY_NAMES
 from workflows_core.execution.worker import WorkerLimits
 from workflows_core.runtime import AuthoredRuntime
@@ -20,10 +21,15 @@ def contents() -> Contents:
     return Contents(activities=APPLICATION_ACTIVITY_NAMES, actions=[action.key for action in application_registry()])
 
 
-def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
+def build_services(settings: Settings) -> ApplicationServices:
+    """AI inference and e-mail; they connect on first use."""
+    return ApplicationServices.build(settings.inference, settings.mail, settings.secret_provider())
+
+
+def build_runtime(settings: Settings, services: ApplicationServices, identity: str) -> AuthoredRuntime:
     """The application's runtime of this process; its engine connects on first use."""
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
-    return build_application_runtime(Database(engine), settings.secret_provider(), http=settings.http_policy)
+    return build_application_runtime(Database(engine), settings.secret_provider(), services, http=settings.http_policy)
 
 
 def worker_limits(settings: Settings) -> WorkerLimits:

@@ -17,7 +17,8 @@ from service_host.process import Process, run_process
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 from service_host.temporal import connect_temporal, identity_of
 from service_host.worker_loop import OnFatalError, worker_loop
-from workflow_server.composition import GRACE_SECONDS, build_runtime, contents, worker_limits
+from workflow_server.composition import GRACE_SECONDS, build_runtime, build_services, contents, worker_limits
+from workflow_server.metrics import TokenMetrics
 from workflow_server.settings import Settings, read_settings
 from workflows_core.actions.action import Place
 from workflows_core.execution.worker import application_worker
@@ -66,7 +67,8 @@ async def run(settings: Settings) -> int:
 
 
 async def _start(process: Process, settings: Settings) -> None:
-    runtime = build_runtime(settings, process.identity)
+    services = build_services(settings)
+    runtime = build_runtime(settings, services, process.identity)
     await wait_for_postgres(runtime.db.engine, on_wait=process.supervisor.waiting)
     client = await connect_temporal(
         settings, process.identity, runtime=process.runtime, on_wait=process.supervisor.waiting
@@ -82,6 +84,7 @@ async def _start(process: Process, settings: Settings) -> None:
     process.health.add_check(f"poller:{queue}", probe.check_of(queue))
     process.health.add_check("ownership", probe.intruders)
     process.registry.register(PollerMetrics(probe.views))
+    process.registry.register(TokenMetrics(services))
     process.supervisor.add(probe.loop())
     process.supervisor.add(_beat_loop(runtime, process.identity))
 

@@ -43,6 +43,7 @@ class StackState:
             "DB_USER_SERVER": self.database_user,
             "DB_PASSWORD_SERVER": self.database_password,
             "WORKFLOW_SERVER_PORT": str(self.api_port),
+            "WORKFLOW_AI_PROVIDER": "local",
             "WORKFLOWS_TENANT": TENANT,
         }
 

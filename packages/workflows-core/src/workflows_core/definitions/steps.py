@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -212,7 +213,10 @@ class AssignStep(_Node):
 
 
 class ActionCallConfig(Model):
-    """Which action to call with what. The `designer…` fields and `ai…` fields are carried, not interpreted."""
+    """Which action to call with what.
+
+    The `designer…` fields are carried, not interpreted; the `ai…` fields give the action its `outputSchema`.
+    """
 
     action_id: Text
     version: PositiveInt
@@ -227,6 +231,16 @@ class ActionCallConfig(Model):
     ai_output_schema_mode: MayBeAbsent[Literal["simple", "advanced"]] = None
     ai_output_schema: MayBeAbsent[dict[str, Any]] = None
     ai_output_schema_text: MayBeAbsent[str] = None
+
+    def output_schema(self) -> Any:
+        """The output schema that an AI action is asked to keep: of the mode, None where the step has none.
+
+        Raises:
+            ValueError: `aiOutputSchemaText` is not JSON.
+        """
+        if self.ai_output_schema_mode == "advanced":
+            return None if self.ai_output_schema_text is None else json.loads(self.ai_output_schema_text)
+        return self.ai_output_schema
 
 
 class ActionCallStep(_Node):

@@ -113,10 +113,19 @@ class _Compiler:
             **common,
             action_id=config.action_id,
             version=config.version,
-            input=self.value(f"{path}.config.inputMapping", config.input_mapping),
+            input=self.value(f"{path}.config.inputMapping", self.input_of(path, config)),
             save_as=save_as,
             idempotency_key=None if key is None else self.expression(f"{path}.config.idempotencyKey", key),
         )
+
+    def input_of(self, path: str, config: model.ActionCallConfig) -> dict[str, Any]:
+        try:
+            schema = config.output_schema()
+        except (ValueError, RecursionError) as error:
+            where = f"{path}.config.aiOutputSchemaText"
+            self.problems.append(Problem("INVALID_AI_OUTPUT_SCHEMA", f"is not JSON: {error}", where))
+            schema = None
+        return config.input_mapping if schema is None else {**config.input_mapping, "outputSchema": schema}
 
     def event_wait(self, path: str, step: model.EventWaitStep, common: dict[str, Any]) -> EventWaitStep:
         config = step.config

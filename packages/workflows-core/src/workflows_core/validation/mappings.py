@@ -9,6 +9,7 @@ from workflows_core.definitions.model import ActionCallStep, Value
 from workflows_core.definitions.spelling import nearest
 from workflows_core.definitions.walk import field_path, walk_value
 from workflows_core.errors import Problem
+from workflows_core.validation.output_schemas import INPUT_FIELD, output_schema_problems
 
 
 class KnownAction(Protocol):
@@ -44,6 +45,7 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
     """The action is known and served, and every field that it requires is mapped."""
     config = step.config
     action = actions.get(config.action_id, config.version)
+    yield from output_schema_problems(path, step, None if action is None else action.input_schema)
     if action is None:
         yield _unknown_action(f"{path}.config.actionId", step, actions)
         return
@@ -60,6 +62,8 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
     schema = action.input_schema
     for missing in _missing(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
         where, field, given = missing
+        if where == f"{path}.config.inputMapping.{INPUT_FIELD}":
+            continue  # Said by `output_schema_problems`, which knows the step's own fields for it.
         yield Problem(
             "MISSING_REQUIRED_MAPPING",
             f"action {config.action_id}@{config.version} requires {field!r}, and nothing is mapped to it",

@@ -1,0 +1,159 @@
+"""Any server that speaks the OpenAI chat completions API: the vendor's, a gateway, or a model on one's own machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from workflows_bootstrap.inference.limits import RateLimits, estimated_tokens
+from workflows_bootstrap.inference.provider import InferenceAnswer, InferenceRequest, Usage
+from workflows_bootstrap.inference.settings import InferenceSettings
+from workflows_core.actions.ports import SecretProvider
+from workflows_core.errors import ActionFailed, ErrorCategory
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+    from openai.types.chat import ChatCompletion
+
+_UNUSED_KEY = "resolved-for-each-call"
+
+
+class OpenAiCompatibleProvider:
+    """Asks over HTTP, with time-outs, bounded retries and rate limits.
+
+    Args:
+        settings: See `InferenceSettings`.
+        secrets: Has the API key.
+        http: The HTTP client; one of its own without proxies of the environment by default.
+    """
+
+    def __init__(
+        self, settings: InferenceSettings, secrets: SecretProvider, http: httpx.AsyncClient | None = None
+    ) -> None:
+        self._settings = settings
+        self._secrets = secrets
+        self._limits = RateLimits(settings.requests_per_minute, settings.tokens_per_minute, settings.max_wait_seconds)
+        self._http = http
+        self._client: AsyncOpenAI | None = None
+
+    async def infer(self, request: InferenceRequest) -> InferenceAnswer:
+        """See `InferenceProvider.infer`; the answer is asked for as JSON of the request's schema."""
+        import openai  # noqa: PLC0415 - half a second of imports, which `describe` and `check` can do without
+
+        model = request.model or self._settings.model
+        if model is None:
+            message = "no model: name one in the step (`model`) or set WORKFLOW_AI_MODEL"
+            raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="AI_NOT_CONFIGURED")
+        key = await self._key(request.tenant_id)
+        await self._limits.take(estimated_tokens(request.prompt + (request.system or ""), request.max_tokens))
+        try:
+            completion = (
+                await self._connected().with_options(api_key=key).chat.completions.create(**_body(request, model))
+            )
+        except openai.APITimeoutError:
+            message = f"the AI provider gave no answer within {self._settings.timeout_seconds:g} s"
+            raise ActionFailed(message, category=ErrorCategory.TIMEOUT, code="AI_TIMED_OUT") from None
+        except openai.APIStatusError as error:
+            raise _status_failure(error) from None
+        except openai.APIConnectionError as error:
+            message = f"the AI provider cannot be reached: {type(error.__cause__ or error).__name__}"
+            raise ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_UNREACHABLE") from None
+        except (openai.OpenAIError, ValueError) as error:
+            # A body that is no JSON, or JSON of another shape.
+            raise _garbage(type(error).__name__) from None
+        return _answer(completion, model)
+
+    async def close(self) -> None:
+        """Gives connections back."""
+        if self._client is not None:
+            await self._client.close()
+
+    def _connected(self) -> AsyncOpenAI:
+        import openai  # noqa: PLC0415 - see `infer`
+
+        if self._client is None:
+            self._client = openai.AsyncOpenAI(
+                api_key=_UNUSED_KEY,
+                base_url=self._settings.base_url,
+                timeout=self._settings.timeout_seconds,
+                max_retries=self._settings.retries,
+                http_client=self._http or httpx.AsyncClient(trust_env=False, timeout=self._settings.timeout_seconds),
+            )
+        return self._client
+
+    async def _key(self, tenant_id: str) -> str:
+        key = await self._secrets.get(tenant_id, self._settings.key_secret)
+        if key is None:
+            message = f"no secret is called {self._settings.key_secret}; create it with the API key of the AI provider"
+            raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="AI_NOT_CONFIGURED")
+        return key
+
+
+def _body(request: InferenceRequest, model: str) -> dict[str, Any]:
+    messages = [] if request.system is None else [{"role": "system", "content": request.system}]
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [*messages, {"role": "user", "content": request.prompt}],
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "output", "schema": dict(request.output_schema)},
+        },
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.max_tokens is not None:
+        body["max_completion_tokens"] = request.max_tokens
+    return body
+
+
+def _answer(completion: ChatCompletion, model: str) -> InferenceAnswer:
+    choices = getattr(completion, "choices", None)
+    if not choices or getattr(choices[0], "message", None) is None:
+        raise _garbage("no choices")
+    choice = choices[0]
+    refusal = getattr(choice.message, "refusal", None)
+    if refusal or choice.finish_reason == "content_filter":
+        raise ActionFailed("the AI model refused to answer", category=ErrorCategory.ACTION, code="AI_REFUSED")
+    if choice.finish_reason == "length":
+        message = "the AI model's answer was cut at its limit of tokens; raise maxTokens or ask for less"
+        raise ActionFailed(message, category=ErrorCategory.ACTION, code="AI_OUTPUT_TRUNCATED")
+    if not isinstance(choice.message.content, str):
+        raise _garbage("no content")
+    usage = getattr(completion, "usage", None)
+    return InferenceAnswer(
+        choice.message.content,
+        Usage(
+            model,
+            int(getattr(usage, "prompt_tokens", 0) or 0),
+            int(getattr(usage, "completion_tokens", 0) or 0),
+        ),
+    )
+
+
+def _garbage(what: str) -> ActionFailed:
+    message = f"the AI provider's answer is not one of the chat completions API ({what}); check WORKFLOW_AI_BASE_URL"
+    return ActionFailed(message, category=ErrorCategory.ACTION, code="AI_ANSWER_UNREADABLE")
+
+
+def _status_failure(error: APIStatusError) -> ActionFailed:
+    """A status as a typed failure; a provider's own words are left out, since they may repeat the key."""
+    status = error.status_code
+    details: dict[str, Any] = {"status": status}
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        after = error.response.headers.get("retry-after")
+        if after is not None:
+            details["retryAfter"] = after[:40]
+        message = "the AI provider says that there are too many requests, or that the quota is used up"
+        return ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_RATE_LIMITED", details=details)
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        message = "the AI provider does not accept the API key, or not for this model"
+        return ActionFailed(message, category=ErrorCategory.ACTION, code="AI_UNAUTHORIZED", details=details)
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
+        message = f"the AI provider failed with status {status}"
+        return ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_PROVIDER_FAILED", details=details)
+    if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+        message = "the AI provider finds the request too large; shorten the prompt"
+        return ActionFailed(message, category=ErrorCategory.PAYLOAD_TOO_LARGE, code="AI_REQUEST_TOO_LARGE")
+    message = f"the AI provider refuses the request with status {status}: check model, schema and limits"
+    return ActionFailed(message, category=ErrorCategory.ACTION, code="AI_REQUEST_REFUSED", details=details)

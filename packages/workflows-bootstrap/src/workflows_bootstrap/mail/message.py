@@ -1,0 +1,100 @@
+"""A message to send, checked, and its form for SMTP."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Any
+
+from workflows_core.errors import ActionFailed, ErrorCategory
+
+MAX_RECIPIENTS = 50
+"""Of to, cc and bcc together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """An address and the name before it."""
+
+    email: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent. `key` is the same for each repetition, so that a receiver can tell one."""
+
+    sender: Mailbox
+    to: Sequence[Mailbox]
+    subject: str
+    key: str
+    tenant_id: str
+    date: datetime
+    cc: Sequence[Mailbox] = ()
+    bcc: Sequence[Mailbox] = ()
+    reply_to: Mailbox | None = None
+    text: str | None = field(default=None, repr=False)
+    html: str | None = field(default=None, repr=False)
+
+    @property
+    def message_id(self) -> str:
+        """The Message-ID, made from the key: a repeated message has the same one."""
+        digest = hashlib.sha256(f"{self.tenant_id}\x1f{self.key}".encode()).hexdigest()[:40]
+        return f"<{digest}@{self.sender.email.rpartition('@')[2]}>"
+
+    @property
+    def recipients(self) -> list[str]:
+        """Every address it goes to, each once."""
+        return list(dict.fromkeys(one.email for one in (*self.to, *self.cc, *self.bcc)))
+
+
+def mailbox(value: Any, field_name: str) -> Mailbox:
+    """A mailbox of an action's input, checked.
+
+    Raises:
+        ActionFailed: `ValidationError` `EMAIL_ADDRESS_INVALID`.
+    """
+    email, name = value["email"].strip(), value.get("name", "")
+    try:
+        if any(ord(character) < 32 or ord(character) == 127 for character in email + name):
+            raise ValueError("it has a control character")
+        parsed = Address(addr_spec=email)
+        if not parsed.username or ("." not in parsed.domain.strip(".") and parsed.domain != "localhost"):
+            raise ValueError("it needs a name, @ and a domain")
+    except (ValueError, IndexError, AttributeError) as error:
+        message = f"{field_name}: {email[:80]!r} is no e-mail address: {error}"
+        details = {"field": field_name}
+        raise ActionFailed(
+            message, category=ErrorCategory.VALIDATION, code="EMAIL_ADDRESS_INVALID", details=details
+        ) from None
+    return Mailbox(email, name)
+
+
+def mime(message: Message) -> EmailMessage:
+    """The message as SMTP takes it; blind copies are in the envelope only."""
+    made = EmailMessage()
+    made["From"] = _address(message.sender)
+    made["To"] = [_address(one) for one in message.to]
+    if message.cc:
+        made["Cc"] = [_address(one) for one in message.cc]
+    if message.reply_to is not None:
+        made["Reply-To"] = _address(message.reply_to)
+    made["Subject"] = message.subject
+    made["Date"] = format_datetime(message.date)
+    made["Message-ID"] = message.message_id
+    if message.text is not None:
+        made.set_content(message.text)
+        if message.html is not None:
+            made.add_alternative(message.html, subtype="html")
+    elif message.html is not None:
+        made.set_content(message.html, subtype="html")
+    return made
+
+
+def _address(one: Mailbox) -> Address:
+    return Address(display_name=one.name, addr_spec=one.email)

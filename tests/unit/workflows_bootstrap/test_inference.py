@@ -1,0 +1,162 @@
+"""`ai.infer` over real HTTP, and over the local provider."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from harness.actions import call
+from harness.chat_server import Answer, NoAnswer, chat_server, completion, status
+from workflows_bootstrap.inference.accounting import TokenAccount
+from workflows_bootstrap.inference.action import infer_actions
+from workflows_bootstrap.inference.provider import MAX_ANSWER_BYTES
+from workflows_bootstrap.inference.service import inference_provider
+from workflows_bootstrap.inference.settings import InferenceSettings, ProviderKind
+from workflows_core.actions.secrets import MappingSecrets
+from workflows_core.errors import ActionFailed
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+KEY = "sk-very-secret"
+SCHEMA = {
+    "type": "object",
+    "properties": {"mood": {"enum": ["good", "bad"]}, "score": {"type": "integer", "minimum": 1, "maximum": 5}},
+    "required": ["mood", "score"],
+    "additionalProperties": False,
+}
+QUESTION = {"prompt": "How is it?", "outputSchema": SCHEMA}
+GOOD = json.dumps({"mood": "good", "score": 4})
+
+
+async def ask(
+    *answers: Any, question: dict[str, Any] | None = None, secrets: dict[str, str] | None = None, **settings: Any
+) -> tuple[Any, list[tuple[dict[str, str], dict[str, Any]]], TokenAccount]:
+    """The output or the failure, what the server saw, and the account."""
+    account = TokenAccount()
+    async with chat_server(*answers) as server:
+        defaults: dict[str, Any] = {"model": "m", "timeout_seconds": 5, "retries": 0, "base_url": server.url}
+        provider = inference_provider(
+            InferenceSettings(provider=ProviderKind.OPENAI_COMPATIBLE, **{**defaults, **settings}),
+            MappingSecrets({"AI_API_KEY": KEY} if secrets is None else secrets),
+        )
+        try:
+            found: Any = await call(infer_actions(provider, account)[0], question or QUESTION)
+        except ActionFailed as error:
+            found = error.failure
+        finally:
+            await provider.close()
+    return found, server.requests, account
+
+
+async def test_an_answer_that_fits_is_the_output() -> None:
+    asked = {**QUESTION, "system": "Be brief.", "temperature": 0, "maxTokens": 50}
+    output, requests, account = await ask(completion(GOOD), question=asked)
+    assert output == {"mood": "good", "score": 4}
+    ((headers, body),) = requests
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
+    assert body["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert (body["model"], body["temperature"], body["max_completion_tokens"]) == ("m", 0, 50)
+    assert list(account.totals.values()) == [(11, 7)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "category", "code"),
+    [
+        (status(429, **{"retry-after": "3"}), "TransientError", "AI_RATE_LIMITED"),
+        (status(401), "ActionError", "AI_UNAUTHORIZED"),
+        (status(403), "ActionError", "AI_UNAUTHORIZED"),
+        (status(400), "ActionError", "AI_REQUEST_REFUSED"),
+        (status(404), "ActionError", "AI_REQUEST_REFUSED"),
+        (status(413), "PayloadTooLarge", "AI_REQUEST_TOO_LARGE"),
+        (status(500), "TransientError", "AI_PROVIDER_FAILED"),
+        (status(503), "TransientError", "AI_PROVIDER_FAILED"),
+        (completion(None, refusal="I cannot"), "ActionError", "AI_REFUSED"),
+        (completion(GOOD, finish="content_filter"), "ActionError", "AI_REFUSED"),
+        (completion(GOOD, finish="length"), "ActionError", "AI_OUTPUT_TRUNCATED"),
+        (completion("certainly! {"), "ValidationError", "AI_OUTPUT_INVALID"),
+        (completion(json.dumps({"mood": "great", "score": 9})), "ValidationError", "AI_OUTPUT_INVALID"),
+        (completion("[" * 100_000), "ValidationError", "AI_OUTPUT_INVALID"),
+        (completion('"' + "x" * MAX_ANSWER_BYTES + '"'), "PayloadTooLarge", "AI_OUTPUT_TOO_LARGE"),
+        (completion(None), "ActionError", "AI_ANSWER_UNREADABLE"),
+        ((200, {"content-type": "application/json"}, b"{}"), "ActionError", "AI_ANSWER_UNREADABLE"),
+        ((200, {"content-type": "application/json"}, b"<html>"), "ActionError", "AI_ANSWER_UNREADABLE"),
+        ((200, {"content-type": "text/html"}, b"<html>"), "ActionError", "AI_ANSWER_UNREADABLE"),
+    ],
+)
+async def test_each_way_to_fail_is_told_apart_and_never_tells_the_key(
+    answer: Answer, category: str, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        failure, _, _ = await ask(answer)
+    assert (failure.category, failure.code) == (category, code)
+    assert KEY not in json.dumps(failure.to_json())
+    assert KEY not in caplog.text
+
+
+async def test_a_rate_limit_says_when_to_come_again() -> None:
+    failure, _, _ = await ask(status(429, **{"retry-after": "3"}))
+    assert failure.details == {"status": 429, "retryAfter": "3"}
+
+
+async def test_no_answer_in_time() -> None:
+    failure, _, _ = await ask(NoAnswer.SILENCE, timeout_seconds=0.2)
+    assert (failure.category, failure.code) == ("TimeoutError", "AI_TIMED_OUT")
+
+
+async def test_a_connection_that_breaks_and_one_that_is_refused() -> None:
+    failure, _, _ = await ask(NoAnswer.HANG_UP)
+    assert (failure.category, failure.code) == ("TransientError", "AI_UNREACHABLE")
+    failure, requests, _ = await ask(completion(GOOD), base_url="http://127.0.0.1:9/v1")
+    assert (failure.code, requests) == ("AI_UNREACHABLE", [])
+
+
+async def test_retries_are_bounded_and_one_that_helps_is_enough() -> None:
+    busy = status(503, **{"retry-after-ms": "1"})
+    failure, requests, _ = await ask(busy, retries=2)
+    assert (failure.code, len(requests)) == ("AI_PROVIDER_FAILED", 3)
+    output, requests, account = await ask(busy, completion(GOOD), retries=2)
+    assert (output["mood"], len(requests), list(account.totals.values())) == ("good", 2, [(11, 7)])
+
+
+async def test_this_process_s_own_limits() -> None:
+    async def twice(**limits: Any) -> list[Any]:
+        async with chat_server(completion(GOOD)) as server:
+            settings = InferenceSettings(
+                provider=ProviderKind.OPENAI_COMPATIBLE, model="m", base_url=server.url, max_wait_seconds=0.05, **limits
+            )
+            provider = inference_provider(settings, MappingSecrets({"AI_API_KEY": KEY}))
+            (infer,) = infer_actions(provider, TokenAccount())
+            found: list[Any] = []
+            for _ in range(2):
+                try:
+                    found.append(await call(infer, QUESTION))
+                except ActionFailed as error:
+                    found.append(error.failure.code)
+            await provider.close()
+        return [*found, len(server.requests)]
+
+    assert await twice(requests_per_minute=1) == [{"mood": "good", "score": 4}, "AI_RATE_LIMITED", 1]
+    assert await twice(tokens_per_minute=1_500) == [{"mood": "good", "score": 4}, "AI_RATE_LIMITED", 1]
+    assert await twice(tokens_per_minute=500) == ["AI_REQUEST_TOO_LARGE", "AI_REQUEST_TOO_LARGE", 0]
+
+
+async def test_what_is_missing_is_named() -> None:
+    failure, requests, _ = await ask(completion(GOOD), secrets={})
+    assert (failure.code, requests) == ("AI_NOT_CONFIGURED", [])
+    assert "AI_API_KEY" in failure.message
+    failure, _, _ = await ask(completion(GOOD), model=None)
+    assert "WORKFLOW_AI_MODEL" in failure.message
+    none = inference_provider(InferenceSettings(), MappingSecrets({}))
+    with pytest.raises(ActionFailed, match="WORKFLOW_AI_PROVIDER") as raised:
+        await call(infer_actions(none, TokenAccount())[0], QUESTION)
+    assert raised.value.failure.code == "AI_NOT_CONFIGURED"
+
+
+@pytest.mark.parametrize("schema", [{"type": "array"}, {"type": "nonsense"}, {}])
+async def test_a_wrong_output_schema_is_not_asked_for(schema: dict[str, Any]) -> None:
+    failure, requests, _ = await ask(completion(GOOD), question={"prompt": "x", "outputSchema": schema})
+    assert (failure.code, requests) == ("AI_OUTPUT_SCHEMA_INVALID", [])

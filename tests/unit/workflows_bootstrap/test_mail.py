@@ -1,0 +1,278 @@
+"""`email.send` over a real SMTP server and over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email import message_from_bytes
+from email.message import Message as Received
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+from harness.actions import call
+from harness.chat_server import NoAnswer, chat_server, status
+from workflows_bootstrap.mail.action import send_actions
+from workflows_bootstrap.mail.service import mail_transport
+from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
+from workflows_core.actions.action import Effect
+from workflows_core.actions.secrets import MappingSecrets
+from workflows_core.errors import ActionFailed
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning"),
+]
+
+KEY = "hunter2-very-secret"
+MANY = [{"email": f"a{n}@example.com"} for n in range(30)]
+MAIL = {"to": [{"email": "ada@example.com", "name": "Ada"}], "subject": "Hello", "text": "Dear Ada"}
+
+
+class Server:
+    """Keeps what it gets; `scripted` answers a command instead."""
+
+    def __init__(self, **scripted: str) -> None:
+        self.scripted = scripted
+        self.got: list[tuple[list[str], Received]] = []
+
+    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, _: Any) -> str:  # noqa: N802
+        if "rcpt" in self.scripted:
+            return self.scripted["rcpt"]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        assert isinstance(envelope.content, bytes)
+        if "data" in self.scripted:
+            return self.scripted["data"]
+        if "hang_up" in self.scripted:
+            assert isinstance(server.transport, asyncio.WriteTransport)
+            server.transport.abort()
+        self.got.append((list(envelope.rcpt_tos), message_from_bytes(envelope.content)))
+        return "250 queued as 17"
+
+
+def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    return AuthResult(success=data.password == KEY.encode(), handled=False)
+
+
+@asynccontextmanager
+async def smtp(server: Server, *, auth: bool = False) -> AsyncIterator[MailSettings]:
+    def protocol() -> SMTP:
+        return SMTP(
+            server,
+            hostname="mail.test",
+            authenticator=authenticate if auth else None,
+            auth_required=auth,
+            auth_require_tls=False,
+        )
+
+    listening = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    async with listening:
+        yield MailSettings(
+            TransportKind.SMTP,
+            sender="from@example.org",
+            smtp_host="127.0.0.1",
+            smtp_port=listening.sockets[0].getsockname()[1],
+            smtp_security=SmtpSecurity.NONE,
+            smtp_user="sender" if auth else None,
+            timeout_seconds=2,
+        )
+
+
+async def send(settings: MailSettings, mail: dict[str, Any] = MAIL, key: str | None = KEY) -> Any:
+    """The output, or the failure."""
+    transport = mail_transport(settings, MappingSecrets({} if key is None else {"EMAIL_KEY": key}))
+    (action,) = send_actions(transport, settings.sender)
+    try:
+        return await call(action, mail)
+    except ActionFailed as error:
+        return error.failure
+    finally:
+        await transport.close()
+
+
+async def test_a_message_arrives_with_all_its_parts() -> None:
+    server = Server()
+    mail = {
+        **MAIL,
+        "cc": [{"email": "cc@example.com"}],
+        "bcc": [{"email": "hidden@example.com"}],
+        "replyTo": {"email": "answers@example.com", "name": "Answers, Inc."},
+        "subject": "Grüße",
+        "html": "<p>Dear Ada</p>",
+    }
+    async with smtp(server) as settings:
+        output = await send(settings, mail)
+    ((recipients, message),) = server.got
+    assert recipients == ["ada@example.com", "cc@example.com", "hidden@example.com"]
+    assert "hidden@example.com" not in message.as_string()
+    assert output == {"messageId": message["Message-ID"], "providerId": "queued as 17", "recipients": 3}
+    assert (message["From"], message["To"]) == ("from@example.org", "Ada <ada@example.com>")
+    assert message["Reply-To"] == '"Answers, Inc." <answers@example.com>'
+    assert [part.get_content_type() for part in message.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+
+
+async def test_a_repeated_message_has_the_same_id_and_another_tenant_s_another() -> None:
+    server = Server()
+    async with smtp(server) as settings:
+        one = await send(settings)
+        two = await send(settings)
+        other = await send(settings, {**MAIL, "idempotency_key": "k"})
+    assert one["messageId"] == two["messageId"] != other["messageId"]
+
+
+async def test_smtp_is_at_most_once_and_http_is_idempotent() -> None:
+    http = mail_transport(MailSettings(TransportKind.HTTP, http_url="http://127.0.0.1:9/"), MappingSecrets({}))
+    smtp_transport = mail_transport(MailSettings(TransportKind.SMTP), MappingSecrets({}))
+    assert send_actions(smtp_transport, None)[0].effect is Effect.AT_MOST_ONCE
+    assert send_actions(http, None)[0].effect is Effect.IDEMPOTENT
+    await http.close()
+
+
+@pytest.mark.parametrize(
+    ("scripted", "category", "code"),
+    [
+        ({"rcpt": "550 no such user hunter2-very-secret"}, "ActionError", "EMAIL_REFUSED"),
+        ({"rcpt": "451 try later"}, "TransientError", "EMAIL_DEFERRED"),
+        ({"data": "554 spam"}, "ActionError", "EMAIL_REFUSED"),
+        ({"data": "452 full"}, "TransientError", "EMAIL_DEFERRED"),
+        ({"hang_up": "yes"}, "UnknownOutcome", "EMAIL_OUTCOME_UNKNOWN"),
+    ],
+)
+async def test_each_way_to_fail_is_told_apart(scripted: dict[str, str], category: str, code: str) -> None:
+    async with smtp(Server(**scripted)) as settings:
+        failure = await send(settings)
+    assert (failure.category, failure.code) == (category, code)
+    assert KEY not in json.dumps(failure.to_json())
+
+
+async def test_authentication() -> None:
+    server = Server()
+    async with smtp(server, auth=True) as settings:
+        assert (await send(settings))["recipients"] == 1
+        assert (await send(settings, key="wrong")).code == "EMAIL_UNAUTHORIZED"
+        missing = await send(settings, key=None)
+    assert (missing.code, "EMAIL_KEY" in missing.message) == ("EMAIL_NOT_CONFIGURED", True)
+    assert len(server.got) == 1
+
+
+async def test_a_server_that_is_not_there_has_no_tls_or_says_nothing() -> None:
+    gone = MailSettings(TransportKind.SMTP, sender="a@example.org", smtp_host="127.0.0.1", smtp_port=9)
+    assert (await send(gone)).code == "EMAIL_UNREACHABLE"
+    async with smtp(Server()) as plain:
+        tls = MailSettings(
+            TransportKind.SMTP,
+            sender="a@example.org",
+            smtp_host=plain.smtp_host,
+            smtp_port=plain.smtp_port,
+            smtp_security=SmtpSecurity.TLS,
+            timeout_seconds=2,
+        )
+        assert (await send(tls)).code == "EMAIL_UNREACHABLE"
+    async with chat_server(NoAnswer.SILENCE) as silent:
+        port = int(silent.url.split(":")[2].split("/")[0])
+        quiet = MailSettings(
+            TransportKind.SMTP,
+            sender="a@example.org",
+            smtp_host="127.0.0.1",
+            smtp_port=port,
+            smtp_security=SmtpSecurity.NONE,
+            timeout_seconds=0.2,
+        )
+        assert (await send(quiet)).code == "EMAIL_TIMED_OUT"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"subject": "Hello\r\nBcc: all@example.com"}, "EMAIL_SUBJECT_INVALID"),
+        ({"to": [{"email": "ada@example.com\nX: y"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"to": [{"email": "ada@example.com", "name": "A\r\nX: y"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"to": [{"email": "not an address"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"to": [{"email": "ada@"}]}, "EMAIL_ADDRESS_INVALID"),
+        (
+            {
+                "to": [{"email": f"a{n}@example.com"} for n in range(30)],
+                "cc": [{"email": f"b{n}@example.com"} for n in range(30)],
+            },
+            "EMAIL_TOO_MANY_RECIPIENTS",
+        ),
+        ({"text": None, "html": None}, "ACTION_INPUT_INVALID"),
+    ],
+)
+async def test_bad_input_is_refused_and_nothing_is_sent(change: dict[str, Any], code: str) -> None:
+    server = Server()
+    mail = {key: value for key, value in {**MAIL, **change}.items() if value is not None}
+    async with smtp(server) as settings:
+        failure = await send(settings, mail)
+    assert (failure.category, failure.code, server.got) == ("ValidationError", code, [])
+
+
+async def test_what_is_not_configured_is_named() -> None:
+    failure = await send(MailSettings(sender="a@example.org"))
+    assert (failure.code, "WORKFLOW_MAIL_TRANSPORT" in failure.message) == ("EMAIL_NOT_CONFIGURED", True)
+    async with smtp(Server()) as settings:
+        failure = await send(MailSettings(TransportKind.SMTP, smtp_port=settings.smtp_port))
+    assert (failure.code, "WORKFLOW_MAIL_FROM" in failure.message) == ("EMAIL_NOT_CONFIGURED", True)
+
+
+def over_http(url: str, **more: Any) -> MailSettings:
+    return MailSettings(TransportKind.HTTP, sender="from@example.org", http_url=url, **{"timeout_seconds": 2, **more})
+
+
+async def test_the_http_provider_gets_the_message_and_its_key() -> None:
+    accepted = (202, {"content-type": "application/json"}, b'{"id": "m-17"}')
+    async with chat_server(accepted) as provider:
+        output = await send(over_http(provider.url))
+        again = await send(over_http(provider.url))
+    (headers, body), (second, _) = provider.requests
+    assert output == again
+    assert (output["providerId"], headers["authorization"]) == ("m-17", f"Bearer {KEY}")
+    assert headers["idempotency-key"] == second["idempotency-key"] == output["messageId"].strip("<>")
+    assert body == {
+        "from": {"email": "from@example.org"},
+        "to": [{"email": "ada@example.com", "name": "Ada"}],
+        "subject": "Hello",
+        "messageId": output["messageId"],
+        "text": "Dear Ada",
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "category", "code"),
+    [
+        (status(429, **{"retry-after": "9"}), "TransientError", "EMAIL_RATE_LIMITED"),
+        (status(401), "ActionError", "EMAIL_UNAUTHORIZED"),
+        (status(422), "ActionError", "EMAIL_REFUSED"),
+        (status(302, location="http://elsewhere.example/"), "ActionError", "EMAIL_REFUSED"),
+        (status(500), "TransientError", "EMAIL_PROVIDER_FAILED"),
+        (NoAnswer.HANG_UP, "TransientError", "EMAIL_UNREACHABLE"),
+        (NoAnswer.SILENCE, "TimeoutError", "EMAIL_TIMED_OUT"),
+    ],
+)
+async def test_each_way_the_http_provider_fails(answer: Any, category: str, code: str) -> None:
+    async with chat_server(answer) as provider:
+        failure = await send(over_http(provider.url, timeout_seconds=0.5))
+    assert (failure.category, failure.code) == (category, code)
+    assert "secret" not in json.dumps(failure.to_json())
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"id": 7}', b"x" * 100_000])
+async def test_a_message_that_was_taken_is_sent_whatever_the_answer_says(content: bytes) -> None:
+    async with chat_server((200, {}, content)) as provider:
+        assert (await send(over_http(provider.url)))["providerId"] is None
+
+
+async def test_a_cancelled_send_leaves_no_connection_behind() -> None:
+    async with chat_server(NoAnswer.SILENCE) as provider:
+        sending = asyncio.create_task(send(over_http(provider.url, timeout_seconds=30)))
+        while not provider.requests:
+            await asyncio.sleep(0.01)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
