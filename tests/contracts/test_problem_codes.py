@@ -25,7 +25,7 @@ def codes_in(source: str) -> Iterator[str]:
             continue
         argument = next((k.value for k in node.keywords if k.arg == "code"), None)
         match node.func:
-            case ast.Name(id="Problem" | "StartProblem") | ast.Attribute(attr="Problem"):
+            case ast.Name(id="Problem" | "StartProblem" | "refusal") | ast.Attribute(attr="Problem"):
                 argument = node.args[0] if node.args else argument
             case ast.Attribute(value=ast.Name(id=owner), attr="one") if owner.endswith("Refused"):
                 argument = node.args[0] if node.args else argument
@@ -70,6 +70,7 @@ def test_codes_are_upper_snake_and_explained_once_with_cause_and_remedy() -> Non
         ("StartProblem('A_B', 'where', 'm')", ["A_B"]),
         ("Failure(category, 'm', code='A_B')", ["A_B"]),
         ("ActionFailed('m', code='A_B')", ["A_B"]),
+        ("refusal('A_B', 'm')", ["A_B"]),
         ("Problem(code, 'm')", []),
         ("Other('A_B')", []),
     ],

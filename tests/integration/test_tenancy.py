@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from harness.databases import MigratedDatabase
 from harness.interpreted import document
 from harness.run_records import EXECUTION, a_call, a_wait, a_write, an_end, publish, rows
+from workflows_core.storage.api_tokens import create_token
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.key_values import PostgresKeyValueStore
@@ -38,6 +39,7 @@ async def fill(db: Database) -> None:
         await save_draft(conn, workflow_id="orders", key="orders", name="Orders", document=document())
         await publish_version(conn, "orders", document())
         await PostgresKeyValueStore(conn, "acme", "run-1").set("n", "k", 1)
+        await create_token(conn, name="t", role="viewer")
     await publish(db, "e1")
     log = {"level": "INFO", "message": "m", "step_path": None, "context_json": None, "at": 0}
     await write_run(db, a_write(1, waits=[a_wait()], logs=[log]), EXECUTION)

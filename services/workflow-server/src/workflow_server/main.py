@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -9,19 +10,25 @@ from temporalio.worker import Worker
 
 from service_host.command import ServiceCommand, Verdict, check_postgres, check_temporal, execute
 from service_host.leaving import leave
+from service_host.logs import log_event
 from service_host.metrics import PollerMetrics
 from service_host.ownership_probe import OwnershipProbe
 from service_host.pollers import PollerKind
 from service_host.postgres import create_engine, wait_for_postgres
 from service_host.process import Process, run_process
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
+from service_host.serving import bind, serving_loop
 from service_host.temporal import connect_temporal, identity_of
 from service_host.worker_loop import OnFatalError, worker_loop
+from workflow_server.api.application import create_api
 from workflow_server.composition import GRACE_SECONDS, build_runtime, build_services, contents, worker_limits
 from workflow_server.metrics import TokenMetrics
 from workflow_server.settings import Settings, read_settings
+from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.action import Place
 from workflows_core.execution.worker import application_worker
+from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.runtime import AuthoredRuntime
 from workflows_core.storage.announcing import BEAT_SECONDS, keep_announced
 from workflows_core.storage.database import Database
@@ -30,6 +37,9 @@ from workflows_core.storage.readiness import schema_verdict
 from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE
 
 SERVICE = "workflow-server"
+API_LISTENING = "api_listening"
+API_STOP_SECONDS = 12.0
+"""How long requests in flight may take after SIGTERM."""
 
 
 def main() -> None:
@@ -51,23 +61,33 @@ def command() -> ServiceCommand[Settings]:
 
 async def run(settings: Settings) -> int:
     """Runs until told to stop; the exit code."""
+    listener = bind(
+        settings.api_host,
+        settings.api_port,
+        port_variable="WORKFLOW_SERVER_PORT",
+        host_variable="WORKFLOW_SERVER_HOST",
+    )
+    services = build_services(settings)
 
     async def start_up(process: Process) -> None:
-        await _start(process, settings)
+        await _start(process, settings, services, listener)
 
-    return await run_process(
-        SERVICE,
-        settings,
-        health_settings=settings,
-        log_settings=settings,
-        queues=(APPLICATION_ACTIONS_QUEUE,),
-        contents=contents(),
-        start_up=start_up,
-    )
+    try:
+        return await run_process(
+            SERVICE,
+            settings,
+            health_settings=settings,
+            log_settings=settings,
+            queues=(APPLICATION_ACTIONS_QUEUE,),
+            contents=contents(),
+            start_up=start_up,
+        )
+    finally:
+        await services.close()
+        listener.close()
 
 
-async def _start(process: Process, settings: Settings) -> None:
-    services = build_services(settings)
+async def _start(process: Process, settings: Settings, services: ApplicationServices, listener: socket.socket) -> None:
     runtime = build_runtime(settings, services, process.identity)
     await wait_for_postgres(runtime.db.engine, on_wait=process.supervisor.waiting)
     client = await connect_temporal(
@@ -78,6 +98,14 @@ async def _start(process: Process, settings: Settings) -> None:
     def make_worker(on_fatal_error: OnFatalError) -> Worker:
         return application_worker(client, runtime.activities, worker_limits(settings), on_fatal_error)
 
+    launcher = Launcher(runtime.db, client)
+    api = create_api(runtime.db, launcher, version=version(SERVICE))
+    process.supervisor.add(
+        serving_loop(
+            "http-api", api, listener, stage=StopStage.CLAIM, on_serving=_tell_api, stop_seconds=API_STOP_SECONDS
+        )
+    )
+    process.health.add_check("temporal:search-attributes", SearchAttributesCheck(client))
     queue = APPLICATION_ACTIONS_QUEUE
     process.supervisor.add(worker_loop(f"temporal:{queue}", client, make_worker, grace_seconds=GRACE_SECONDS))
     probe = OwnershipProbe(client, SERVICE, process.identity, (queue,), (PollerKind.ACTIVITY,))
@@ -87,6 +115,10 @@ async def _start(process: Process, settings: Settings) -> None:
     process.registry.register(TokenMetrics(services))
     process.supervisor.add(probe.loop())
     process.supervisor.add(_beat_loop(runtime, process.identity))
+
+
+def _tell_api(url: str) -> None:
+    log_event(API_LISTENING, f"the HTTP API is served at {url}/v1", url=url)
 
 
 def _beat_loop(runtime: AuthoredRuntime, identity: str) -> Loop:

@@ -6,9 +6,10 @@ Every function needs a connection whose transaction has its tenant set. What a r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import case, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -154,7 +155,12 @@ async def get_run(conn: AsyncConnection, run_id: str) -> RunRow | None:
 
 
 async def list_runs(
-    conn: AsyncConnection, *, status: str | None = None, workflow_id: str | None = None, limit: int = 50
+    conn: AsyncConnection,
+    *,
+    status: str | None = None,
+    workflow_id: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
 ) -> list[RunRow]:
     """Runs of the tenant, newest first.
 
@@ -162,6 +168,7 @@ async def list_runs(
         conn: Where.
         status: Only runs of this status.
         workflow_id: Only runs of this workflow.
+        before: Only runs after this (start, run id) in that order: the last of the page before.
         limit: At most so many.
     """
     statement = select(*_RUN).where(runs.c.tenant == this_tenant())
@@ -169,6 +176,8 @@ async def list_runs(
         statement = statement.where(runs.c.status == status)
     if workflow_id is not None:
         statement = statement.where(runs.c.workflow_id == workflow_id)
+    if before is not None:
+        statement = statement.where(tuple_(runs.c.started_at, runs.c.run_id) < tuple_(*before))
     rows = await conn.execute(statement.order_by(runs.c.started_at.desc(), runs.c.run_id.desc()).limit(limit))
     return [RunRow.of(row) for row in rows]
 

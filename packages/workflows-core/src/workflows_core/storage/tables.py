@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -268,6 +269,24 @@ processes: Final = _table(
         "seen_at": _TIME,
     },
     "identity",
+)
+
+api_tokens: Final = _table(
+    "workflow_api_tokens",
+    {
+        "tenant": Text,
+        "token_id": Text,
+        "name": Text,
+        "role": Text,
+        "token_hash": LargeBinary,
+        "created_by": Text,
+        "created_at": _TIME,
+        "expires_at": _TIME,
+        "revoked_at": _TIME,
+        "last_used_at": _TIME,
+    },
+    "tenant",
+    "token_id",
 )
 
 

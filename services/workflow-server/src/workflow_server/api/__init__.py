@@ -1,0 +1,1 @@
+"""The HTTP API: runs and events of a tenant, through the one launcher."""

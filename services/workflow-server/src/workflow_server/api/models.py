@@ -1,0 +1,149 @@
+"""What goes in and comes out, as OpenAPI shows it. Answers have the fields of the command line's JSON."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic.alias_generators import to_camel
+
+from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, Row, RunRow, StepRow, WaitRow
+from workflows_core.wire.text import UNSTORABLE
+
+_ANSWER = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+def _storable(value: str) -> str:
+    if UNSTORABLE.search(value):
+        raise ValueError("must have no NUL and no half of a surrogate pair")
+    return value
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_storable)]
+"""An id, a key or a name."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", str_strip_whitespace=True)
+
+
+class StartRun(_Body):
+    """A run to start."""
+
+    workflow: Annotated[Name, Field(description="Key or id of a published workflow.", examples=["order-payment"])]
+    version: Annotated[int | None, Field(ge=1, description="Published version; by default the newest.")] = None
+    payload: Annotated[Any, Field(description="JSON value the run starts with.", examples=[{"orderId": "17"}])] = None
+
+
+class CancelRun(_Body):
+    """Why a run is to end."""
+
+    reason: Annotated[
+        str,
+        StringConstraints(min_length=3, max_length=1000),
+        AfterValidator(_storable),
+        Field(description="Recorded with the run.", examples=["the order was withdrawn"]),
+    ]
+
+
+class PublishEvent(_Body):
+    """An event to publish."""
+
+    event_name: Annotated[Name, Field(description="What waits and triggers know.", examples=["PAYMENT_RECEIVED"])]
+    event_id: Annotated[Name | None, Field(description="The same id is published once; by default a new one.")] = None
+    correlation_key: Annotated[
+        Name | None, Field(description="Without one, keys are derived from the payload.", examples=["order-17"])
+    ] = None
+    payload: Annotated[Any, Field(description="JSON value.", examples=[{"amount": 100}])] = None
+    occurred_at: Annotated[AwareDatetime | None, Field(description="The publisher's own time.")] = None
+
+
+class StartedRun(BaseModel):
+    """A started run."""
+
+    model_config = _ANSWER
+
+    run_id: str
+    workflow_id: str
+    workflow_version: int
+    status: str
+    created: Annotated[bool, Field(description="False when this idempotency key has started it before.")]
+
+
+class CancelRequested(BaseModel):
+    """A run that was asked to end."""
+
+    model_config = _ANSWER
+
+    run_id: str
+    cancel_requested: bool
+
+
+class PublishedEvent(BaseModel):
+    """A published event."""
+
+    model_config = _ANSWER
+
+    event_id: str
+    created: Annotated[bool, Field(description="False when an event of this id was published before.")]
+
+
+class ProblemItem(BaseModel):
+    """One thing that is wrong."""
+
+    code: str
+    message: str
+    path: str
+    suggestion: str | None = None
+
+
+class ProblemDocument(BaseModel):
+    """A refusal: RFC 9457, with every problem."""
+
+    type: str
+    title: str
+    status: int
+    code: Annotated[str, Field(description="Stable; docs/problem-codes.md has cause and remedy.")]
+    detail: str
+    problems: list[ProblemItem]
+
+
+def _model_of(row: type[Row], name: str, doc: str) -> type[BaseModel]:
+    """The row's own fields under their JSON names, so that there is no second list of them."""
+    hints = get_type_hints(row)
+    members: dict[str, Any] = {field.name: (hints[field.name], ...) for field in fields(row)}
+    return create_model(name, __config__=_ANSWER, __doc__=doc, **members)
+
+
+Run = _model_of(RunRow, "Run", "A run.")
+Step = _model_of(StepRow, "Step", "One visit of one step.")
+Wait = _model_of(WaitRow, "Wait", "A wait of a run.")
+Invocation = _model_of(InvocationRow, "Invocation", "A call of an action.")
+Delivery = _model_of(DeliveryRow, "Delivery", "What became of an event for the run.")
+Log = _model_of(LogRow, "Log", "A line of the run's own log.")
+
+RunDetail = create_model(
+    "RunDetail",
+    __doc__="A run and everything recorded about it.",
+    run=(Run, ...),
+    steps=(list[Step], ...),  # type: ignore[valid-type]
+    waits=(list[Wait], ...),  # type: ignore[valid-type]
+    invocations=(list[Invocation], ...),  # type: ignore[valid-type]
+    deliveries=(list[Delivery], ...),  # type: ignore[valid-type]
+    logs=(list[Log], ...),  # type: ignore[valid-type]
+)
+RunPage = create_model(
+    "RunPage",
+    __doc__="Runs, newest first.",
+    runs=(list[Run], ...),  # type: ignore[valid-type]
+    next=(str | None, Field(description="Cursor of the next page; null on the last one.")),
+)
+
+
+class Cursor(BaseModel):
+    """The last run of a page."""
+
+    at: datetime
+    run_id: str

@@ -1,0 +1,158 @@
+"""`/v1/runs`: start, list, show, cancel."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import StringConstraints, ValidationError
+
+from workflow_server.api.access import allowed
+from workflow_server.api.models import (
+    CancelRequested,
+    CancelRun,
+    Cursor,
+    Name,
+    RunDetail,
+    RunPage,
+    StartedRun,
+    StartRun,
+)
+from workflow_server.api.problems import refusal
+from workflow_server.api.responses import refused
+from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.request import LaunchedRun, LaunchRequest
+from workflows_core.storage.api_tokens import TokenHolder
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import find
+from workflows_core.storage.runs import get_run, list_runs, run_timeline
+
+RunStatus = Literal["STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED"]
+IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$")]
+
+_RUN_IDS: Final = uuid.UUID("6f6e1a9e-2b3c-5d4e-8f70-8a9b0c1d2e3f")
+"""Namespace of run ids made from idempotency keys; it never changes."""
+
+
+def runs_router(db: Database, launcher: Launcher) -> APIRouter:
+    """The routes, over the one launcher."""
+    router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+    @router.post("", status_code=201, response_model=StartedRun, responses=refused(201, 409, 413, 415, 422, 502, 503))
+    async def start_run(
+        body: StartRun,
+        response: Response,
+        holder: Annotated[TokenHolder, Depends(allowed("operator"))],
+        idempotency_key: Annotated[IdempotencyKey | None, Header()] = None,
+    ) -> Any:
+        """Start a run. With an `Idempotency-Key`, the same request again answers the same run (200)."""
+        run_id = None if idempotency_key is None else str(uuid.uuid5(_RUN_IDS, f"{holder.tenant}\x1f{idempotency_key}"))
+        request = LaunchRequest(
+            tenant=holder.tenant,
+            workflow=body.workflow,
+            version=body.version,
+            payload={} if body.payload is None else body.payload,
+            run_id=run_id,
+        )
+        if run_id is not None:
+            await _check_same(db, request, run_id)
+        launched = await launcher.launch(request)
+        if run_id is not None and not launched.created:
+            # Two requests with one key at the same time: the second one's row is the first one's.
+            await _check_same(db, request, run_id)
+        response.status_code = 201 if launched.created else 200
+        return _started(launched)
+
+    @router.get("", response_model=RunPage, responses=refused(422, 503))
+    async def get_runs(
+        holder: Annotated[TokenHolder, Depends(allowed("viewer"))],
+        status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
+        workflow: Annotated[Name | None, Query(description="Only runs of this workflow, by key or id.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")] = None,
+    ) -> Any:
+        """List runs, newest first."""
+        before = None if cursor is None else _read_cursor(cursor)
+        async with db.tenant(holder.tenant) as conn:
+            workflow_id = workflow
+            if workflow is not None:
+                found = await find(conn, workflow)
+                workflow_id = workflow if found is None else found.workflow_id
+            rows = await list_runs(conn, status=status, workflow_id=workflow_id, before=before, limit=limit + 1)
+        page = rows[:limit]
+        following = _cursor(Cursor(at=page[-1].started_at, run_id=page[-1].run_id)) if len(rows) > limit else None
+        return {"runs": [row.to_json() for row in page], "next": following}
+
+    @router.get("/{run_id}", response_model=RunDetail, responses=refused(404, 422, 503))
+    async def show_run(run_id: Name, holder: Annotated[TokenHolder, Depends(allowed("viewer"))]) -> Any:
+        """Show a run with its steps, waits, invocations, deliveries and log."""
+        async with db.tenant(holder.tenant) as conn:
+            timeline = await run_timeline(conn, run_id)
+        if timeline is None:
+            raise refusal("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "path.run_id")
+        return {
+            "run": timeline.run.to_json(),
+            "steps": [row.to_json() for row in timeline.steps],
+            "waits": [row.to_json() for row in timeline.waits],
+            "invocations": [row.to_json() for row in timeline.invocations],
+            "deliveries": [row.to_json() for row in timeline.deliveries],
+            "logs": [row.to_json() for row in timeline.logs],
+        }
+
+    @router.post(
+        "/{run_id}/cancel",
+        status_code=202,
+        response_model=CancelRequested,
+        responses=refused(404, 409, 413, 415, 422, 503),
+    )
+    async def cancel_run(
+        run_id: Name, body: CancelRun, holder: Annotated[TokenHolder, Depends(allowed("operator"))]
+    ) -> Any:
+        """Ask a run to end as CANCELED."""
+        await launcher.cancel(holder.tenant, run_id, f"{body.reason} (token {holder.name})")
+        return CancelRequested(run_id=run_id, cancel_requested=True)
+
+    return router
+
+
+async def _check_same(db: Database, request: LaunchRequest, run_id: str) -> None:
+    """Refuses an idempotency key that has started something else.
+
+    Raises:
+        Refused: `IDEMPOTENCY_KEY_REUSED`.
+    """
+    async with db.tenant(request.tenant) as conn:
+        row = await get_run(conn, run_id)
+        if row is None:
+            return
+        found = await find(conn, request.workflow)
+    same_version = request.version is None or request.version == row.workflow_version
+    if found is None or found.workflow_id != row.workflow_id or not same_version or row.input_json != request.payload:
+        message = f"the key has started run {run_id} of another workflow, version or payload; take a new key"
+        raise refusal("IDEMPOTENCY_KEY_REUSED", message, "header.idempotency-key")
+
+
+def _started(launched: LaunchedRun) -> StartedRun:
+    return StartedRun(
+        run_id=launched.run_id,
+        workflow_id=launched.workflow_id,
+        workflow_version=launched.workflow_version,
+        status=launched.status,
+        created=launched.created,
+    )
+
+
+def _cursor(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(cursor.model_dump_json().encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str) -> tuple[Any, str]:
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        found = Cursor.model_validate_json(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValidationError, ValueError, binascii.Error):
+        raise refusal("CURSOR_INVALID", "is none that this API gave; begin without one", "query.cursor") from None
+    return found.at, found.run_id
