@@ -21,6 +21,10 @@ _CORE_LOGGER = "temporalio.core"
 _CORE_PERIOD_SECONDS = 30.0
 _KIND_CHARACTERS = 30
 _CONTEXT_ATTRIBUTES = ("temporal_workflow", "temporal_activity")
+"""Long ones, left out of text for people."""
+
+# What every record has; the rest was given by whoever logs (`extra`): run, step, tenant, Temporal's context.
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class _ToLoguru(logging.Handler):
@@ -28,10 +32,7 @@ class _ToLoguru(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level: str | int = record.levelname if record.levelname in _LEVELS else record.levelno
-        context = {name: getattr(record, name) for name in _CONTEXT_ATTRIBUTES if hasattr(record, name)}
-        event = getattr(record, "event", None)
-        if event is not None:
-            context["event"] = event
+        context = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
 
         def set_origin(target: Record) -> None:
             target["name"] = record.name

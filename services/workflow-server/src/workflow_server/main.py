@@ -30,7 +30,7 @@ from workflows_core.execution.worker import application_worker
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.runtime import AuthoredRuntime
-from workflows_core.storage.announcing import BEAT_SECONDS, keep_announced
+from workflows_core.storage.announcing import BEAT_SECONDS, LEAVE_SECONDS, keep_announced
 from workflows_core.storage.database import Database
 from workflows_core.storage.processes import Announcement
 from workflows_core.storage.readiness import schema_verdict
@@ -129,7 +129,12 @@ def _beat_loop(runtime: AuthoredRuntime, identity: str) -> Loop:
         await keep_announced(runtime.db, announcement, progress)
 
     return Loop(
-        "heartbeat", beat, stage=StopStage.RECORD, restarts=RestartBudget(restarts=None), turns_within=4 * BEAT_SECONDS
+        "heartbeat",
+        beat,
+        stage=StopStage.RECORD,
+        restarts=RestartBudget(restarts=None),
+        turns_within=4 * BEAT_SECONDS,
+        stop_within=LEAVE_SECONDS,
     )
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 from workflows_core.actions.action import Place
 from workflows_core.runtime import AuthoredRuntime
-from workflows_core.storage.announcing import BEAT_SECONDS, keep_announced
+from workflows_core.storage.announcing import BEAT_SECONDS, LEAVE_SECONDS, keep_announced
 from workflows_core.storage.processes import Announcement
 from workflows_core.wire.names import AUTHORED_QUEUE
 
@@ -21,5 +21,10 @@ def beat_loop(runtime: AuthoredRuntime, service: str, identity: str) -> Loop:
         await keep_announced(runtime.db, announcement, progress)
 
     return Loop(
-        "heartbeat", run, stage=StopStage.RECORD, restarts=RestartBudget(restarts=None), turns_within=4 * BEAT_SECONDS
+        "heartbeat",
+        run,
+        stage=StopStage.RECORD,
+        restarts=RestartBudget(restarts=None),
+        turns_within=4 * BEAT_SECONDS,
+        stop_within=LEAVE_SECONDS,
     )

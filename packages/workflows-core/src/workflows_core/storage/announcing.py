@@ -10,6 +10,9 @@ from workflows_core.storage.processes import Announcement, announce, beat, leave
 BEAT_SECONDS = 15.0
 """Three of these without a sign of life, and the process counts as gone (`LIVE_FOR`)."""
 
+LEAVE_SECONDS = 3.0
+"""How long saying that the process is gone may take."""
+
 
 class BeatProgress(Protocol):
     """What the loop tells its supervisor."""
