@@ -8,7 +8,7 @@ import sys
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from workflows_bootstrap.application import CORE_PACK, application_registry, build_application_runtime
+from workflows_bootstrap.application import RESERVED_PACKS, application_registry, build_application_runtime
 from workflows_bootstrap.inference.settings import InferenceSettings
 from workflows_bootstrap.mail.settings import MailSettings
 from workflows_bootstrap.registrations import application_packs
@@ -16,6 +16,7 @@ from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.packs import CORE_PACK
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import Json, Refused
@@ -59,6 +60,10 @@ def test_the_application_only_packs_are_listed() -> None:
         ("ai", ["ai.infer@1"]),
         ("email", ["email.send@1"]),
     ]
+
+
+def test_the_reserved_names_are_those_of_the_packs_it_has() -> None:
+    assert (CORE_PACK, *application_packs(SERVICES)) == RESERVED_PACKS
 
 
 def test_an_installation_adds_packs_and_policy(db: Database) -> None:

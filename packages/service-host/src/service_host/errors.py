@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 EXIT_FAILED = 1
 """The process stopped because something broke, or a check did not pass."""
@@ -30,6 +31,25 @@ class StartProblem:
         return f"{self.code} {self.where}: {self.message}"
 
 
+class CodedProblem(Protocol):
+    """A problem as libraries report it."""
+
+    @property
+    def code(self) -> str:
+        """Stable UPPER_SNAKE code."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Where."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """What is wrong and what would be right."""
+        ...
+
+
 class StartRefused(Exception):
     """The process must not start; carries every problem found (exit code 2)."""
 
@@ -42,6 +62,11 @@ class StartRefused(Exception):
     def one(cls, code: str, where: str, message: str) -> StartRefused:
         """A refusal with a single problem."""
         return cls([StartProblem(code, where, message)])
+
+    @classmethod
+    def of(cls, problems: Sequence[CodedProblem]) -> StartRefused:
+        """A refusal with the problems that a library found."""
+        return cls([StartProblem(problem.code, problem.path, problem.message) for problem in problems])
 
 
 class Unreachable(Exception):

@@ -10,6 +10,7 @@ from workflows_bootstrap.registrations import application_packs
 from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.packs import CORE_PACK
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import ActionRegistry, Pack
 from workflows_core.actions.secrets import MappingSecrets
@@ -18,8 +19,8 @@ from workflows_core.execution.policy import RunPolicy
 from workflows_core.runtime import AuthoredRuntime
 from workflows_core.storage.database import Database
 
-CORE_PACK = "core"
-"""Name of core's pack, the same as in workflow-worker."""
+RESERVED_PACKS = (CORE_PACK, "ai", "email")
+"""Names of the packs that the application has anyway; an installation's own take others."""
 
 
 def application_registry(packs: Mapping[str, Pack] | None = None) -> ActionRegistry:

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field, field_validator
 
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.secrets import FileSecrets, MappingSecrets
+
+ACTION_PACKS_VARIABLE: Final = "WORKFLOW_ACTION_PACKS"
+"""The setting that `describe` reads as well, which needs no others."""
 
 
 class ActionSettings(BaseModel):
@@ -31,6 +34,12 @@ class ActionSettings(BaseModel):
         description="comma-separated networks (CIDR) that http.request may reach although they are not public",
     )
 
+    action_packs: tuple[str, ...] = Field(
+        default=(),
+        validation_alias=ACTION_PACKS_VARIABLE,
+        description="comma-separated names of installed action packs, in the order in which they are loaded",
+    )
+
     @property
     def http_policy(self) -> HttpPolicy:
         """What `http.request` may reach."""
@@ -44,6 +53,11 @@ class ActionSettings(BaseModel):
     @classmethod
     def _networks(cls, value: Any) -> Any:
         return tuple(ip_network(part) for part in listed(value)) if isinstance(value, str) else value
+
+    @field_validator("action_packs", mode="before")
+    @classmethod
+    def _packs(cls, value: Any) -> Any:
+        return tuple(listed(value)) if isinstance(value, str) else value
 
     @field_validator("secrets_directory")
     @classmethod

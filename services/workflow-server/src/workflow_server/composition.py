@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from service_host.command import Contents
+from service_host.errors import StartRefused
 from service_host.postgres import create_engine
-from workflow_server.settings import Settings
-from workflows_bootstrap.application import application_registry, build_application_runtime
+from workflow_server.settings import Settings, read_action_packs
+from workflows_bootstrap.application import RESERVED_PACKS, application_registry, build_application_runtime
 from workflows_bootstrap.services import ApplicationServices
+from workflows_core.actions.action import Place
+from workflows_core.actions.packs import load_packs
+from workflows_core.actions.registry import Pack
+from workflows_core.errors import Refused
 from workflows_core.execution.activities import APPLICATION_ACTIVITY_NAMES
 from workflows_core.execution.worker import WorkerLimits
 from workflows_core.runtime import AuthoredRuntime
@@ -16,9 +23,32 @@ GRACE_SECONDS = 20.0
 """How long running actions may go on after SIGTERM."""
 
 
+def installed_packs(names: Sequence[str]) -> Mapping[str, Pack]:
+    """The installation's own packs, in order.
+
+    Raises:
+        StartRefused: A pack that is missing or broken; every one.
+    """
+    try:
+        return load_packs(names, reserved=RESERVED_PACKS)
+    except Refused as error:
+        raise StartRefused.of(error.problems) from None
+
+
 def contents() -> Contents:
-    """What `describe` and the banner list; needs no settings."""
-    return Contents(activities=APPLICATION_ACTIVITY_NAMES, actions=[action.key for action in application_registry()])
+    """What `describe` and the banner list; needs no settings but the names of packs.
+
+    Raises:
+        StartRefused: A pack that is missing or broken, or an action that is wrong; every one.
+    """
+    try:
+        registry = application_registry(installed_packs(read_action_packs()))
+    except Refused as error:
+        raise StartRefused.of(error.problems) from None
+    return Contents(
+        activities=APPLICATION_ACTIVITY_NAMES,
+        actions=[action.key for action in registry if action.place is Place.APP],
+    )
 
 
 def build_services(settings: Settings) -> ApplicationServices:
@@ -29,7 +59,13 @@ def build_services(settings: Settings) -> ApplicationServices:
 def build_runtime(settings: Settings, services: ApplicationServices, identity: str) -> AuthoredRuntime:
     """The application's runtime of this process; its engine connects on first use."""
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
-    return build_application_runtime(Database(engine), settings.secret_provider(), services, http=settings.http_policy)
+    return build_application_runtime(
+        Database(engine),
+        settings.secret_provider(),
+        services,
+        http=settings.http_policy,
+        packs=installed_packs(settings.action_packs),
+    )
 
 
 def worker_limits(settings: Settings) -> WorkerLimits:

@@ -52,11 +52,22 @@ def command() -> ServiceCommand[Settings]:
     return ServiceCommand(
         service=SERVICE,
         purpose="The application: HTTP API, and executor of actions that need the application.",
-        load_settings=read_settings,
+        load_settings=load_settings,
         contents=contents,
         run=run,
         check=check,
     )
+
+
+def load_settings() -> Settings:
+    """The settings, when the packs they name can be loaded as well.
+
+    Raises:
+        StartRefused: Everything that is wrong with either.
+    """
+    settings = read_settings()
+    contents()
+    return settings
 
 
 async def run(settings: Settings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field, FilePath, HttpUrl, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service_host.settings import HealthSettings, LogSettings, PostgresSettings, TemporalSettings, load_settings
 from workflows_bootstrap.inference.settings import InferenceSettings, ProviderKind
 from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
-from workflows_core.settings import ActionSettings
+from workflows_core.settings import ACTION_PACKS_VARIABLE, ActionSettings, listed
 
 RETIRED: Mapping[str, str] = {
     "TEMPORAL_TASK_QUEUE": "workflow-server has no queue setting: it owns workflow-app-actions",
@@ -138,6 +138,11 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSetting
         if self.mail_transport is TransportKind.HTTP and self.mail_http_url is None:
             raise ValueError("WORKFLOW_MAIL_TRANSPORT is http, so WORKFLOW_MAIL_HTTP_URL must be set")
         return self
+
+
+def read_action_packs(environ: Mapping[str, str] | None = None) -> Sequence[str]:
+    """Names of the packs to load: the one setting that `describe` needs."""
+    return listed((os.environ if environ is None else environ).get(ACTION_PACKS_VARIABLE, ""))
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

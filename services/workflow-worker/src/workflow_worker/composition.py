@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from service_host.command import Contents
+from service_host.errors import StartRefused
 from service_host.postgres import create_engine
-from workflow_worker.settings import Settings
+from workflow_worker.settings import Settings, read_action_packs
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.packs import CORE_PACK, load_packs
 from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.errors import Refused
 from workflows_core.execution.activities import ACTIVITY_NAMES
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.worker import WORKFLOW_NAMES, WorkerLimits
@@ -21,15 +24,29 @@ GRACE_SECONDS = 20.0
 """How long running activities may go on after SIGTERM."""
 
 
-def packs(http: HttpPolicy) -> Mapping[str, Pack]:
-    """The action packs of this service, in order: the worker-safe ones and nothing else."""
-    return {"core": core_pack(http)}
+def packs(http: HttpPolicy, names: Sequence[str]) -> Mapping[str, Pack]:
+    """The action packs of this service, in order: core's, then the installed ones of these names.
+
+    Raises:
+        StartRefused: A pack that is missing or broken; every one.
+    """
+    try:
+        return {CORE_PACK: core_pack(http), **load_packs(names)}
+    except Refused as error:
+        raise StartRefused.of(error.problems) from None
 
 
 def contents() -> Contents:
-    """What `describe` and the banner list; needs no settings."""
-    actions = [f"{action['id']}@{action['version']}" for action in ActionRegistry.of(packs(HttpPolicy())).describe()]
-    return Contents(workflows=WORKFLOW_NAMES, activities=ACTIVITY_NAMES, actions=actions)
+    """What `describe` and the banner list; needs no settings but the names of packs.
+
+    Raises:
+        StartRefused: A pack that is missing or broken, or an action that is wrong; every one.
+    """
+    try:
+        registry = ActionRegistry.of(packs(HttpPolicy(), read_action_packs()))
+    except Refused as error:
+        raise StartRefused.of(error.problems) from None
+    return Contents(workflows=WORKFLOW_NAMES, activities=ACTIVITY_NAMES, actions=[action.key for action in registry])
 
 
 def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
@@ -38,7 +55,9 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
     # would be opened and closed all the time under load.
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
     policy = RunPolicy(unavailable_after_ms=settings.action_unavailable_after_ms)
-    return AuthoredRuntime.build(Database(engine), packs(settings.http_policy), settings.secret_provider(), policy)
+    return AuthoredRuntime.build(
+        Database(engine), packs(settings.http_policy, settings.action_packs), settings.secret_provider(), policy
+    )
 
 
 def ingress_policy(settings: Settings) -> IngressPolicy:

@@ -47,11 +47,22 @@ def command() -> ServiceCommand[Settings]:
     return ServiceCommand(
         service=SERVICE,
         purpose="Executes authored runs and reads the event stream, in one process.",
-        load_settings=read_settings,
+        load_settings=load_settings,
         contents=contents,
         run=run,
         check=check,
     )
+
+
+def load_settings() -> Settings:
+    """The settings, when the packs they name can be loaded as well.
+
+    Raises:
+        StartRefused: Everything that is wrong with either.
+    """
+    settings = read_settings()
+    contents()
+    return settings
 
 
 async def run(settings: Settings) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service_host.settings import HealthSettings, LogSettings, PostgresSettings, TemporalSettings, load_settings
-from workflows_core.settings import ActionSettings
+from workflows_core.settings import ACTION_PACKS_VARIABLE, ActionSettings, listed
 
 RETIRED: Mapping[str, str] = {
     "WORKFLOW_RUNTIME_V2_ENABLE_TEMPORAL_POLLING": "workflow-worker always polls workflow-runtime-v2; remove it",
@@ -92,6 +92,11 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSetting
         if not isinstance(parsed, dict):
             raise ValueError("not a JSON object")
         return {name: (paths,) if isinstance(paths, str) else paths for name, paths in parsed.items()}
+
+
+def read_action_packs(environ: Mapping[str, str] | None = None) -> Sequence[str]:
+    """Names of the packs to load: the one setting that `describe` needs."""
+    return listed((os.environ if environ is None else environ).get(ACTION_PACKS_VARIABLE, ""))
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

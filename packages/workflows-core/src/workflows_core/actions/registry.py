@@ -146,7 +146,14 @@ def _members(pack: Pack, origin: str, problems: list[Problem]) -> list[Action]:
     if not callable(pack):
         problems.append(Problem("ACTION_PACK_INVALID", "must be a function that returns actions", origin))
         return []
-    found = pack()
+    try:
+        found = pack()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        problems.append(
+            Problem("ACTION_PACK_INVALID", f"the pack failed when it was asked for its actions: {reason}", origin)
+        )
+        return []
     if not isinstance(found, Sequence):
         message = f"the pack must return a sequence of actions, found {type(found).__name__}"
         problems.append(Problem("ACTION_PACK_INVALID", message, origin))

@@ -1,0 +1,1 @@
+"""An example of an action pack: greetings and stock levels."""

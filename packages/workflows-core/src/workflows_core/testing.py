@@ -1,0 +1,138 @@
+"""For authors of action packs: call an action as the runtime does, without any server.
+
+Input, secrets, schemas, time limit, output and its size are checked by the runtime's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from workflows_core.actions.action import Effect
+from workflows_core.actions.ports import KeyValueStore, StoredValue
+from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.actions.secrets import MappingSecrets
+from workflows_core.errors import ActionFailed, ErrorCategory, StepFailed
+from workflows_core.execution.failures import action_unavailable
+from workflows_core.execution.handlers import call_handler
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.wire.records import ActionCall
+
+RUN_ID = "run-under-test"
+STEP_PATH = "root.steps[0]"
+
+
+def check_pack(pack: Pack) -> ActionRegistry:
+    """The pack's actions, registered.
+
+    Raises:
+        Refused: With everything that is wrong, as a service would refuse to start.
+    """
+    return ActionRegistry.of({"pack": pack})
+
+
+async def call_action(
+    pack: Pack,
+    action_id: str,
+    value: Any,
+    *,
+    version: int = 1,
+    secrets: Mapping[str, str] | None = None,
+    store: KeyValueStore | None = None,
+    tenant_id: str = "tenant-under-test",
+    attempt: int = 1,
+    idempotency_key: str | None = None,
+) -> Any:
+    """An action's output, as a run would get it.
+
+    Args:
+        pack: The pack that has it.
+        action_id: Its id.
+        value: The input; `{"$secret": NAME}` in it is resolved.
+        version: Its version.
+        secrets: Values of secrets by name.
+        store: For a transactional action; an empty `MemoryStore` by default.
+        tenant_id: Whose run it is.
+        attempt: The authored attempt.
+        idempotency_key: As the handler sees it; by default that of a run's first step.
+
+    Raises:
+        StepFailed: The failure that a run would get; `failure` has category, code, message and details.
+        Refused: The pack itself is wrong.
+    """
+    action = check_pack(pack).get(action_id, version)
+    if action is None:
+        raise StepFailed(action_unavailable(action_id, version))
+    policy = RunPolicy()
+    call: Any = {
+        "step_path": STEP_PATH,
+        "attempt": attempt,
+        "idempotency_key": idempotency_key or f"{RUN_ID}:{STEP_PATH}:1",
+        "input": value,
+    }
+    typed: ActionCall = call
+    return await call_handler(
+        action,
+        typed,
+        tenant_id,
+        RUN_ID,
+        MappingSecrets(secrets or {}),
+        store=(store or MemoryStore()) if action.effect is Effect.TRANSACTIONAL else None,
+        max_output_bytes=policy.max_short_output_bytes if action.short else policy.max_output_bytes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    key: str
+    value: Any
+    revision: int
+    expires_at: datetime | None
+
+
+@dataclass
+class MemoryStore:
+    """A key-value store in memory, with the meaning of the real one."""
+
+    _rows: dict[tuple[str, str], _Stored] = field(default_factory=dict)
+
+    async def get(self, namespace: str, key: str) -> StoredValue | None:
+        """See `KeyValueStore.get`."""
+        return self._live(namespace, key)
+
+    async def set(self, namespace: str, key: str, value: Any, *, ttl_ms: int | None = None) -> StoredValue:
+        """See `KeyValueStore.set`."""
+        before = self._live(namespace, key)
+        expires_at = None if ttl_ms is None else datetime.now(UTC) + timedelta(milliseconds=ttl_ms)
+        row = _Stored(key, value, 1 if before is None else before.revision + 1, expires_at)
+        self._rows[namespace, key] = row
+        return row
+
+    async def delete(self, namespace: str, key: str) -> bool:
+        """See `KeyValueStore.delete`."""
+        was_there = self._live(namespace, key) is not None
+        self._rows.pop((namespace, key), None)
+        return was_there
+
+    async def increment(self, namespace: str, key: str, by: float) -> StoredValue:
+        """See `KeyValueStore.increment`."""
+        before = self._live(namespace, key)
+        value = 0 if before is None else before.value
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            message = f"the value of {key!r} is no number"
+            raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="STORE_NOT_A_NUMBER")
+        return await self.set(namespace, key, value + by)
+
+    async def list(self, namespace: str, *, prefix: str = "", limit: int = 100) -> list[StoredValue]:
+        """See `KeyValueStore.list`."""
+        keys = sorted(key for space, key in self._rows if space == namespace and key.startswith(prefix))
+        live: list[StoredValue | None] = [self._live(namespace, key) for key in keys]
+        return [row for row in live if row is not None][:limit]
+
+    def _live(self, namespace: str, key: str) -> _Stored | None:
+        row = self._rows.get((namespace, key))
+        if row is None or (row.expires_at is not None and row.expires_at <= datetime.now(UTC)):
+            return None
+        return row
