@@ -17,12 +17,14 @@ RUFF = str(Path(sysconfig.get_path("scripts"), "ruff"))
 LINT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
 
 
+_COMPUTING = frozenset({"__import__", "exec", "eval"})
+
+
 def computed_names(source: str) -> Iterator[int]:
     """Lines that execute text or import what a string names."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in {"__import__", "exec", "eval"}:
-                yield node.lineno
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _COMPUTING:
+            yield node.lineno
 
 
 def findings(source: str, path: str) -> str:

@@ -1,5 +1,4 @@
-"""However workflows-bootstrap is reached for from what workflow-worker installs, a net reports it and says where the code
-should go (FR-4, NFR-2, R-3)."""
+"""However workflow-worker's code reaches for workflows-bootstrap, a net reports it (FR-4, NFR-2, R-3)."""
 
 from __future__ import annotations
 

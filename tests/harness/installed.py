@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,22 @@ class Installed:
         assert run.returncode == 0, run.stderr
         found: dict[str, str] = json.loads(run.stdout)
         return found
+
+    @contextmanager
+    def planted(self, files: Mapping[str, str]) -> Iterator[None]:
+        """Files in its site-packages, for as long as the block lasts."""
+        paths = {self.site_packages / name: text for name, text in files.items()}
+        made = {path.parent for path in paths if not path.parent.exists()}
+        try:
+            for path, text in paths.items():
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            yield
+        finally:
+            for path in paths:
+                path.unlink()
+            for directory in made:
+                shutil.rmtree(directory)
 
     def _has(self, module: str) -> bool:
         return (self.site_packages / module.partition(".")[0]).exists()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.databases import MigratedDatabase
 from harness.installed import Installed, build_wheels
+from workflows_cli.embedded import EmbeddedTemporal
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,13 @@ def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         return made[program]
 
     return environment
+
+
+@pytest.fixture
+def environment(database: MigratedDatabase, temporal: EmbeddedTemporal) -> dict[str, str]:
+    """What points a service at a fresh database and the session's Temporal."""
+    return {
+        **database.environment,
+        "TEMPORAL_ADDRESS": temporal.address,
+        "TEMPORAL_NAMESPACE": temporal.namespace,
+    }

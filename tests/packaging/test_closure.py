@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,26 +57,6 @@ def found_of(installed: Installed, distributions: list[str]) -> list[str]:
     return found
 
 
-@contextmanager
-def planted(installed: Installed, files: dict[str, str]) -> Iterator[None]:
-    """Files in its site-packages, for as long as the block lasts."""
-    paths = {installed.site_packages / name: text for name, text in files.items()}
-    made = [path.parent for path in paths if not path.parent.exists()]
-    try:
-        for path, text in paths.items():
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        yield
-    finally:
-        for path in paths:
-            path.unlink()
-        for directory in made:
-            for left in directory.rglob("*"):
-                left.unlink() if left.is_file() else None
-            for left in [*sorted(directory.rglob("*"), reverse=True), directory]:
-                left.rmdir()
-
-
 @each_program
 def test_it_has_exactly_the_wheels_of_ours_that_it_needs(installed: Environments, program: str) -> None:
     there = installed(program).distributions()
@@ -94,7 +73,7 @@ def test_what_it_must_not_have_is_not_there(installed: Environments, program: st
 def test_a_forbidden_package_would_be_found(installed: Environments) -> None:
     environment = installed("workflow-worker")
     assert found_of(environment, ["workflows-core", "workflows-bootstrap"]) == ["workflows_core"]
-    with planted(environment, {"workflows_bootstrap/__init__.py": ""}):
+    with environment.planted({"workflows_bootstrap/__init__.py": ""}):
         assert found_of(environment, forbidden("workflow-worker")) == ["workflows_bootstrap"]
 
 
@@ -116,7 +95,7 @@ def test_a_module_that_needs_what_is_not_installed_is_found(installed: Environme
         "workflow_worker/planted_string.py": by_string,
         "workflow_worker/planted_lazy.py": lazy,
     }
-    with planted(environment, plants):
+    with environment.planted(plants):
         wrong = environment.wrong_imports([f"workflow_worker.{Path(name).stem}" for name in plants])
     # One that is imported when it is used only is the import linter's to find: tests/contracts.
     assert sorted(wrong) == [f"workflow_worker.planted_{way}" for way in ("direct", "indirect", "string")]
