@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.workflow import SandboxImportNotificationPolicy
 
 PASSED_THROUGH = (
     "annotated_types",
@@ -13,9 +14,19 @@ PASSED_THROUGH = (
     "typing_inspection",
     "workflows_core",
 )
-"""Loaded once per process instead of once per run; everything else is loaded anew or refused."""
+"""Loaded once per process instead of once per run. A workflow that loads anything else does not start.
+
+Whole packages, since the SDK asks for parents as well; contracts/workflow_modules.toml has the very modules, and a test
+compares.
+"""
+
+_POLICY = (
+    SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH
+    | SandboxImportNotificationPolicy.WARN_ON_DYNAMIC_IMPORT
+)
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
     """The runner: restricted calls (time, random, files, network) stay caught inside workflow code."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    return SandboxedWorkflowRunner(restrictions=restrictions.with_import_notification_policy(_POLICY))
