@@ -32,7 +32,7 @@ def a_run(run_id: str = "run-1", **changes: Any) -> NewRun:
 
 async def inserted(db: Database, run: NewRun) -> RunRow:
     async with db.tenant(TENANT) as conn:
-        return await insert_starting(conn, run)
+        return (await insert_starting(conn, run))[0]
 
 
 async def found(db: Database, run_id: str = "run-1", tenant: str = TENANT) -> RunRow | None:
@@ -58,8 +58,8 @@ async def test_the_same_run_or_firing_is_inserted_once(db: Database) -> None:
 async def test_two_tenants_may_have_runs_of_one_id(db: Database) -> None:
     await inserted(db, a_run())
     async with db.tenant("other") as conn:
-        row = await insert_starting(conn, a_run(workflow_id="theirs"))
-    assert row.workflow_id == "theirs"
+        row, new = await insert_starting(conn, a_run(workflow_id="theirs"))
+    assert (row.workflow_id, new) == ("theirs", True)
 
 
 async def test_a_started_run_is_running_with_its_first_execution(db: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -43,11 +44,15 @@ async def test_a_module_that_does_not_belong_there_is_noticed(
 
 
 def processes_of_ours() -> list[str]:
-    """Command lines of running services and commands of ours, wherever they are installed."""
-    command = ["ps", "-axww", "-o", "args="]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    """Command lines of the services and commands of ours that this test session has started and that still run."""
+    command = ["ps", "-axww", "-o", "pid=,ppid=,args="]
+    listed = [line.split(None, 2) for line in subprocess.check_output(command, text=True).splitlines()]
+    children = {os.getpid()}
+    while grown := {int(pid) for pid, parent, *_ in listed if int(parent) in children} - children:
+        children |= grown
     names = ("bin/workflow-worker", "bin/temporal-worker", "bin/workflow-server", "bin/workflows", "started.py")
-    return [line for line in listed if any(name in line for name in names)]
+    mine = [" ".join(words[2:]) for words in listed if int(words[0]) in children]
+    return [line for line in mine if any(name in line for name in names)]
 
 
 async def test_an_installed_worker_alone_runs_an_authored_workflow(

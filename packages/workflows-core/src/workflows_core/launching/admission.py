@@ -30,10 +30,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
         raise await _unknown(conn, request.workflow)
     existing = await get_run(conn, run_id)
     if existing is not None:
-        if existing.workflow_id != held.workflow_id:
-            message = f"run {run_id} is one of workflow {existing.workflow_id!r}: choose another id"
-            raise Refused.one("RUN_ID_TAKEN", message, "runId")
-        return existing, held.key, False
+        return _same_workflow(existing, held.workflow_id), held.key, False
     version = await get_version(conn, held.workflow_id, request.version)
     if version is None:
         raise _no_version(held.key, request.version, await published_versions(conn, held.workflow_id))
@@ -41,7 +38,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
         raise Refused.one("WORKFLOW_PAUSED", f"workflow {held.key!r} is paused: resume it first", "workflow")
     if held.concurrency_limit is not None and await open_runs(conn, held.workflow_id) >= held.concurrency_limit:
         raise ConcurrencyLimitReached(held.key, held.concurrency_limit)
-    row = await insert_starting(
+    row, inserted = await insert_starting(
         conn,
         NewRun(
             run_id=run_id,
@@ -57,7 +54,15 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
             root_run_id=request.root_run_id,
         ),
     )
-    return row, held.key, row.run_id == run_id
+    return _same_workflow(row, held.workflow_id), held.key, inserted
+
+
+def _same_workflow(row: RunRow, workflow_id: str) -> RunRow:
+    """A run that was there before, if it is one of this workflow."""
+    if row.workflow_id != workflow_id:
+        message = f"run {row.run_id} is one of workflow {row.workflow_id!r}: choose another id"
+        raise Refused.one("RUN_ID_TAKEN", message, "runId")
+    return row
 
 
 async def _unknown(conn: AsyncConnection, workflow: str) -> Refused:

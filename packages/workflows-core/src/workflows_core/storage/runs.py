@@ -77,8 +77,12 @@ class RunTimeline:
     logs: list[LogRow]
 
 
-async def insert_starting(conn: AsyncConnection, new: NewRun) -> RunRow:
-    """Inserts the run as STARTING; the existing row, unchanged, where its id or its fire key is there already."""
+async def insert_starting(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, bool]:
+    """Inserts the run as STARTING; the existing row, unchanged, where its id or its fire key is there already.
+
+    Returns:
+        The row, and whether it is new.
+    """
     row = (
         await conn.execute(
             insert(runs)
@@ -103,6 +107,7 @@ async def insert_starting(conn: AsyncConnection, new: NewRun) -> RunRow:
             .returning(*_RUN)
         )
     ).one_or_none()
+    inserted = row is not None
     if row is None:
         same = or_(runs.c.run_id == new.run_id, runs.c.trigger_fire_key == new.trigger_fire_key)
         row = (
@@ -113,7 +118,7 @@ async def insert_starting(conn: AsyncConnection, new: NewRun) -> RunRow:
                 .limit(1)
             )
         ).one()
-    return RunRow.of(row)
+    return RunRow.of(row), inserted
 
 
 async def mark_running(conn: AsyncConnection, run_id: str, temporal_run_id: str | None) -> None:
