@@ -16,7 +16,7 @@ LABEL org.opencontainers.image.title="workflows-cli" \
 COPY strip /opt/strip
 RUN ["/bin/sh", "/opt/strip"]
 COPY --from=builder /opt/app /opt/app
-ENV PATH=/opt/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/app/bin:$PATH MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=65536 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /tmp
 STOPSIGNAL SIGTERM

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,12 @@ def test_check_says_what_is_wrong_without_any_server(installed: Environments, pr
     assert bad.returncode == 2
     assert "TEMPORAL_ADDRESS" in bad.stderr
     assert "Traceback" not in bad.stderr
+
+
+@each_program
+def test_it_weighs_no_more_than_its_ceiling(installed: Environments, program: str) -> None:
+    environment = installed(program)
+    ceiling = tomllib.loads((ROOT / "contracts" / "footprint.toml").read_text(encoding="utf-8"))[program]
+    files = [p for p in environment.site_packages.rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    assert len(environment.distributions()) <= ceiling["distributions"], "raise it with the reason, or drop what came"
+    assert sum(path.stat().st_size for path in files) <= ceiling["installed_mb"] * 1_000_000

@@ -10,15 +10,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from email.message import Message
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
 from workflows_core.actions.json_text import parse_json
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
 from workflows_core.expressions.functions import to_string
-
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")

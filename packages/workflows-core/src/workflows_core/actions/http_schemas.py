@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from workflows_core.actions.building import object_schema, output_schema
-from workflows_core.actions.http_messages import METHODS
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 DEFAULT_TIMEOUT_MS: Final = 30_000
 

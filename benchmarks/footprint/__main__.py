@@ -1,0 +1,175 @@
+"""What each program weighs, installed alone from wheels; exit code 1 above a ceiling of contracts/footprint.toml.
+
+    uv run python -m benchmarks.footprint [--image-tag TAG --base IMAGE]
+
+Times and memory depend on the machine: the ceilings are for two cores. Image sizes are measured where buildah or docker
+has the images (compose/build-images), else they are said to be not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from harness.installed import PROGRAMS, Installed, build_wheels  # noqa: E402 - tests share it, and are no package
+from workflows_cli.dev.processes import free_port  # noqa: E402
+from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal  # noqa: E402
+from workflows_cli.migrations.upgrade import create_login, upgrade  # noqa: E402
+
+CEILINGS: dict[str, dict[str, float]] = tomllib.loads((ROOT / "contracts/footprint.toml").read_text(encoding="utf-8"))
+MEGABYTE = 1_000_000
+MEBIBYTE = 1024 * 1024
+# The allocator's settings of our images; without them an idle worker has some megabytes more.
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "65536"}
+REPEATS = 7
+
+
+def installed_mb(installed: Installed) -> float:
+    """Size of all files of site-packages but compiled ones, which depend on who has run what."""
+    files = (path for path in installed.site_packages.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return sum(path.stat().st_size for path in files) / MEGABYTE
+
+
+def describe(installed: Installed) -> tuple[float, float]:
+    """Median seconds of `describe` and the peak memory of one, in MiB."""
+    command = ["workflows", "--help"] if installed.program == "workflows-cli" else [installed.program, "describe"]
+    installed.run(*command)  # compiles
+    seconds = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        assert installed.run(*command).returncode == 0
+        seconds.append(time.perf_counter() - begun)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        installed.run(*command)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        os.write(writing, str(peak).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        peak_bytes = int(stream.read())
+    os.waitpid(child, 0)
+    return statistics.median(seconds), peak_bytes / MEBIBYTE
+
+
+def idle_mib(installed: Installed, environment: dict[str, str], directory: Path) -> float:
+    """Resident memory once the service has been ready for ten seconds, in MiB."""
+    port = free_port()
+    with (directory / f"{installed.program}.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [str(installed.directory / "bin" / installed.program), "run"],
+            env={
+                **environment,
+                **ALLOCATOR,
+                "PATH": os.environ["PATH"],
+                "PORT": str(port),
+                "WORKFLOW_SERVER_PORT": "0",
+            },
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                opener.open(f"http://127.0.0.1:{port}/readyz", timeout=2)
+                break
+            except OSError:
+                assert time.monotonic() < deadline, (directory / f"{installed.program}.log").read_text(encoding="utf-8")
+                time.sleep(0.2)
+        time.sleep(10)
+        found = subprocess.check_output(["ps", "-o", "rss=", "-p", str(process.pid)], text=True)
+        return int(found) * 1024 / MEBIBYTE
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def image_mb(program: str, tag: str, base: str) -> float | None:
+    """Layers on top of the base, in MB; None where there is no such image."""
+
+    def stored(image: str) -> float | None:
+        if (
+            shutil.which("docker")
+            and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+        ):
+            shown = subprocess.run(["docker", "image", "inspect", image], capture_output=True, text=True, check=False)
+            return None if shown.returncode else json.loads(shown.stdout)[0]["Size"] / MEGABYTE
+        if not shutil.which("buildah"):
+            return None
+        shown = subprocess.run(["buildah", "images", "--json", image], capture_output=True, text=True, check=False)
+        if shown.returncode:
+            return None
+        number, unit = json.loads(shown.stdout)[0]["size"].split()
+        return float(number) * {"KB": 1e-3, "MB": 1.0, "GB": 1e3}[unit]
+
+    whole, under = stored(f"localhost/{program}:{tag}"), stored(base)
+    return None if whole is None or under is None else whole - under
+
+
+def main() -> int:
+    """Measures and compares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image-tag", default="dev")
+    parser.add_argument("--base", default="localhost/workflows-base", help="base image of the images")
+    options = parser.parse_args()
+    above = 0
+    with (
+        tempfile.TemporaryDirectory(prefix="footprint-") as scratch,
+        EmbeddedPostgres() as postgres,
+        EmbeddedTemporal() as temporal,
+    ):
+        directory = Path(scratch)
+        build_wheels(directory / "wheels")
+        upgrade(postgres.url())
+        create_login(postgres.url(), "footprint", "footprint")
+        environment = {
+            "TEMPORAL_ADDRESS": temporal.address,
+            "TEMPORAL_NAMESPACE": temporal.namespace,
+            "DB_HOST": postgres.host,
+            "DB_PORT": str(postgres.port),
+            "DB_NAME_SERVER": postgres.database,
+            "DB_USER_SERVER": "footprint",
+            "DB_PASSWORD_SERVER": "footprint",
+            "WORKFLOW_SERVER_PORT": "0",
+        }
+        print(f"{'program':<18}{'figure':<18}{'measured':>12}{'ceiling':>10}")
+        for program in PROGRAMS:
+            installed = Installed.make(program, directory / "wheels", directory / program)
+            seconds, peak = describe(installed)
+            figures: dict[str, float | None] = {
+                "distributions": len(installed.distributions()),
+                "installed_mb": installed_mb(installed),
+                "describe_seconds": seconds,
+                "describe_mib": peak,
+                "image_mb": image_mb(program, options.image_tag, options.base),
+            }
+            if program != "workflows-cli":
+                figures["idle_mib"] = idle_mib(installed, environment, directory)
+            for figure, value in figures.items():
+                ceiling = CEILINGS[program][figure]
+                shown = "not measured" if value is None else f"{value:.2f}"
+                verdict = "" if value is None or value <= ceiling else "  ABOVE"
+                above += bool(verdict)
+                print(f"{program:<18}{figure:<18}{shown:>12}{ceiling:>10g}{verdict}", flush=True)
+    return 1 if above else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
