@@ -83,7 +83,7 @@ def test_the_bans_hold_everywhere_else() -> None:
         "packages/service-host/src/service_host/logs.py",
         "tests/**",
         "benchmarks/**",
-        "scripts/**",
+        "{scripts,compose}/**",
         "tests/harness/started.py",
     }
     for path in sources():

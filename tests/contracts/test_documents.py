@@ -52,7 +52,10 @@ def test_the_check_runs_what_the_readme_says() -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert script.startswith("#!/usr/bin/env bash\n")
     assert "\nset -euo pipefail\n" in script
-    assert script.rstrip().endswith("\nstage python3 -m uv run pytest")
+    assert "\ntests() {\n" in script
+    assert "\n  stage python3 -m uv run pytest\n}\n" in script
+    # All stages by default, and the tests last, so that a run ends with their summary.
+    assert "\nall=(lint types contracts images tests)\n" in script
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
 
 

@@ -123,3 +123,21 @@ def test_a_validator_of_a_service_may_set_the_code() -> None:
         load_settings(Coded, {"LETTER": "b"})
     assert str(caught.value) == "LETTER_NOT_OURS LETTER: the letter b is not ours"
     assert caught.value.code == "LETTER_NOT_OURS"
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("hush\n", encoding="utf-8")
+    environ = {"DB_HOST": "h", "DB_NAME_SERVER": "n", "DB_USER_SERVER": "u", "DB_PASSWORD_SERVER_FILE": str(file)}
+    assert load_settings(PostgresSettings, environ).db_password_server.get_secret_value() == "hush"
+
+
+def test_a_secret_file_that_cannot_be_read_and_one_beside_its_variable_are_refused(tmp_path: Path) -> None:
+    environ = {"DB_HOST": "h", "DB_NAME_SERVER": "n", "DB_USER_SERVER": "u"}
+    missing = {**environ, "DB_PASSWORD_SERVER_FILE": str(tmp_path / "nothing")}
+    with pytest.raises(StartRefused) as refused:
+        load_settings(PostgresSettings, missing)
+    assert [(p.code, p.where) for p in refused.value.problems] == [("SETTING_INVALID", "DB_PASSWORD_SERVER_FILE")]
+    with pytest.raises(StartRefused, match="set one of them") as refused:
+        load_settings(PostgresSettings, {**missing, "DB_PASSWORD_SERVER": "hush"})
+    assert "hush" not in str(refused.value)

@@ -7,9 +7,9 @@ its own settings module, which alone reads the process environment and hands it 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -18,6 +18,9 @@ from service_host.errors import StartProblem, StartRefused
 
 _ADDRESS = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$")
 _SHOWN_CHARACTERS = 40
+
+FILE_SUFFIX: Final = "_FILE"
+"""What follows a secret variable's name where a file has its value."""
 
 SettingsType = TypeVar("SettingsType", bound=BaseModel)
 
@@ -153,19 +156,22 @@ def load_settings(
 
     Args:
         cls: The service's settings class; each field's `validation_alias` names its variable.
-        environ: The process environment. An empty value counts as not set.
+        environ: The process environment. An empty value counts as not set. A secret may be in a file instead, which
+            `<VARIABLE>_FILE` names; one line break at its end is not part of it.
         retired: Variables that no longer mean anything, each with a sentence that names the successor.
 
     Raises:
         StartRefused: With every wrong variable (values masked) and every retired one that is set.
     """
     given = {name: value for name, value in environ.items() if value != ""}
-    problems = [
+    fields = {_variable(name, field): field for name, field in cls.model_fields.items()}
+    problems = _read_files(given, [name for name, field in fields.items() if _is_secret(field)])
+    problems += [
         StartProblem("SETTING_RETIRED", name, f"is no longer read: {successor}")
         for name, successor in (retired or {}).items()
         if name in given
     ]
-    fields = {_variable(name, field): field for name, field in cls.model_fields.items()}
+    unread = {problem.where.removesuffix(FILE_SUFFIX) for problem in problems}
     try:
         settings = cls.model_validate({name: given[name] for name in fields if name in given})
     except ValidationError as error:
@@ -173,6 +179,8 @@ def load_settings(
             located = str(detail["loc"][0]) if detail["loc"] else "settings"
             # A default that fails is located by its field's name, a given value by its variable.
             variable = _variable(located, cls.model_fields[located]) if located in cls.model_fields else located
+            if variable in unread:
+                continue
             problems.append(
                 _problem(variable, fields.get(variable), detail["type"], detail["msg"], given.get(variable))
             )
@@ -180,6 +188,28 @@ def load_settings(
     if problems:
         raise StartRefused(problems)
     return settings
+
+
+def _read_files(given: dict[str, str], secrets: Sequence[str]) -> list[StartProblem]:
+    """Puts the contents of files in the place of the variables that name them."""
+    problems = []
+    for variable in secrets:
+        named = variable + FILE_SUFFIX
+        if named not in given:
+            continue
+        if variable in given:
+            problems.append(StartProblem("SETTING_INVALID", named, f"{variable} is set as well: set one of them"))
+            continue
+        try:
+            given[variable] = Path(given[named]).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            problems.append(StartProblem("SETTING_INVALID", named, f"{given[named]!r} cannot be read: {reason}"))
+    return problems
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "Secret" in str(field.annotation)
 
 
 def _variable(name: str, field: FieldInfo) -> str:
@@ -199,6 +229,6 @@ def _problem(variable: str, field: FieldInfo | None, kind: str, message: str, va
 def _masked(field: FieldInfo | None, value: str | None) -> str:
     if value is None:
         return "not set"
-    secret = field is None or "Secret" in str(field.annotation) or "@" in value
+    secret = field is None or _is_secret(field) or "@" in value
     shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
     return "***" if secret else repr(shown)

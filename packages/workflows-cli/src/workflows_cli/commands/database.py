@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 import click
+from pydantic import Field, SecretStr
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 
-from service_host.errors import StartRefused
+from service_host.settings import EnvironmentSettings, load_settings
 from workflows_cli.dev.state import StackState
 from workflows_cli.embedded.temporal import AUTHORED_SEARCH_ATTRIBUTES
-from workflows_cli.migrations.upgrade import current, upgrade
+from workflows_cli.migrations.upgrade import create_login, current, upgrade
 from workflows_cli.session import Session, command
 
 
@@ -25,21 +26,55 @@ def db_group() -> None:
 @command
 async def upgrade_(session: Session, url: str | None) -> int:
     """Bring the schema to the revision of this release."""
-    chosen = url or os.environ.get("WORKFLOWS_ADMIN_URL")
-    if not chosen and session.dev_directory is not None:
-        chosen = StackState.read(session.dev_directory).admin_url
-    if not chosen:
-        raise StartRefused.one(
-            "SETTING_MISSING",
-            "WORKFLOWS_ADMIN_URL",
-            "is not set; give it, --url or --dev: a postgresql:// URL of a role that may create tables and roles",
-        )
+    chosen = url or _admin_url(session)
     before = current(chosen)
     upgrade(chosen)
     after = current(chosen)
     text = f"schema is at {after}" if before == after else f"schema went from {before or 'nothing'} to {after}"
     session.emit({"before": before, "after": after}, text)
     return 0
+
+
+@db_group.command("create-login")
+@click.argument("name")
+@click.option("--url", help="postgresql:// URL of a role that may create roles; else WORKFLOWS_ADMIN_URL.")
+@command
+async def create_login_(session: Session, name: str, url: str | None) -> int:
+    """Make NAME a role that services log in with, or give it a new password.
+
+    The password is WORKFLOWS_LOGIN_PASSWORD, or in the file that WORKFLOWS_LOGIN_PASSWORD_FILE names.
+    """
+    password = load_settings(LoginSettings, os.environ).password.get_secret_value()
+    create_login(url or _admin_url(session), name, password)
+    session.emit({"login": name}, f"services may log in as {name}")
+    return 0
+
+
+class LoginSettings(EnvironmentSettings):
+    """What `db create-login` is told."""
+
+    password: SecretStr = Field(validation_alias="WORKFLOWS_LOGIN_PASSWORD", description="the role's password")
+
+
+class AdminSettings(EnvironmentSettings):
+    """What the commands of `db` are told."""
+
+    url: SecretStr = Field(
+        validation_alias="WORKFLOWS_ADMIN_URL",
+        description="a postgresql:// URL of a role that may create tables and roles; or give --url or --dev",
+    )
+
+
+def _admin_url(session: Session) -> str:
+    """From the environment, a file, or the development stack.
+
+    Raises:
+        StartRefused: `SETTING_MISSING`.
+    """
+    told = {name: value for name, value in os.environ.items() if name.startswith("WORKFLOWS_ADMIN_URL") and value}
+    if not told and session.dev_directory is not None:
+        return StackState.read(session.dev_directory).admin_url
+    return load_settings(AdminSettings, told).url.get_secret_value()
 
 
 @click.command("setup")
