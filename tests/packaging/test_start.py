@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 
 from harness.installed import CLOSURE, Installed
 from harness.installed_service import authored_run, started
 from harness.interpreted import wait
 from workflows_core.storage.database import Database
+from workflows_core.storage.processes import live_processes
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -43,16 +43,13 @@ async def test_a_module_that_does_not_belong_there_is_noticed(
         assert "openai" in await service.loaded()
 
 
-def processes_of_ours() -> list[str]:
-    """Command lines of the services and commands of ours that this test session has started and that still run."""
-    command = ["ps", "-axww", "-o", "pid=,ppid=,args="]
-    listed = [line.split(None, 2) for line in subprocess.check_output(command, text=True).splitlines()]
-    children = {os.getpid()}
-    while grown := {int(pid) for pid, parent, *_ in listed if int(parent) in children} - children:
-        children |= grown
-    names = ("bin/workflow-worker", "bin/temporal-worker", "bin/workflow-server", "bin/workflows", "started.py")
-    mine = [" ".join(words[2:]) for words in listed if int(words[0]) in children]
-    return [line for line in mine if any(name in line for name in names)]
+async def services_at_work(db: Database) -> set[str]:
+    """Identities of every service that announced itself to this database, or has a connection to it."""
+    connected = text("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
+    async with db.narrow() as conn:
+        announced = {process.identity for process in await live_processes(conn)}
+        names = (await conn.execute(connected)).scalars().all()
+    return announced | {name for name in names if name and "@" in name}
 
 
 async def test_an_installed_worker_alone_runs_an_authored_workflow(
@@ -72,9 +69,8 @@ async def test_an_installed_worker_alone_runs_an_authored_workflow(
         event = {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {"amount": 7}}
         await handle.signal("workflowRuntimeV2Event", event)
         result = await handle.result()
-        (only,) = processes_of_ours()
-        assert str(installed("workflow-worker").directory) in only
         identity = (await worker.process.get("/readyz"))[1]["identity"]
+        assert await services_at_work(db) == {identity}
     assert result["scopes"]["vars"]["kept"] == {"revision": 1, "created": True}
     history = await handle.fetch_history()
     workers = {e.workflow_task_completed_event_attributes.identity for e in history.events} - {""}
