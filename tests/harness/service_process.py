@@ -88,14 +88,16 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(script: str, environment: Mapping[str, str], directory: Path) -> AsyncIterator[ServiceProcess]:
+async def running(
+    script: str, environment: Mapping[str, str], directory: Path, *, scripts: Path = SCRIPTS
+) -> AsyncIterator[ServiceProcess]:
     """`<script> run` as a process; killed at the end if it still runs."""
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = int(reserved.getsockname()[1])
     log = directory / f"{script}.{port}.log"
     with log.open("w", encoding="utf-8") as stream:
         process = await asyncio.create_subprocess_exec(
-            str(SCRIPTS / script),
+            str(scripts / script),
             "run",
             env={**child_environment(environment), "PORT": str(port)},
             stdout=stream,

@@ -422,6 +422,11 @@ def _details(state: State) -> str:
         f"- {p.kind} `{f.step_path}`" + ("" if p.wait is None or p.wait["key"] is None else f" key `{p.wait['key']}`")
         for f, p in state.pending("event", "time", "retry")
     ]
+    waits += [
+        f"- action `{p.call['action_id']}@{p.call['action_version']}` at `{f.step_path}`"
+        for f, p in state.pending("action")
+        if p.call is not None
+    ]
     return "\n".join([f"Current step: `{state.current_path}`", *(["Waits for:", *waits] if waits else [])])
 
 

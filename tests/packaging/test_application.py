@@ -1,10 +1,10 @@
-"""workflow-worker and workflow-server as processes: who executes what, started through the HTTP API."""
+"""Installed workflow-worker and workflow-server: who executes what, started through the HTTP API."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from harness.databases import DatabaseFactory
+from harness.installed import Installed
 from harness.operator import publish, workflows
 from harness.service_process import ServiceProcess, running
 from workflows_cli.embedded import EmbeddedTemporal
@@ -67,11 +68,12 @@ class Application:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def application(
-    temporal: EmbeddedTemporal, databases: DatabaseFactory, tmp_path: Path
+    installed: Callable[[str], Installed], temporal: EmbeddedTemporal, databases: DatabaseFactory, tmp_path: Path
 ) -> AsyncIterator[Application]:
-    """Both processes, ready, and an operator's token."""
+    """Both processes from their wheels, each in an environment of its own, ready; and an operator's token."""
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = int(reserved.getsockname()[1])
+    scripts = {name: installed(name).directory / "bin" for name in ("workflow-worker", "workflow-server")}
     async with AsyncExitStack() as held:
         database = held.enter_context(databases.fresh())
         environment = {
@@ -83,8 +85,12 @@ async def application(
             "WORKFLOW_AI_PROVIDER": "local",
             "WORKFLOW_ACTION_UNAVAILABLE_AFTER_MS": "2000",
         }
-        worker = await held.enter_async_context(running("workflow-worker", environment, tmp_path))
-        server = await held.enter_async_context(running("workflow-server", environment, tmp_path))
+        worker = await held.enter_async_context(
+            running("workflow-worker", environment, tmp_path, scripts=scripts["workflow-worker"])
+        )
+        server = await held.enter_async_context(
+            running("workflow-server", environment, tmp_path, scripts=scripts["workflow-server"])
+        )
         await asyncio.gather(worker.ready(), server.ready())
         token = (await workflows(environment, "tokens", "create", "--name", "test", "--role", "operator"))["token"]
         api = await held.enter_async_context(
