@@ -22,6 +22,6 @@ USER 10001:10001
 WORKDIR /tmp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["/opt/app/bin/python", "-I", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:4010/livez', timeout=4)"]
+  CMD ["/opt/app/bin/python", "-I", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"PORT\"]}/livez', timeout=4)"]
 ENTRYPOINT ["/opt/app/bin/workflow-server"]
 CMD ["run"]
