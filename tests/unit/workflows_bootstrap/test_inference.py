@@ -12,6 +12,7 @@ from harness.actions import call
 from harness.chat_server import Answer, NoAnswer, chat_server, completion, status
 from workflows_bootstrap.inference.accounting import TokenAccount
 from workflows_bootstrap.inference.action import infer_actions
+from workflows_bootstrap.inference.openai_compatible import VENDOR_URL, OpenAiCompatibleProvider
 from workflows_bootstrap.inference.provider import MAX_ANSWER_BYTES
 from workflows_bootstrap.inference.service import inference_provider
 from workflows_bootstrap.inference.settings import InferenceSettings, ProviderKind
@@ -100,6 +101,25 @@ async def test_each_way_to_fail_is_told_apart_and_never_tells_the_key(
 async def test_a_rate_limit_says_when_to_come_again() -> None:
     failure, _, _ = await ask(status(429, **{"retry-after": "3"}))
     assert failure.details == {"status": 429, "retryAfter": "3"}
+
+
+async def test_a_used_up_quota_is_no_rate_limit() -> None:
+    body = json.dumps({"error": {"message": "quota", "code": "insufficient_quota"}}).encode()
+    failure, _, _ = await ask((429, {"content-type": "application/json"}, body))
+    assert (failure.category, failure.code) == ("QuotaExceeded", "AI_QUOTA_EXHAUSTED")
+
+
+async def test_an_answer_that_was_cut_off_was_paid_for() -> None:
+    failure, _, account = await ask(completion(GOOD, finish="length"))
+    assert (failure.code, list(account.totals.values())) == ("AI_OUTPUT_TRUNCATED", [(11, 7)])
+
+
+async def test_the_environment_does_not_send_prompts_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    settings = InferenceSettings(provider=ProviderKind.OPENAI_COMPATIBLE, model="m")
+    provider = OpenAiCompatibleProvider(settings, MappingSecrets({}))
+    assert str(provider._connected().base_url).rstrip("/") == VENDOR_URL
+    await provider.close()
 
 
 async def test_no_answer_in_time() -> None:

@@ -104,6 +104,7 @@ async def test_a_message_arrives_with_all_its_parts() -> None:
         "bcc": [{"email": "hidden@example.com"}],
         "replyTo": {"email": "answers@example.com", "name": "Answers, Inc."},
         "subject": "Grüße",
+        "text": "Liebe Ada, schöne Grüße",
         "html": "<p>Dear Ada</p>",
     }
     async with smtp(server) as settings:
@@ -111,6 +112,7 @@ async def test_a_message_arrives_with_all_its_parts() -> None:
     ((recipients, message),) = server.got
     assert recipients == ["ada@example.com", "cc@example.com", "hidden@example.com"]
     assert "hidden@example.com" not in message.as_string()
+    assert message.as_bytes().isascii()
     assert output == {"messageId": message["Message-ID"], "providerId": "queued as 17", "recipients": 3}
     assert (message["From"], message["To"]) == ("from@example.org", "Ada <ada@example.com>")
     assert message["Reply-To"] == '"Answers, Inc." <answers@example.com>'

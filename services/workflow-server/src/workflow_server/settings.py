@@ -15,6 +15,13 @@ from workflows_core.settings import ACTION_PACKS_VARIABLE, ActionSettings, liste
 
 RETIRED: Mapping[str, str] = {
     "TEMPORAL_TASK_QUEUE": "workflow-server has no queue setting: it owns workflow-app-actions",
+    # The vendor's SDK would read these by itself and send prompts and key elsewhere.
+    "OPENAI_API_KEY": "the key is the secret AI_API_KEY; remove the variable",
+    "OPENAI_ADMIN_KEY": "the key is the secret AI_API_KEY; remove the variable",
+    "OPENAI_BASE_URL": "set WORKFLOW_AI_BASE_URL",
+    "OPENAI_ORG_ID": "the key decides the organisation; remove the variable",
+    "OPENAI_PROJECT_ID": "the key decides the project; remove the variable",
+    "OPENAI_CUSTOM_HEADERS": "headers cannot be added; remove the variable",
     "TEMPORAL_TASK_QUEUES": "workflow-server has no queue setting: it owns workflow-app-actions",
 }
 """Variables that mean nothing here; one that is set is refused with this sentence."""

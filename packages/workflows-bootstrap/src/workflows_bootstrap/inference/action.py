@@ -51,6 +51,8 @@ def infer_actions(provider: InferenceProvider, account: TokenAccount) -> Sequenc
         )
         # It was paid for, whatever it is worth.
         account.record(answer.usage, context)
+        if answer.unusable is not None:
+            raise answer.unusable
         return _checked(answer.text, schema)
 
     return (

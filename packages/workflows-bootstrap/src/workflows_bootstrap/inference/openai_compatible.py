@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -15,6 +15,9 @@ from workflows_core.errors import ActionFailed, ErrorCategory
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
     from openai.types.chat import ChatCompletion
+    from openai.types.chat.chat_completion import Choice
+
+VENDOR_URL: Final = "https://api.openai.com/v1"
 
 _UNUSED_KEY = "resolved-for-each-call"
 
@@ -75,7 +78,8 @@ class OpenAiCompatibleProvider:
         if self._client is None:
             self._client = openai.AsyncOpenAI(
                 api_key=_UNUSED_KEY,
-                base_url=self._settings.base_url,
+                # Never left to the SDK, which would take another address from the environment.
+                base_url=self._settings.base_url or VENDOR_URL,
                 timeout=self._settings.timeout_seconds,
                 max_retries=self._settings.retries,
                 http_client=self._http or httpx.AsyncClient(trust_env=False, timeout=self._settings.timeout_seconds),
@@ -112,23 +116,22 @@ def _answer(completion: ChatCompletion, model: str) -> InferenceAnswer:
     if not choices or getattr(choices[0], "message", None) is None:
         raise _garbage("no choices")
     choice = choices[0]
-    refusal = getattr(choice.message, "refusal", None)
-    if refusal or choice.finish_reason == "content_filter":
-        raise ActionFailed("the AI model refused to answer", category=ErrorCategory.ACTION, code="AI_REFUSED")
+    counted = getattr(completion, "usage", None)
+    usage = Usage(
+        model, int(getattr(counted, "prompt_tokens", 0) or 0), int(getattr(counted, "completion_tokens", 0) or 0)
+    )
+    content = choice.message.content if isinstance(choice.message.content, str) else ""
+    return InferenceAnswer(content, usage, _unusable(choice))
+
+
+def _unusable(choice: Choice) -> ActionFailed | None:
+    """Why an answer that was paid for is none."""
+    if getattr(choice.message, "refusal", None) or choice.finish_reason == "content_filter":
+        return ActionFailed("the AI model refused to answer", category=ErrorCategory.ACTION, code="AI_REFUSED")
     if choice.finish_reason == "length":
         message = "the AI model's answer was cut at its limit of tokens; raise maxTokens or ask for less"
-        raise ActionFailed(message, category=ErrorCategory.ACTION, code="AI_OUTPUT_TRUNCATED")
-    if not isinstance(choice.message.content, str):
-        raise _garbage("no content")
-    usage = getattr(completion, "usage", None)
-    return InferenceAnswer(
-        choice.message.content,
-        Usage(
-            model,
-            int(getattr(usage, "prompt_tokens", 0) or 0),
-            int(getattr(usage, "completion_tokens", 0) or 0),
-        ),
-    )
+        return ActionFailed(message, category=ErrorCategory.ACTION, code="AI_OUTPUT_TRUNCATED")
+    return None if isinstance(choice.message.content, str) else _garbage("no content")
 
 
 def _garbage(what: str) -> ActionFailed:
@@ -140,11 +143,14 @@ def _status_failure(error: APIStatusError) -> ActionFailed:
     """A status as a typed failure; a provider's own words are left out, since they may repeat the key."""
     status = error.status_code
     details: dict[str, Any] = {"status": status}
+    if status == httpx.codes.TOO_MANY_REQUESTS and error.code == "insufficient_quota":
+        message = "the AI provider says that the quota is used up"
+        return ActionFailed(message, category=ErrorCategory.QUOTA_EXCEEDED, code="AI_QUOTA_EXHAUSTED", details=details)
     if status == httpx.codes.TOO_MANY_REQUESTS:
         after = error.response.headers.get("retry-after")
         if after is not None:
             details["retryAfter"] = after[:40]
-        message = "the AI provider says that there are too many requests, or that the quota is used up"
+        message = "the AI provider says that there are too many requests"
         return ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_RATE_LIMITED", details=details)
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         message = "the AI provider does not accept the API key, or not for this model"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from workflows_core.errors import ActionFailed
+
 MAX_ANSWER_BYTES = 256 * 1024
 """A provider's answer above this, in UTF-8, is refused as `AI_OUTPUT_TOO_LARGE`."""
 
@@ -44,10 +46,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class InferenceAnswer:
-    """An answer as the provider wrote it: text that should be JSON; nothing about it is checked yet."""
+    """An answer as the provider wrote it: text that should be JSON; nothing about it is checked yet.
+
+    Attributes:
+        text: The answer.
+        usage: What it cost.
+        unusable: Why it is none, though it was paid for: refused, or cut off.
+    """
 
     text: str = field(repr=False)
     usage: Usage
+    unusable: ActionFailed | None = None
 
 
 class InferenceProvider(Protocol):
@@ -58,8 +67,8 @@ class InferenceProvider(Protocol):
 
         Raises:
             ActionFailed: `TimeoutError` `AI_TIMED_OUT`; `TransientError` `AI_UNREACHABLE`, `AI_RATE_LIMITED`,
-                `AI_PROVIDER_FAILED`; `ActionError` `AI_UNAUTHORIZED`, `AI_REFUSED`, `AI_REQUEST_REFUSED`,
-                `AI_OUTPUT_TRUNCATED`, `AI_NOT_CONFIGURED`; `PayloadTooLarge` `AI_OUTPUT_TOO_LARGE`,
+                `AI_PROVIDER_FAILED`; `QuotaExceeded` `AI_QUOTA_EXHAUSTED`; `ActionError` `AI_UNAUTHORIZED`,
+                `AI_REQUEST_REFUSED`, `AI_NOT_CONFIGURED`; `PayloadTooLarge` `AI_OUTPUT_TOO_LARGE`,
                 `AI_REQUEST_TOO_LARGE`.
         """
         ...

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -77,7 +78,8 @@ def mailbox(value: Any, field_name: str) -> Mailbox:
 
 def mime(message: Message) -> EmailMessage:
     """The message as SMTP takes it; blind copies are in the envelope only."""
-    made = EmailMessage()
+    # Seven bits, since not every server says that it takes eight.
+    made = EmailMessage(policy.SMTP.clone(cte_type="7bit"))
     made["From"] = _address(message.sender)
     made["To"] = [_address(one) for one in message.to]
     if message.cc:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from workflows_core.actions.action import Action, ActionContext
+from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub, validate_input, validate_output
 from workflows_core.actions.ports import KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
@@ -71,6 +71,9 @@ async def call_handler(
         raise StepFailed(_scrubbed(error.failure, tracked.values)) from None
     except TimeoutError:
         message = f"action {action.key} took longer than its limit of {action.timeout_ms} ms"
+        if action.effect is Effect.AT_MOST_ONCE:
+            message += "; it may have had its effect, so it is not repeated"
+            raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME")) from None
         raise StepFailed(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT")) from None
     except Exception as error:
         _LOG.exception("action %s failed by a fault of its own", action.key)
