@@ -125,7 +125,7 @@ def test_a_server_ends_with_a_killed_parent_and_leaves_nothing(server: str) -> N
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        pid, directory = parent.stdout.readline().split()
+        pid, directory = parent.stdout.readline().strip().split(maxsplit=1)
         assert alive(int(pid))
         parent.send_signal(signal.SIGKILL)
     until(lambda: not alive(int(pid)))
