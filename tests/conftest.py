@@ -10,6 +10,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from harness.databases import DatabaseFactory, MigratedDatabase, engine_of
+from harness.started_workflows import StartedWorkflows
 from service_host.leaving import leave
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
 from workflows_core.storage.database import Database
@@ -60,10 +61,23 @@ def namespace(temporal: EmbeddedTemporal) -> str:
     return temporal.namespace
 
 
+@pytest.fixture(scope="session")
+def started_workflows() -> StartedWorkflows:
+    """What the session's client has started and nobody has ended yet."""
+    return StartedWorkflows()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def client(temporal: EmbeddedTemporal) -> Client:
-    """A Temporal client of that namespace."""
-    return await Client.connect(temporal.address, namespace=temporal.namespace)
+async def session_client(temporal: EmbeddedTemporal, started_workflows: StartedWorkflows) -> Client:
+    """One connection for all tests."""
+    return await Client.connect(temporal.address, namespace=temporal.namespace, interceptors=[started_workflows])
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(session_client: Client, started_workflows: StartedWorkflows) -> AsyncIterator[Client]:
+    """A Temporal client of that namespace; what a test starts ends with it, so that no later worker picks it up."""
+    yield session_client
+    await started_workflows.end(session_client)
 
 
 @pytest.fixture(scope="session")

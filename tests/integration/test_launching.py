@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import text
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError
 
 from harness.authored import TENANT, authored_runtime
 from harness.forwarding import Forwarder
@@ -25,15 +21,6 @@ from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.wire.names import workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="session")
-async def _nothing_left(db: Database, client: Client) -> AsyncIterator[None]:
-    """Ends what a test started, so that the workers of other tests find nothing of it."""
-    yield
-    for row in await rows(db, "workflow_runs"):
-        with suppress(RPCError):
-            await client.get_workflow_handle(row["temporal_workflow_id"]).terminate()
 
 
 async def published(db: Database, key: str = "orders", limit: int | None = None) -> str:
