@@ -44,8 +44,15 @@ def test_pack(effects: Effects) -> Pack:
     """Actions whose effects a test can see.
 
     `test.act@1` notes its input's `name`, fails as scripted, waits for a gate of that name; `test.short@1`
-    gives `size` bytes after `ms` milliseconds; `test.once@1` is at-most-once.
+    gives `size` bytes after `ms` milliseconds; `test.once@1` is at-most-once; `test.scripted@1` fails its first
+    attempts with the categories of its input's `failures`.
     """
+
+    async def scripted(value: Any, context: ActionContext) -> Any:
+        effects.calls.append((value["name"], context.attempt))
+        if context.attempt <= len(value["failures"]):
+            raise ActionFailed("scripted", category=ErrorCategory(value["failures"][context.attempt - 1]))
+        return {"attempt": context.attempt}
 
     async def act(value: Any, context: ActionContext) -> Any:
         name = value.get("name", "")
@@ -68,6 +75,7 @@ def test_pack(effects: Effects) -> Pack:
         return (
             Action("test.act", 1, act, _ANY, _ANY, "Notes a call.", effect=Effect.IDEMPOTENT, heartbeat_ms=3_000),
             Action("test.once", 1, act, _ANY, _ANY, "Notes a call.", effect=Effect.AT_MOST_ONCE, heartbeat_ms=3_000),
+            Action("test.scripted", 1, scripted, _ANY, _ANY, "Notes a call.", effect=Effect.IDEMPOTENT),
             Action("test.short", 1, short, _ANY, _ANY, "Gives text.", effect=Effect.PURE, timeout_ms=500, short=True),
         )
 

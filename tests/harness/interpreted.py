@@ -47,8 +47,8 @@ def wait(name: str = "PAID", key: str = "payload.id", **config: Any) -> dict[str
 class Run:
     """Holds the state and the commands that wait for an answer."""
 
-    def __init__(self, *steps: dict[str, Any], payload: Any = None) -> None:
-        self.plan = compile_plan(parse_definition(document(*steps)), JlensEngine())
+    def __init__(self, *steps: dict[str, Any], payload: Any = None, definition: dict[str, Any] | None = None) -> None:
+        self.plan = compile_plan(parse_definition({**document(*steps), **(definition or {})}), JlensEngine())
         identity = RunIdentity("run-1", "acme", "wf", 1, "hash", None)
         self.state: State = initial_state(
             self.plan,
@@ -83,6 +83,14 @@ class Run:
     def fail(self, category: str = "ActionError", at: int = 2_000, recorded: bool = True) -> None:
         """The latest call fails."""
         self.apply(ActionStepFailed(self.call.command_id, at, Failure(category, "broken"), recorded))
+
+    def answer(self, call: Command, output: Any, *, failing: str | None = None, at: int = 2_000) -> None:
+        """This call gives this, or fails with a category."""
+        assert isinstance(call, RunAction)
+        if failing is None:
+            self.apply(ActionSucceeded(call.command_id, at, output, 10, recorded=True))
+        else:
+            self.apply(ActionStepFailed(call.command_id, at, Failure(failing, "broken"), recorded=False))
 
     def fire(self) -> None:
         """The latest timer fires at its time."""

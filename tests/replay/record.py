@@ -86,10 +86,80 @@ async def bare_client(authored: Authored) -> Started:
     return await authored.start(document(act("one"), {"type": "control.return"}), row=False)
 
 
+def expr(source: str) -> dict[str, str]:
+    """An expression."""
+    return {"$expr": source}
+
+
+def count(step_id: str) -> dict[str, Any]:
+    """Adds one to `vars.n`."""
+    return {
+        "id": step_id,
+        "type": "transform.assign",
+        "config": {"assign": {"vars.n": expr("coalesce(vars.n, 0) + 1")}},
+    }
+
+
+async def loops(authored: Authored) -> Started:
+    """forEach one by one and side by side, an item that fails and is passed over; while across continue-as-new."""
+    authored.effects.failures["b"] = ["ActionError"]
+    call = act("call")
+    call["config"]["inputMapping"] = {"name": expr("x")}
+    side_by_side = {
+        "type": "control.forEach",
+        "items": expr("['a', 'b', 'c', 'd']"),
+        "itemVar": "x",
+        "concurrency": 2,
+        "body": [{"id": "c1", **call}],
+        "onItemError": "continue",
+        "collect": expr("call.name"),
+        "saveAs": "all",
+        "errorsAs": "bad",
+    }
+    one_by_one = {
+        "type": "control.forEach",
+        "items": expr("[1, 2]"),
+        "itemVar": "y",
+        "body": [{"id": "c2", **act("one")}],
+    }
+    again = {"type": "control.while", "condition": expr("coalesce(vars.n, 0) < 300"), "maxIterations": 400}
+    return await authored.start(document(side_by_side, one_by_one, {**again, "body": [count("n")]}, act("last")))
+
+
+async def branches(authored: Authored) -> Started:
+    """if, switch, tryCatch, parallel with all and with any, return with a value."""
+    authored.effects.failures["broken"] = ["TransientError"]
+    cases = [{"equals": 1, "steps": [{"id": "one", **act("one")}]}, {"equals": 2, "steps": []}]
+    both = [{"steps": [{"id": "l", **act("left")}]}, {"steps": [{"id": "r", **act("right")}]}]
+    first = [{"steps": [{"id": "w", **wait("NEVER", "payload.id")}]}, {"steps": [{"id": "q", **act("quick")}]}]
+    attempt = {"try": [{"id": "b", **act("broken")}], "catch": [{"id": "h", **act("handled")}]}
+    return await authored.start(
+        document(
+            {"type": "control.switch", "value": expr("payload.n"), "cases": cases},
+            {"type": "control.tryCatch", **attempt, "captureErrorAs": "problem"},
+            {"type": "control.parallel", "branches": both},
+            {"type": "control.parallel", "branches": first, "wait": "any"},
+            {"type": "control.return", "value": expr("problem.category")},
+            act("never"),
+        ),
+        {"id": "k1", "n": 1},
+    )
+
+
+async def compensated(authored: Authored) -> Started:
+    """A run that fails and undoes what it did."""
+    authored.effects.failures["bad"] = ["ActionError"]
+    steps = [{**act(name), "onCompensate": [{"id": f"u{name}", **act(f"un{name}")}]} for name in ("a", "b")]
+    return await authored.start({**document(*steps, act("bad")), "compensateOn": ["failure"]})
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "actions_and_retry": actions_and_retry,
     "bare_client": bare_client,
+    "branches": branches,
     "cancelled": cancelled,
+    "compensated": compensated,
+    "loops": loops,
     "short_actions": short_actions,
     "waits": waits,
 }

@@ -28,7 +28,19 @@ EVERY_STEP: list[dict[str, Any]] = [
         "concurrency": 1,
         "body": [{"id": "inner", "type": "state.set", "config": {"state": "IN"}}],
         "onItemError": "continue",
+        "collect": EXPR,
+        "saveAs": "all",
+        "errorsAs": "bad",
     },
+    {
+        "id": "switch",
+        "type": "control.switch",
+        "value": EXPR,
+        "cases": [{"equals": 1, "steps": [{"id": "one", "type": "control.return", "value": EXPR}]}],
+        "default": [],
+    },
+    {"id": "while", "type": "control.while", "condition": EXPR, "maxIterations": 3, "body": []},
+    {"id": "both", "type": "control.parallel", "branches": [{"name": "a", "steps": []}], "wait": "any"},
     {"id": "try", "type": "control.tryCatch", "try": [], "catch": [], "captureErrorAs": "caught"},
     {
         "id": "child",
@@ -185,7 +197,7 @@ def test_a_draft_may_hold_an_empty_expression_and_any_secret_name() -> None:
 
 
 def test_assignments_keep_their_order() -> None:
-    parsed = parse_definition(document(EVERY_STEP[9]))
+    parsed = parse_definition(document(*(step for step in EVERY_STEP if step["type"] == "transform.assign")))
     step = parsed.steps[0]
     assert isinstance(step, model.AssignStep)
     assert list(step.config.assign) == ["vars.b", "vars.a"]
@@ -264,9 +276,19 @@ def test_python_names_are_no_field_names() -> None:
         ({"id": "s", "type": "time.wait", "config": {"mode": "duration"}}, "root.steps[0].config", "needs durationMs"),
         ({"id": "s", "type": "time.wait", "config": {"mode": "until"}}, "root.steps[0].config", "needs until"),
         (
-            {"id": "s", "type": "control.forEach", "items": EXPR, "itemVar": "i", "body": [], "concurrency": 2},
+            {"id": "s", "type": "control.forEach", "items": EXPR, "itemVar": "i", "body": [], "collect": EXPR},
             "root.steps[0]",
-            "concurrency above 1",
+            "collect and saveAs belong together",
+        ),
+        (
+            {"id": "s", "type": "control.switch", "value": EXPR, "cases": [{"equals": 1, "steps": [{"id": "x"}]}]},
+            "root.steps[0].cases[0].steps[0]",
+            "type",
+        ),
+        (
+            {"id": "s", "type": "control.parallel", "branches": []},
+            "root.steps[0].branches",
+            "at least 1",
         ),
         (
             {"id": "s", "type": "transform.assign", "config": {"assign": {"vars.x": 1}}},

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from workflows_core.definitions.model import STEP_MODELS, TRIGGER_MODELS, Definition, Model
+from workflows_core.definitions.model import STEP_MODELS, TRIGGER_MODELS, Branch, Definition, Model, SwitchCase
 from workflows_core.definitions.walk import field_path
 
-_BRANCHES = ("then", "else", "body", "try", "catch")
+_BRANCHES = ("then", "else", "default", "body", "try", "catch", "onCompensate")
 
 
 @dataclass(slots=True)
@@ -57,6 +57,8 @@ def locate(document: Any, location: Sequence[str | int]) -> Place:
             place.path, model, in_steps = "root.steps", None, True
         elif model in _STEPS and key in _BRANCHES:
             place.path, model, in_steps = f"{place.path}.{key}", None, True
+        elif model in (Branch, SwitchCase) and key == "steps":
+            model, in_steps = None, True
         else:
             place.path = field_path(place.path, key)
             is_trigger = model is Definition and key == "trigger"

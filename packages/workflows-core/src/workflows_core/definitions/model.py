@@ -12,6 +12,7 @@ from workflows_core.definitions.steps import (
     ActionCallStep,
     AssignConfig,
     AssignStep,
+    Branch,
     CallWorkflowStep,
     EventWaitConfig,
     EventWaitStep,
@@ -21,6 +22,7 @@ from workflows_core.definitions.steps import (
     HumanTaskStep,
     IfStep,
     OnErrorPolicy,
+    ParallelStep,
     ParseBodyConfig,
     ParseBodyStep,
     PositiveInt,
@@ -31,10 +33,13 @@ from workflows_core.definitions.steps import (
     StateSetConfig,
     StateSetStep,
     Step,
+    SwitchCase,
+    SwitchStep,
     Text,
     TimeWaitConfig,
     TimeWaitStep,
     TryCatchStep,
+    WhileStep,
 )
 from workflows_core.definitions.values import Expr, ExprMap, InputMapping, MayBeAbsent, Model, SecretRef, Value
 
@@ -45,6 +50,7 @@ __all__ = [
     "ActionCallStep",
     "AssignConfig",
     "AssignStep",
+    "Branch",
     "CallWorkflowStep",
     "Definition",
     "EventTrigger",
@@ -60,6 +66,7 @@ __all__ = [
     "InputMapping",
     "Model",
     "OnErrorPolicy",
+    "ParallelStep",
     "ParseBodyConfig",
     "ParseBodyStep",
     "RecurringTrigger",
@@ -72,16 +79,22 @@ __all__ = [
     "StateSetConfig",
     "StateSetStep",
     "Step",
+    "SwitchCase",
+    "SwitchStep",
     "TimeWaitConfig",
     "TimeWaitStep",
     "Trigger",
     "TryCatchStep",
     "Value",
+    "WhileStep",
 ]
 
 STEP_MODELS: Mapping[str, type[Model]] = {
     "control.if": IfStep,
+    "control.switch": SwitchStep,
     "control.forEach": ForEachStep,
+    "control.while": WhileStep,
+    "control.parallel": ParallelStep,
     "control.tryCatch": TryCatchStep,
     "control.callWorkflow": CallWorkflowStep,
     "control.return": ReturnStep,
@@ -133,7 +146,10 @@ TRIGGER_MODELS: Mapping[str, type[Model]] = {
 
 
 class Definition(Model):
-    """A whole workflow. `trigger` is absent (never null) when runs are started by callers or schedules only."""
+    """A whole workflow. `trigger` is absent (never null) when runs are started by callers or schedules only.
+
+    `compensate_on` says for which ends the `onCompensate` steps of what has succeeded run, last first.
+    """
 
     id: Text
     version: PositiveInt
@@ -141,6 +157,7 @@ class Definition(Model):
     description: MayBeAbsent[str] = None
     payload_schema_ref: Text
     trigger: MayBeAbsent[Trigger] = None
+    compensate_on: MayBeAbsent[list[Literal["failure", "cancel"]]] = None
     steps: list[Step]
 
     def to_document(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from workflows_core.definitions.values import Expr, ExprMap, InputMapping, MayBeAbsent, Model, Value
+from workflows_core.definitions.values import Expr, ExprMap, InputMapping, MayBeAbsent, Model, Scalar, Value
 
 Text = Annotated[str, Field(min_length=1)]
 PositiveInt = Annotated[int, Field(gt=0, le=2**53 - 1)]
@@ -73,6 +73,7 @@ class _Node(_Step):
     name: MayBeAbsent[str] = None
     retry: MayBeAbsent[RetryPolicy] = None
     on_error: MayBeAbsent[OnErrorPolicy] = None
+    on_compensate: MayBeAbsent[list[Step]] = None
 
 
 class IfStep(_Step):
@@ -84,8 +85,28 @@ class IfStep(_Step):
     else_: MayBeAbsent[list[Step]] = Field(default=None, alias="else")
 
 
+class SwitchCase(Model):
+    """The steps for one value. `equals` is compared as JSON: true is not 1, and 1 is 1.0."""
+
+    equals: Scalar
+    steps: list[Step]
+
+
+class SwitchStep(_Step):
+    """Runs the first case whose value it is, else `default`."""
+
+    type: Literal["control.switch"]
+    value: Expr
+    cases: Annotated[list[SwitchCase], Field(min_length=1)]
+    default: MayBeAbsent[list[Step]] = None
+
+
 class ForEachStep(_Step):
-    """Runs the body once for each item."""
+    """Runs the body once for each item, up to `concurrency` items at a time.
+
+    `collect` is evaluated at the end of each item; `save_as` takes the list of its values, in the order of the items.
+    `errors_as` takes what failed: `[{index, error}]`.
+    """
 
     type: Literal["control.forEach"]
     items: Expr
@@ -93,12 +114,39 @@ class ForEachStep(_Step):
     concurrency: MayBeAbsent[PositiveInt] = None
     body: list[Step]
     on_item_error: Literal["continue", "fail"] = "fail"
+    collect: MayBeAbsent[Expr] = None
+    save_as: MayBeAbsent[Text] = None
+    errors_as: MayBeAbsent[Text] = None
 
     @model_validator(mode="after")
-    def _one_at_a_time(self) -> ForEachStep:
-        if self.concurrency is not None and self.concurrency > 1:
-            raise PydanticCustomError("concurrency", "concurrency above 1 is not supported; leave it out or use 1")
+    def _collects_what_it_saves(self) -> ForEachStep:
+        if (self.collect is None) != (self.save_as is None):
+            raise PydanticCustomError("collect", "collect and saveAs belong together: give both, or neither")
         return self
+
+
+class WhileStep(_Step):
+    """Runs the body while the condition is true, at most `max_iterations` times; more fails the step."""
+
+    type: Literal["control.while"]
+    condition: Expr
+    max_iterations: PositiveInt
+    body: list[Step]
+
+
+class Branch(Model):
+    """One of the lists of steps that run side by side."""
+
+    name: MayBeAbsent[Text] = None
+    steps: list[Step]
+
+
+class ParallelStep(_Step):
+    """Runs its branches side by side: until all have ended, or until the first has, which cancels the others."""
+
+    type: Literal["control.parallel"]
+    branches: Annotated[list[Branch], Field(min_length=1)]
+    wait: Literal["all", "any"] = "all"
 
 
 class TryCatchStep(_Step):
@@ -120,12 +168,14 @@ class CallWorkflowStep(_Step):
     output_mapping: MayBeAbsent[ExprMap] = None
     retry: MayBeAbsent[RetryPolicy] = None
     on_error: MayBeAbsent[OnErrorPolicy] = None
+    on_compensate: MayBeAbsent[list[Step]] = None
 
 
 class ReturnStep(_Step):
-    """Ends the run as succeeded, from any depth."""
+    """Ends the run as succeeded, from any depth; `value` is then the run's result."""
 
     type: Literal["control.return"]
+    value: MayBeAbsent[Expr] = None
 
 
 class EventWaitConfig(Model):
@@ -135,6 +185,8 @@ class EventWaitConfig(Model):
     correlation_key: Expr
     filters: MayBeAbsent[list[Filter]] = None
     timeout_ms: MayBeAbsent[PositiveInt] = None
+    lookback_ms: MayBeAbsent[PositiveInt] = None
+    match: Literal["one", "all"] = "all"
     assign: MayBeAbsent[ExprMap] = None
 
 
@@ -170,12 +222,21 @@ class TimeWaitStep(_Node):
 
 
 class HumanTaskConfig(Model):
-    """What a person is asked to do."""
+    """What a person is asked to do.
+
+    Assignees are lists of texts. `due_in_ms` is shown to people; after `timeout_ms` the step fails. An answer that does
+    not fit `response_schema` (JSON Schema) is refused, and the task stays open.
+    """
 
     task_type: Text
     title: Expr
     description: MayBeAbsent[Expr] = None
     context_data: MayBeAbsent[ExprMap] = None
+    assigned_users: MayBeAbsent[Expr] = None
+    assigned_roles: MayBeAbsent[Expr] = None
+    due_in_ms: MayBeAbsent[PositiveInt] = None
+    timeout_ms: MayBeAbsent[PositiveInt] = None
+    response_schema: MayBeAbsent[dict[str, Any]] = None
     assign: MayBeAbsent[ExprMap] = None
 
 
@@ -282,7 +343,10 @@ class RenderCommentBlocksStep(_Node):
 
 Step = Annotated[
     IfStep
+    | SwitchStep
     | ForEachStep
+    | WhileStep
+    | ParallelStep
     | TryCatchStep
     | CallWorkflowStep
     | ReturnStep
@@ -298,5 +362,23 @@ Step = Annotated[
 ]
 """Any step, told apart by `type`."""
 
-for _model in (IfStep, ForEachStep, TryCatchStep):
+for _model in (
+    IfStep,
+    SwitchCase,
+    SwitchStep,
+    ForEachStep,
+    WhileStep,
+    Branch,
+    ParallelStep,
+    TryCatchStep,
+    CallWorkflowStep,
+    EventWaitStep,
+    TimeWaitStep,
+    HumanTaskStep,
+    StateSetStep,
+    AssignStep,
+    ActionCallStep,
+    ParseBodyStep,
+    RenderCommentBlocksStep,
+):
     _model.model_rebuild()

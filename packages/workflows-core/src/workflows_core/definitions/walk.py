@@ -10,22 +10,35 @@ from workflows_core.definitions.model import (
     ForEachStep,
     IfStep,
     Model,
+    ParallelStep,
     SecretRef,
     Step,
+    SwitchStep,
     TryCatchStep,
     Value,
+    WhileStep,
 )
 
 
 def branches_of(step: Model) -> tuple[tuple[str, Sequence[Step]], ...]:
-    """The step's lists of steps by their document names, in order; empty for what holds none."""
-    if isinstance(step, IfStep):
-        return (("then", step.then),) if step.else_ is None else (("then", step.then), ("else", step.else_))
-    if isinstance(step, ForEachStep):
-        return (("body", step.body),)
-    if isinstance(step, TryCatchStep):
-        return (("try", step.try_), ("catch", step.catch))
-    return ()
+    """The step's lists of steps by their place in the document (`then`, `cases[0]`), in order; empty for most."""
+    match step:
+        case IfStep():
+            return (("then", step.then), *_given("else", step.else_))
+        case SwitchStep():
+            cases = tuple((f"cases[{index}]", case.steps) for index, case in enumerate(step.cases))
+            return (*cases, *_given("default", step.default))
+        case ForEachStep() | WhileStep():
+            return (("body", step.body),)
+        case ParallelStep():
+            return tuple((f"branches[{index}]", branch.steps) for index, branch in enumerate(step.branches))
+        case TryCatchStep():
+            return (("try", step.try_), ("catch", step.catch))
+    return _given("onCompensate", getattr(step, "on_compensate", None))
+
+
+def _given(name: str, steps: Sequence[Step] | None) -> tuple[tuple[str, Sequence[Step]], ...]:
+    return () if steps is None else ((name, steps),)
 
 
 def walk_steps(definition: Definition) -> Iterator[tuple[str, Step]]:

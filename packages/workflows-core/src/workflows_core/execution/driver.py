@@ -19,14 +19,17 @@ from temporalio.exceptions import FailureError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
 from workflows_core.execution import availability, options
+from workflows_core.execution.action_calls import MAX_INPUT_BYTES, action_key, call_body, failure_of, input_too_large
 from workflows_core.execution.budget import TaskBudget
-from workflows_core.execution.failures import StepFailure, run_error, step_failure
+from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
+from workflows_core.execution.run_view import details_of, result_of
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
     Begin,
+    CancelAction,
     CancelRequested,
     CancelTimer,
     Command,
@@ -54,10 +57,10 @@ from workflows_core.wire.names import (
     ACTIVITY_SHORT_ACTION,
     ACTIVITY_WRITE,
 )
-from workflows_core.wire.records import ActionCall, ActionTraits, LoadedRun, RunWrite
+from workflows_core.wire.records import ActionTraits, LoadedRun, RunWrite
 
-MAX_RESULT_BYTES = 256 * 1024
-"""Scopes up to this size are the run's result; larger ones are left out, with their size."""
+MAX_STEPS_AT_ONCE = 50
+"""Steps between two looks at what must be written: a long loop of control steps is many workflow tasks, not one."""
 
 
 def now_ms() -> int:
@@ -74,6 +77,7 @@ class RunDriver:
         self.budget = TaskBudget()
         self.waiting_calls: deque[RunAction] = deque()
         self.activities: set[asyncio.Task[None]] = set()
+        self.calls: dict[str, asyncio.Task[None]] = {}
         self.timers: dict[str, asyncio.Task[None]] = {}
         self.traits: dict[str, ActionTraits] = {}
         self.write_in_flight = False
@@ -107,6 +111,7 @@ class RunDriver:
                     raise
                 await self._stop_activities()
                 self.inbox.append(CancelRequested(now_ms()))
+                self.stopping = False
         return await self._finish()
 
     @property
@@ -117,7 +122,7 @@ class RunDriver:
 
     async def _turn(self) -> None:
         while self.inbox and self._state.outcome is None:
-            self.state, commands = step(self.plan, self._state, self.inbox.popleft())
+            self.state, commands = step(self.plan, self._state, self.inbox.popleft(), max_steps=MAX_STEPS_AT_ONCE)
             self._issue(commands)
         if self._state.outcome is not None:
             return
@@ -125,6 +130,8 @@ class RunDriver:
             if not self.activities and not self.write_in_flight:
                 self._continue_as_new()
         else:
+            if self._state.runnable and not self._state.outbox.is_full:
+                self.inbox.append(Begin(now_ms()))
             # A run that a bare client started gets its row before any action.
             if self.recorded:
                 self._call_waiting()
@@ -185,13 +192,20 @@ class RunDriver:
                     timer = self.timers.pop(command.command_id, None)
                     if timer is not None:
                         timer.cancel()
+                case CancelAction():
+                    call = self.calls.pop(command.command_id, None)
+                    if call is not None:
+                        call.cancel()
                 case Finish():
                     pass  # The outcome is in the state; `run` sees it.
 
     def _call_waiting(self) -> None:
         while self.waiting_calls:
             command = self.waiting_calls[0]
-            traits = self.traits.get(_action_key(command))
+            if not self._state.awaits(command.command_id):
+                self.waiting_calls.popleft()
+                continue
+            traits = self.traits.get(action_key(command))
             if traits is None:
                 self.waiting_calls.popleft()
                 self._spawn(self._wait_until_served(command))
@@ -209,12 +223,15 @@ class RunDriver:
                     # What the run has done so far is not kept from people's eyes by an application that is away.
                     self._start_write()
                 self.state, write = take_carried_write(self._state, command.step_path)
-                self._spawn(self._action(command, traits, write))
+                task = self._spawn(self._action(command, traits, write))
+                if traits["cancellable"]:
+                    self.calls[command.command_id] = task
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(work))
         self.activities.add(task)
         task.add_done_callback(self.activities.discard)
+        return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -225,9 +242,11 @@ class RunDriver:
 
     async def _action(self, command: RunAction, traits: ActionTraits, write: RunWrite) -> None:
         config = options.for_action(traits, self.input.tenant_id, command.name or command.step_id)
-        body = encode(_action_call(command, write))
+        body = encode(call_body(command, write))
         event: Event
         try:
+            if size_of(body) > MAX_INPUT_BYTES:
+                raise StepFailed(input_too_large(command, size_of(body)))
             if traits["place"] == "app":
                 raw = await availability.run_while_served(command.call, body, config, self._unavailable_after_ms)
             else:
@@ -235,7 +254,7 @@ class RunDriver:
             event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
             self._acknowledge(write["sequence"])
         except (FailureError, StepFailed) as error:
-            failed = _step_failure(error)
+            failed = failure_of(error)
             if failed.recorded:
                 self._acknowledge(write["sequence"])
             else:
@@ -254,10 +273,10 @@ class RunDriver:
         try:
             traits = await availability.wait_until_served(command.call, self._unavailable_after_ms, on_wait)
         except (FailureError, StepFailed) as error:
-            failure = _step_failure(error).failure
+            failure = failure_of(error).failure
             self.inbox.append(ActionStepFailed(command.command_id, now_ms(), failure, recorded=False))
             return
-        self.traits[_action_key(command)] = traits
+        self.traits[action_key(command)] = traits
         self.waiting_calls.appendleft(command)
         self.inbox.append(Begin(now_ms()))
 
@@ -267,7 +286,7 @@ class RunDriver:
 
     async def _short_action(self, command: RunAction, traits: ActionTraits) -> None:
         config = options.for_short_action(traits, command.name or command.step_id)
-        call = _action_call(command, None)
+        call = call_body(command, None)
         body = encode({"tenant": self.input.tenant_id, "runId": self.input.run_id, "call": call})
         event: Event
         try:
@@ -296,7 +315,7 @@ class RunDriver:
         self.state, write = take_write(self._state, now_ms())
         self.write_in_flight = True
         self.write_wanted = False
-        workflow.set_current_details(_details(self._state))
+        workflow.set_current_details(details_of(self._state))
         summary = "wait" if write["status"] == "WAITING" else "record progress"
         self._spawn(self._write(write, summary))
 
@@ -348,7 +367,7 @@ class RunDriver:
     async def _finish(self) -> dict[str, Any]:
         for timer in self.timers.values():
             timer.cancel()
-        result = _result(self._state)
+        result = result_of(self._state)
         self.state, write = take_final_write(self._state, result)
         await self._write_end(write)
         return self._return(self._state.outcome, result)
@@ -394,45 +413,3 @@ class _LoadFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
-
-
-def _action_key(command: RunAction) -> str:
-    return f"{command.call['action_id']}@{command.call['action_version']}"
-
-
-def _step_failure(error: FailureError | StepFailed) -> StepFailure:
-    return StepFailure(error.failure, recorded=False) if isinstance(error, StepFailed) else step_failure(error)
-
-
-def _action_call(command: RunAction, write: RunWrite | None) -> ActionCall | dict[str, Any]:
-    return {
-        "step_path": command.step_path,
-        "visit": 1,
-        "definition_step_id": command.step_id,
-        "name": command.name,
-        "attempt": command.attempt,
-        **command.call,
-        "write": write,
-    }
-
-
-def _details(state: State) -> str:
-    """What Temporal's UI shows of the run while it is open."""
-    waits = [
-        f"- {p.kind} `{f.step_path}`" + ("" if p.wait is None or p.wait["key"] is None else f" key `{p.wait['key']}`")
-        for f, p in state.pending("event", "time", "retry")
-    ]
-    waits += [
-        f"- action `{p.call['action_id']}@{p.call['action_version']}` at `{f.step_path}`"
-        for f, p in state.pending("action")
-        if p.call is not None
-    ]
-    return "\n".join([f"Current step: `{state.current_path}`", *(["Waits for:", *waits] if waits else [])])
-
-
-def _result(state: State) -> dict[str, Any]:
-    scopes = state.scopes.to_json()
-    size = len(json.dumps(scopes, separators=(",", ":")))
-    if size <= MAX_RESULT_BYTES:
-        return {"scopes": scopes}
-    return {"scopes": None, "scopesBytes": size}

@@ -1,4 +1,4 @@
-"""The functions an authored expression may call; docs/definition-language.md lists them, a test holds both equal."""
+"""The functions an authored expression may call; docs/language.md lists them, a test holds both equal."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from workflows_core.wire.records import INLINE_OUTPUT_BYTES, InvocationRecord
 
 def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> None:
     """Evaluates input and key and asks for the call."""
-    evaluator = machine.evaluator()
+    evaluator = machine.evaluator(frame)
     value = evaluator.build(step.input)
     details_of_call = {
         "action_id": step.action_id,
@@ -58,7 +58,7 @@ def succeeded(machine: Machine, frame: Frame, pending: Pending, event: ActionSuc
         invocation = _invocation(pending, "SUCCEEDED", event.output, None)
         machine.record(frame, "SUCCEEDED", pending, output=inline, invocation=invocation, size=event.size)
     if step.save_as is not None:
-        machine.scopes = machine.scopes.assign(step.save_as, event.output)
+        machine.assign(frame, step.save_as, event.output, event.size)
     machine.advance(frame)
 
 

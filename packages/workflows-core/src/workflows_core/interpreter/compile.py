@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflows_core.definitions import model
-from workflows_core.definitions.paths import parse_assign_path
+from workflows_core.definitions.paths import AssignPath, parse_assign_path
 from workflows_core.definitions.walk import branches_of, field_path
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.engine import Expression, ExpressionEngine, ExpressionInvalid
@@ -18,24 +18,34 @@ from workflows_core.interpreter.plan import (
     Computed,
     Constant,
     EventWaitStep,
+    ForEachStep,
     IfStep,
     ListOf,
     ObjectOf,
+    ParallelStep,
     Plan,
     PlanFilter,
     PlanStep,
     ReturnStep,
     StateStep,
+    SwitchStep,
     TimeWaitStep,
+    TryStep,
     Value,
+    WhileStep,
 )
 from workflows_core.interpreter.retry import RetryRule
 
 EXECUTABLE_STEP_TYPES = frozenset(
     {
         "action.call",
+        "control.forEach",
         "control.if",
+        "control.parallel",
         "control.return",
+        "control.switch",
+        "control.tryCatch",
+        "control.while",
         "event.wait",
         "state.set",
         "time.wait",
@@ -55,7 +65,12 @@ def compile_plan(definition: model.Definition, engine: ExpressionEngine) -> Plan
     compiler.block(ROOT_BLOCK, definition.steps)
     if compiler.problems:
         raise Refused(compiler.problems)
-    return Plan(compiler.blocks, engine.version, tuple(sorted(compiler.action_keys)))
+    return Plan(
+        compiler.blocks,
+        engine.version,
+        tuple(sorted(compiler.action_keys)),
+        frozenset(definition.compensate_on or ()),
+    )
 
 
 class _Compiler:
@@ -71,11 +86,13 @@ class _Compiler:
         self.blocks[path] = tuple(self.step(f"{path}[{index}]", step) for index, step in enumerate(steps))
 
     def step(self, path: str, step: model.Step) -> PlanStep:
-        branches = branches_of(step)
-        for name, steps in branches:
+        blocks: dict[str, str | None] = {}
+        for name, steps in branches_of(step):
+            blocks[name] = f"{path}.{name}.steps" if steps else None
             if steps:
                 self.block(f"{path}.{name}.steps", steps)
         common = _common(step)
+        common["compensate"] = blocks.get("onCompensate")
         match step:
             case model.ActionCallStep():
                 return self.action(path, step, common)
@@ -83,38 +100,74 @@ class _Compiler:
                 return AssignStep(**common, assignments=self.assignments(path, step.config.assign, None))
             case model.StateSetStep():
                 return StateStep(**common, state=step.config.state)
-            case model.IfStep():
-                blocks = {name: f"{path}.{name}.steps" for name, steps in branches if steps}
-                condition = self.expression(f"{path}.condition", step.condition)
-                return IfStep(**common, condition=condition, then=blocks.get("then"), otherwise=blocks.get("else"))
-            case model.ReturnStep():
-                return ReturnStep(**common)
             case model.EventWaitStep():
                 return self.event_wait(path, step, common)
             case model.TimeWaitStep():
                 return self.time_wait(path, step, common)
+        control = self.control(path, step, common, blocks)
+        if control is not None:
+            return control
         message = f"this build does not run {step.type} yet; it runs {', '.join(sorted(EXECUTABLE_STEP_TYPES))}"
         self.problems.append(Problem("STEP_TYPE_NOT_YET_EXECUTABLE", message, path, step_id=step.id))
         return PlanStep(**common)
+
+    def control(
+        self, path: str, step: model.Step, common: dict[str, Any], blocks: Mapping[str, str | None]
+    ) -> PlanStep | None:
+        match step:
+            case model.IfStep():
+                condition = self.expression(f"{path}.condition", step.condition)
+                return IfStep(**common, condition=condition, then=blocks["then"], otherwise=blocks.get("else"))
+            case model.SwitchStep():
+                cases = tuple((case.equals, blocks[f"cases[{index}]"]) for index, case in enumerate(step.cases))
+                value = self.expression(f"{path}.value", step.value)
+                return SwitchStep(**common, value=value, cases=cases, default=blocks.get("default"))
+            case model.ForEachStep():
+                return ForEachStep(
+                    **common,
+                    items=self.expression(f"{path}.items", step.items),
+                    item_var=step.item_var,
+                    body=blocks["body"],
+                    concurrency=step.concurrency or 1,
+                    continue_on_item_error=step.on_item_error == "continue",
+                    collect=None if step.collect is None else self.expression(f"{path}.collect", step.collect),
+                    save_as=self.target(f"{path}.saveAs", step.save_as),
+                    errors_as=self.target(f"{path}.errorsAs", step.errors_as),
+                )
+            case model.WhileStep():
+                condition = self.expression(f"{path}.condition", step.condition)
+                return WhileStep(**common, condition=condition, body=blocks["body"], max_iterations=step.max_iterations)
+            case model.ParallelStep():
+                return ParallelStep(**common, branches=tuple(blocks.values()), any=step.wait == "any")
+            case model.TryCatchStep():
+                capture = self.target(f"{path}.captureErrorAs", step.capture_error_as)
+                return TryStep(**common, attempt=blocks["try"], catch=blocks["catch"], capture_as=capture)
+            case model.ReturnStep():
+                given = step.value
+                return ReturnStep(**common, value=None if given is None else self.expression(f"{path}.value", given))
+        return None
+
+    def target(self, path: str, text: str | None) -> AssignPath | None:
+        if text is None:
+            return None
+        try:
+            return parse_assign_path(text, "vars")
+        except ValueError as error:
+            self.problems.append(Problem("INVALID_ASSIGN_PATH", str(error), path))
+            return None
 
     def action(self, path: str, step: model.ActionCallStep, common: dict[str, Any]) -> ActionStep:
         config = step.config
         self.action_keys.add(f"{config.action_id}@{config.version}")
         on_error = step.on_error or config.on_error
         common["continue_on_error"] = on_error is not None and on_error.policy == "continue"
-        save_as = None
-        if config.save_as is not None:
-            try:
-                save_as = parse_assign_path(config.save_as, "vars")
-            except ValueError as error:
-                self.problems.append(Problem("INVALID_ASSIGN_PATH", str(error), f"{path}.config.saveAs"))
         key = config.idempotency_key
         return ActionStep(
             **common,
             action_id=config.action_id,
             version=config.version,
             input=self.value(f"{path}.config.inputMapping", self.input_of(path, config)),
-            save_as=save_as,
+            save_as=self.target(f"{path}.config.saveAs", config.save_as),
             idempotency_key=None if key is None else self.expression(f"{path}.config.idempotencyKey", key),
         )
 

@@ -1,18 +1,18 @@
-"""Steps that end at once: assign, state, if, return."""
+"""Steps that end at once: assign, state, return."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter.machine import Machine
-from workflows_core.interpreter.plan import AssignStep, IfStep, StateStep
+from workflows_core.interpreter.plan import AssignStep, ReturnStep, StateStep
 from workflows_core.interpreter.state import Frame, Outcome, Pending
 
 
 def assign(machine: Machine, frame: Frame, step: AssignStep, pending: Pending) -> None:
     """`transform.assign`."""
-    machine.assign_all(step.assignments)
+    machine.assign_all(frame, step.assignments)
     machine.record(frame, "SUCCEEDED", pending)
     machine.advance(frame)
 
@@ -20,29 +20,24 @@ def assign(machine: Machine, frame: Frame, step: AssignStep, pending: Pending) -
 def set_state(machine: Machine, frame: Frame, step: StateStep, pending: Pending) -> None:
     """`state.set`: what the author calls the run's state, in `meta.state`."""
     meta: Mapping[str, object] = {**machine.scopes.meta, "state": step.state}
-    machine.scopes = type(machine.scopes)(machine.scopes.payload, machine.scopes.vars, meta, machine.scopes.error)
+    machine.scopes = replace(machine.scopes, meta=meta)
     machine.record(frame, "SUCCEEDED", pending, output={"state": step.state})
     machine.advance(frame)
 
 
-def choose(machine: Machine, frame: Frame, step: IfStep, pending: Pending) -> None:
-    """`control.if`: the condition must be a real boolean."""
-    if step.condition is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, "control.if without a condition"))
-    found = machine.evaluator().required(step.condition, "the condition")
-    if not isinstance(found, bool):
-        message = f"the condition must give true or false, {step.condition.source!r} gave {found!r:.80}"
-        raise StepFailed(Failure(ErrorCategory.EXPRESSION, message, code="CONDITION_NOT_BOOLEAN"))
-    branch, block = ("then", step.then) if found else ("else", step.otherwise)
-    machine.record(frame, "SUCCEEDED", pending, output={"branch": branch})
-    if block is None:
-        machine.advance(frame)
-    else:
-        machine.push(frame, block, branch, pending.started_at)
-
-
-def finish(machine: Machine, frame: Frame, pending: Pending) -> None:
-    """`control.return`: the run has succeeded, from any depth."""
-    machine.record(frame, "SUCCEEDED", pending)
-    del machine.frames[frame.path]
-    machine.end(Outcome("SUCCEEDED", machine.at))
+def finish(machine: Machine, frame: Frame, step: ReturnStep, pending: Pending) -> None:
+    """`control.return`: the run has succeeded, from any depth; what is open elsewhere is cancelled."""
+    result = None
+    if step.value is not None:
+        result = machine.evaluator(frame).required(step.value, "the run's result")
+    machine.record(frame, "SUCCEEDED", pending, output=None if step.value is None else {"value": result})
+    inner = machine.frames.pop(frame.path)
+    while inner.parent is not None:
+        # The steps around it have done what they should.
+        inner = machine.frames[inner.parent]
+        for child in machine.children(inner):
+            machine.drop(child)
+        if inner.pending is not None and inner.pending.kind != "block":
+            machine.record(inner, "SUCCEEDED", inner.pending)
+        del machine.frames[inner.path]
+    machine.end(Outcome("SUCCEEDED", machine.at, result=result))

@@ -17,8 +17,8 @@ from workflows_core.interpreter.state import State
 class Evaluator:
     """One step's view of its run at one moment.
 
-    Every name an author can use is in `document`: vars at the top level, then the scopes themselves,
-    which a variable of the same name cannot hide.
+    Every name an author can use is in `document`: vars at the top level, what the loops around the step bind, then
+    the scopes themselves, which a variable of the same name cannot hide.
     """
 
     document: Mapping[str, Any]
@@ -26,8 +26,10 @@ class Evaluator:
     seed: int
 
     @classmethod
-    def of(cls, state: State, scopes: Scopes, at: int) -> Evaluator:
-        """For a run's scopes at a time."""
+    def of(
+        cls, state: State, scopes: Scopes, at: int, local: Mapping[str, Any], item_vars: Mapping[str, Any]
+    ) -> Evaluator:
+        """For a run's scopes at a time, with what the loops around the step bind."""
         identity = state.identity
         system = {
             "runId": identity.run_id,
@@ -39,9 +41,11 @@ class Evaluator:
         }
         document = {
             **scopes.vars,
+            **local,
+            **item_vars,
             "payload": scopes.payload,
-            "vars": scopes.vars,
-            "local": {},
+            "vars": {**scopes.vars, **item_vars} if item_vars else scopes.vars,
+            "local": {**local, **item_vars},
             "system": system,
             "meta": {**system, **scopes.meta},
             "error": scopes.error,

@@ -1,24 +1,31 @@
 """The working copy of a run while one event is applied: frames move, commands and records come out.
 
-The modules `action_steps`, `wait_steps` and `control_steps` say what each step type does; this one moves frames,
-routes failures and keeps the outbox. Nothing here is visible outside `step`.
+The modules `*_steps` say what each step type does, `unwinding` where a failure goes, `compensation` what is undone at
+the end; this one moves frames and keeps the outbox. Nothing here is visible outside `step`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from workflows_core.errors import UNCATCHABLE, Failure
+from workflows_core.definitions.paths import AssignPath
+from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter.evaluation import Evaluator
-from workflows_core.interpreter.messages import CancelTimer, Command, Finish, StartTimer
+from workflows_core.interpreter.messages import CancelAction, CancelTimer, Command, StartTimer
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
 from workflows_core.interpreter.retry import retry_decision
-from workflows_core.interpreter.state import Frame, Outcome, Pending, State
+from workflows_core.interpreter.scopes import put
+from workflows_core.interpreter.state import BLOCK_KINDS, Frame, Outcome, Pending, PendingKind, State, Undo
 from workflows_core.wire.records import InvocationRecord, StepRecord, StepStatus, WaitOutcome
 
 _RECORD_BYTES = 300
 """What a record without output weighs, about."""
+
+MAX_STATE_BYTES = 1024 * 1024
+"""Scopes and loops together, in bytes of JSON: continue-as-new must carry them through the server's 2 MB."""
 
 
 class Machine:
@@ -29,6 +36,7 @@ class Machine:
         self.state = state
         self.at = at
         self.scopes = state.scopes
+        self.scope_bytes = state.scope_bytes
         self.frames: dict[str, Frame] = dict(state.frames)
         self.outbox = state.outbox
         self.steps_run = state.steps_run
@@ -36,14 +44,21 @@ class Machine:
         self.kept_events = state.kept_events
         self.consumed_events = state.consumed_events
         self.dropped_events = state.dropped_events
+        self.undo = state.undo
+        self.ending: Outcome | None = state.ending
         self.outcome = state.outcome
         self.commands: list[Command] = []
+        self.raised: list[tuple[Frame, Failure]] = []
+        """Failures on their way out, each with the frame it has left."""
+        self.ended: Outcome | None = None
+        """The end of all frames, before compensation has had its say."""
 
     def result(self) -> tuple[State, tuple[Command, ...]]:
         """The new state and what is to be done."""
         state = replace(
             self.state,
             scopes=self.scopes,
+            scope_bytes=self.scope_bytes,
             frames=self.frames,
             outbox=self.outbox,
             steps_run=self.steps_run,
@@ -51,6 +66,8 @@ class Machine:
             kept_events=self.kept_events,
             consumed_events=self.consumed_events,
             dropped_events=self.dropped_events,
+            undo=self.undo,
+            ending=self.ending,
             outcome=self.outcome,
         )
         return state, tuple(self.commands)
@@ -69,52 +86,104 @@ class Machine:
         return None
 
     def runnable(self) -> Frame | None:
-        """The first frame that can run."""
+        """The first frame, in the order of the tree, that can run or is at its end: a branch runs until it waits."""
         return next((f for f in self.frames.values() if f.pending is None), None)
 
-    def evaluator(self) -> Evaluator:
-        """For expressions, over the scopes as they are now."""
-        return Evaluator.of(self.state, self.scopes, self.at)
+    def is_at_end(self, frame: Frame) -> bool:
+        """True when no step of the frame is left."""
+        return frame.index >= len(self.plan.blocks.get(frame.block, ()))
+
+    def children(self, frame: Frame) -> list[Frame]:
+        """The frames that the frame's step has open."""
+        return [f for f in self.frames.values() if f.parent == frame.path]
+
+    def seen_by(self, frame: Frame) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Local names and loop variables that the frame's steps see; inner ones hide outer ones."""
+        local: Mapping[str, Any] = {}
+        item_vars: Mapping[str, Any] = {}
+        found: Frame | None = self.frames.get(frame.path, frame)
+        while found is not None:
+            if found.local:
+                local = {**found.local, **local}
+            if found.item_vars:
+                item_vars = {**found.item_vars, **item_vars}
+            found = None if found.parent is None else self.frames.get(found.parent)
+        return local, item_vars
+
+    def evaluator(self, frame: Frame) -> Evaluator:
+        """For the frame's expressions, over the scopes as they are now."""
+        return Evaluator.of(self.state, self.scopes, self.at, *self.seen_by(frame))
 
     # Moving frames
 
     def block(self, frame: Frame, pending: Pending) -> None:
         """The frame's step waits."""
-        self.frames[frame.path] = replace(frame, pending=pending)
+        self.frames[frame.path] = replace(self.frames[frame.path], pending=pending)
 
-    def push(self, frame: Frame, block: str, branch: str, started_at: int) -> None:
-        """Opens a branch of the frame's step; the step ends with it."""
+    def push(
+        self,
+        frame: Frame,
+        block: str | None,
+        branch: str,
+        *,
+        local: Mapping[str, Any] | None = None,
+        item_vars: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Opens a list of steps inside the frame's step; None is a list without any."""
+        path = f"{frame.step_path}.{branch}.steps"
+        opened = Frame(path, block or "", frame.path, local=local or {}, item_vars=item_vars or {})
+        # Behind what is open inside the step, before what comes after the step: frames stay in the order of a tree.
+        inside = f"{frame.step_path}."
+        last = next(p for p in reversed(self.frames) if p == frame.path or p.startswith(inside))
+        behind: list[Frame] = []
+        while next(reversed(self.frames)) != last:
+            behind.append(self.frames.popitem()[1])
+        self.frames[path] = opened
+        self.frames.update((f.path, f) for f in reversed(behind))
+
+    def choose(self, frame: Frame, block: str, branch: str, started_at: int) -> None:
+        """Goes on in a branch; the step is over when the branch is."""
         path = f"{frame.step_path}.{branch}.steps"
         self.block(frame, Pending("block", path, attempt=1, started_at=started_at))
-        self.frames[path] = Frame(path=path, block=block, parent=frame.path)
+        self.push(frame, block, branch)
 
-    def advance(self, frame: Frame) -> None:
-        """The frame's step is done: the next one, or the end of the block, or of the run."""
-        following: Frame | None = frame
-        while following is not None:
-            if following.index + 1 < len(self.plan.blocks[following.block]):
-                self.frames[following.path] = replace(following, index=following.index + 1, pending=None)
-                return
-            del self.frames[following.path]
-            following = None if following.parent is None else self.frames[following.parent]
-        self.end(Outcome("SUCCEEDED", self.at))
+    def await_blocks(self, frame: Frame, kind: PendingKind, started_at: int, progress: Mapping[str, Any]) -> None:
+        """The frame's step waits for the steps inside it."""
+        pending = Pending(kind, "", attempt=1, started_at=started_at, progress=progress)
+        self.block(frame, pending)
+
+    def advance(self, frame: Frame, *, succeeded: bool = True) -> None:
+        """The frame's step is done: the next one, or the end of the list."""
+        step = self.step_of(frame)
+        if succeeded and step.compensate is not None and self.ending is None:
+            self.undo = (*self.undo, Undo(frame.step_path, step.compensate, *self.seen_by(frame)))
+        following = self.frames[frame.path]
+        self.frames[frame.path] = replace(following, index=following.index + 1, pending=None)
+
+    def drop(self, frame: Frame) -> None:
+        """Takes a frame away with everything inside it; what is open there is cancelled."""
+        for child in self.children(frame):
+            self.drop(child)
+        del self.frames[frame.path]
+        pending = frame.pending
+        if pending is None or pending.kind == "block":
+            return
+        self.record(frame, "CANCELED", pending)
+        if pending.kind in BLOCK_KINDS:
+            return
+        if pending.wait is not None:
+            self.close_wait(pending, "CANCELED")
+        if pending.due_at is not None:
+            self.commands.append(CancelTimer(pending.command_id))
+        if pending.call is not None:
+            self.commands.append(CancelAction(pending.command_id))
 
     def end(self, outcome: Outcome) -> None:
-        """Decides the run's outcome, once; what is open is closed with it."""
-        if self.outcome is not None:
-            return
-        self.outcome = outcome
+        """Ends every frame; what is open is closed with it."""
         for frame in list(self.frames.values()):
-            pending = frame.pending
-            if pending is None or pending.kind == "block":
-                continue
-            self.record(frame, "CANCELED", pending)
-            if pending.wait is not None:
-                self.close_wait(pending, "CANCELED")
-            if pending.due_at is not None:
-                self.commands.append(CancelTimer(pending.command_id))
-        self.frames.clear()
-        self.commands.append(Finish())
+            if frame.path in self.frames and frame.parent is None:
+                self.drop(frame)
+        self.ended = outcome
 
     # Failing
 
@@ -126,13 +195,24 @@ class Machine:
         started_at: int,
         *,
         recorded: bool = False,
+        final: bool = False,
         invocation: InvocationRecord | None = None,
     ) -> None:
-        """Routes a step's failure: retry, then `onError`, then the end of the run."""
+        """Decides about a step's failure: retry, then `onError`, then out of the frame.
+
+        Args:
+            frame: Where the step is.
+            failure: Why it failed.
+            attempt: The attempt that failed.
+            started_at: When the step began.
+            recorded: The step's row is written already.
+            final: No retry: the step has had its effect.
+            invocation: Record of the action, if it has not written its own.
+        """
         step = self.step_of(frame)
         failure = replace(failure, step_path=frame.step_path, at=failure.at or self.at)
         seed = f"{self.state.seed}:{frame.step_path}"
-        delay = retry_decision(step.retry, failure.category, attempt, seed)
+        delay = None if final else retry_decision(step.retry, failure.category, attempt, seed)
         if delay is not None:
             self._schedule_retry(frame, failure, attempt, started_at, delay)
             return
@@ -141,10 +221,9 @@ class Machine:
             self.record(frame, "FAILED", pending, failure=failure, invocation=invocation)
         if step.continue_on_error and failure.category not in UNCATCHABLE:
             self.scopes = replace(self.scopes, error=failure.to_json())
-            self.advance(frame)
+            self.advance(frame, succeeded=False)
             return
-        del self.frames[frame.path]
-        self.end(Outcome("FAILED", self.at, failure))
+        self.raised.append((self.frames.pop(frame.path), failure))
 
     def _schedule_retry(self, frame: Frame, failure: Failure, attempt: int, started_at: int, delay: int) -> None:
         command_id = f"{frame.step_path}@{attempt + 1}:retry"
@@ -199,8 +278,55 @@ class Machine:
             record = {"wait_id": pending.wait["wait_id"], "outcome": outcome, "at": self.at}
             self.outbox = self.outbox.add("closed", record, _RECORD_BYTES)
 
-    def assign_all(self, assignments: Assignments) -> None:
+    # Assigning
+
+    def assign(self, frame: Frame, path: AssignPath, value: Any, size: int | None = None) -> None:
+        """Assigns for a step of the frame; a loop's own variable stays in its item.
+
+        Raises:
+            StepFailed: `StateTooLarge`; nothing is assigned then.
+        """
+        self.grow(size if size is not None else len(json.dumps(value)), str(path))
+        if path.scope == "vars":
+            holder: Frame | None = self.frames[frame.path]
+            while holder is not None:
+                if path.segments[0] in holder.item_vars:
+                    item_vars = put(holder.item_vars, path.segments, value)
+                    self.frames[holder.path] = replace(holder, item_vars=item_vars)
+                    return
+                holder = None if holder.parent is None else self.frames[holder.parent]
+        self.scopes = self.scopes.assign(path, value)
+
+    def assign_all(self, frame: Frame, assignments: Assignments) -> None:
         """Assigns in order; each sees what the earlier ones gave; one without a value fails the step."""
         for path, expression in assignments:
-            found = self.evaluator().required(expression, f"the assignment to {path}")
-            self.scopes = self.scopes.assign(path, found)
+            self.assign(frame, path, self.evaluator(frame).required(expression, f"the assignment to {path}"))
+
+    def set_var(self, name: str, value: Any) -> None:
+        """Sets a variable that the runtime gives, such as `vars.event`."""
+        self.grow(len(json.dumps(value)), f"vars.{name}")
+        self.scopes = self.scopes.set_var(name, value)
+
+    def grow(self, size: int, what: str) -> None:
+        """Accounts for so many bytes more.
+
+        Raises:
+            StepFailed: `StateTooLarge`.
+        """
+        if self.scope_bytes + size > MAX_STATE_BYTES:
+            # What was overwritten is still counted: count anew.
+            held = [
+                self.scopes.to_json(),
+                *([f.local, f.item_vars, f.pending and f.pending.progress] for f in self.frames.values()),
+            ]
+            self.scope_bytes = len(json.dumps(held, default=dict))
+            if self.scope_bytes + size > MAX_STATE_BYTES:
+                message = (
+                    f"{what} would bring the run's data to {self.scope_bytes + size} bytes, at most {MAX_STATE_BYTES} "
+                    "are allowed: keep large data in the store or in a file, and its key in the run"
+                )
+                details = {"bytes": self.scope_bytes + size, "limit": MAX_STATE_BYTES}
+                raise StepFailed(
+                    Failure(ErrorCategory.STATE_TOO_LARGE, message, code="STATE_TOO_LARGE", details=details)
+                )
+        self.scope_bytes += size

@@ -72,7 +72,8 @@ def _lookup(payload: Any, path: str) -> Any:
     return found
 
 
-def _same(left: Any, right: Any) -> bool:
+def same(left: Any, right: Any) -> bool:
+    """Equal as JSON."""
     # In JSON, true is not 1; in Python it is.
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
@@ -87,10 +88,10 @@ def _comparable(left: Any, right: Any) -> bool:
 
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "=": lambda found, value: found is not _MISSING and _same(found, value),
-    "!=": lambda found, value: found is _MISSING or not _same(found, value),
-    "in": lambda found, value: found is not _MISSING and any(_same(found, item) for item in value),
-    "not_in": lambda found, value: found is _MISSING or not any(_same(found, item) for item in value),
+    "=": lambda found, value: found is not _MISSING and same(found, value),
+    "!=": lambda found, value: found is _MISSING or not same(found, value),
+    "in": lambda found, value: found is not _MISSING and any(same(found, item) for item in value),
+    "not_in": lambda found, value: found is _MISSING or not any(same(found, item) for item in value),
     "exists": lambda found, _: found is not _MISSING,
     "not_exists": lambda found, _: found is _MISSING,
     ">": lambda found, value: _comparable(found, value) and found > value,
@@ -98,7 +99,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": lambda found, value: _comparable(found, value) and found < value,
     "<=": lambda found, value: _comparable(found, value) and found <= value,
     "contains": lambda found, value: (
-        value in found if isinstance(found, str) else isinstance(found, list) and any(_same(i, value) for i in found)
+        value in found if isinstance(found, str) else isinstance(found, list) and any(same(i, value) for i in found)
     ),
     "starts_with": lambda found, value: isinstance(found, str) and found.startswith(value),
     "ends_with": lambda found, value: isinstance(found, str) and found.endswith(value),

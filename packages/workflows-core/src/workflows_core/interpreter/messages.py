@@ -110,8 +110,15 @@ class CancelTimer:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelAction:
+    """The action's answer is of no interest any more: an action that can be cancelled is."""
+
+    command_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The run has its outcome: write the end, then return or fail."""
 
 
-Command = RunAction | StartTimer | CancelTimer | Finish
+Command = RunAction | StartTimer | CancelTimer | CancelAction | Finish

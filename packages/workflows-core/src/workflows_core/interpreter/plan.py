@@ -56,6 +56,8 @@ class PlanStep:
     name: str | None = None
     retry: RetryRule | None = None
     continue_on_error: bool = False
+    compensate: str | None = None
+    """Block that undoes the step, once it has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,59 @@ class IfStep(PlanStep):
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchStep(PlanStep):
+    """`control.switch`; a block is None when its list has no steps."""
+
+    value: Expression | None = None
+    cases: tuple[tuple[Any, str | None], ...] = ()
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForEachStep(PlanStep):
+    """`control.forEach`; `collect` and `save_as` are given together."""
+
+    items: Expression | None = None
+    item_var: str = ""
+    body: str | None = None
+    concurrency: int = 1
+    continue_on_item_error: bool = False
+    collect: Expression | None = None
+    save_as: AssignPath | None = None
+    errors_as: AssignPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WhileStep(PlanStep):
+    """`control.while`."""
+
+    condition: Expression | None = None
+    body: str | None = None
+    max_iterations: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelStep(PlanStep):
+    """`control.parallel`; a branch is None when it has no steps. `any`: the first branch to end ends the step."""
+
+    branches: tuple[str | None, ...] = ()
+    any: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TryStep(PlanStep):
+    """`control.tryCatch`; `attempt` is the try block."""
+
+    attempt: str | None = None
+    catch: str | None = None
+    capture_as: AssignPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnStep(PlanStep):
     """`control.return`."""
+
+    value: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +187,5 @@ class Plan:
     engine: str
     action_keys: tuple[str, ...]
     """`id@version` of every action the definition calls, sorted."""
+    compensate_on: frozenset[str] = frozenset()
+    """`failure`, `cancel`: the ends before which completed steps are undone."""

@@ -22,13 +22,13 @@ class Scopes:
         """A copy with `value` at `path`; what is not an object on the way becomes one."""
         match path.scope:
             case "payload":
-                return replace(self, payload=_put(self.payload, path.segments, value))
+                return replace(self, payload=put(self.payload, path.segments, value))
             case "vars":
-                return replace(self, vars=_put(self.vars, path.segments, value))
+                return replace(self, vars=put(self.vars, path.segments, value))
             case "meta":
-                return replace(self, meta=_put(self.meta, path.segments, value))
+                return replace(self, meta=put(self.meta, path.segments, value))
             case "error":
-                return replace(self, error=_put(self.error, path.segments, value))
+                return replace(self, error=put(self.error, path.segments, value))
         raise ValueError(f"unknown scope {path.scope!r}")
 
     def set_var(self, name: str, value: Any) -> Scopes:
@@ -45,9 +45,10 @@ class Scopes:
         return cls(payload=value["payload"], vars=value["vars"], meta=value["meta"], error=value["error"])
 
 
-def _put(target: Any, segments: Sequence[str], value: Any) -> Any:
+def put(target: Any, segments: Sequence[str], value: Any) -> Any:
+    """A copy of `target` with the value at a path below it; what is not an object on the way becomes one."""
     if not segments:
         return value
     head, rest = segments[0], segments[1:]
     base = target if isinstance(target, Mapping) else {}
-    return {**base, head: _put(base.get(head), rest, value)}
+    return {**base, head: put(base.get(head), rest, value)}

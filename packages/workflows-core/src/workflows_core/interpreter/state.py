@@ -17,7 +17,10 @@ from workflows_core.wire.records import WaitRecord
 SEMANTICS_VERSION = 1
 """Meaning of the authored language in this build; a run keeps the one it started with."""
 
-PendingKind = Literal["action", "time", "event", "retry", "block"]
+PendingKind = Literal["action", "time", "event", "retry", "block", "try", "catch", "loop", "while", "parallel"]
+
+BLOCK_KINDS: frozenset[PendingKind] = frozenset({"block", "try", "catch", "loop", "while", "parallel"})
+"""What waits for frames below it, and for no answer from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,15 @@ class Pending:
     """What the current step of a frame waits for.
 
     Attributes:
-        kind: `action` an action's end, `time` and `event` a wait, `retry` the next attempt, `block`
-            the end of a branch.
+        kind: `action` an action's end, `time` and `event` a wait, `retry` the next attempt; the others are
+            steps that wait for steps inside them: `block` is a chosen branch.
         command_id: Name of the command whose answer ends it.
         attempt: Authored attempt of the step, from 1.
         started_at: When the step began, milliseconds since the epoch.
         due_at: When its timer fires, if it has one.
         call: For `action`: action_id, action_version, idempotency_key, authored_key, input.
         wait: For `time` and `event`: the wait's row.
+        progress: What a loop or a catch remembers.
     """
 
     kind: PendingKind
@@ -54,6 +58,7 @@ class Pending:
     due_at: int | None = None
     call: Mapping[str, Any] | None = None
     wait: WaitRecord | None = None
+    progress: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,9 @@ class Frame:
         block: The same path without iteration indices: the plan's name for the list.
         parent: Path of the enclosing frame, None for the root.
         index: Position of the current step.
-        pending: What the current step waits for; None when it can run.
+        pending: What the current step waits for; None when it can run, or when the list is at its end.
+        local: Names that only the steps of this list and below see, such as `item` and `index`.
+        item_vars: Variables that only they see, and write: the loop's `itemVar`.
     """
 
     path: str
@@ -73,6 +80,8 @@ class Frame:
     parent: str | None
     index: int = 0
     pending: Pending | None = None
+    local: Mapping[str, Any] = field(default_factory=dict)
+    item_vars: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def step_path(self) -> str:
@@ -87,11 +96,29 @@ class Outcome:
     status: Literal["SUCCEEDED", "FAILED", "CANCELED"]
     at: int
     failure: Failure | None = None
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """A completed step that has steps to undo it, with the names it saw."""
+
+    step_path: str
+    block: str
+    local: Mapping[str, Any]
+    item_vars: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything about a run."""
+    """Everything about a run.
+
+    Attributes:
+        steps_run: Steps and loop passes of this execution.
+        scope_bytes: What scopes and loops hold, in bytes of JSON; never less than it is.
+        undo: What compensation would run, oldest first.
+        ending: The outcome that is decided while compensation still runs.
+    """
 
     identity: RunIdentity
     engine: str
@@ -107,7 +134,19 @@ class State:
     kept_events: tuple[Mapping[str, Any], ...] = ()
     consumed_events: tuple[str, ...] = ()
     dropped_events: int = 0
+    scope_bytes: int = 0
+    undo: tuple[Undo, ...] = ()
+    ending: Outcome | None = None
     outcome: Outcome | None = None
+
+    @property
+    def runnable(self) -> bool:
+        """True while a step can run without any event; `step` was told to stop before it."""
+        return any(f.pending is None for f in self.frames.values())
+
+    def awaits(self, command_id: str) -> bool:
+        """True while the answer to this command is of interest."""
+        return any(f.pending is not None and f.pending.command_id == command_id for f in self.frames.values())
 
     def open_waits(self) -> list[WaitRecord]:
         """The waits open now, by step path."""
@@ -133,12 +172,16 @@ class State:
             "keptEvents": [dict(e) for e in self.kept_events],
             "consumedEvents": list(self.consumed_events),
             "droppedEvents": self.dropped_events,
+            "scopeBytes": self.scope_bytes,
+            "undo": [asdict(u) for u in self.undo],
+            "ending": None if self.ending is None else _outcome_json(self.ending),
         }
 
     @classmethod
     def from_checkpoint(cls, value: Mapping[str, Any]) -> State:
         """Inverse of `to_checkpoint`."""
         frames = [_frame_of(f) for f in value["frames"]]
+        ending = value.get("ending")
         return cls(
             identity=RunIdentity(**value["identity"]),
             engine=value["engine"],
@@ -153,6 +196,9 @@ class State:
             kept_events=tuple(value["keptEvents"]),
             consumed_events=tuple(value["consumedEvents"]),
             dropped_events=value["droppedEvents"],
+            scope_bytes=value.get("scopeBytes", 0),
+            undo=tuple(Undo(**u) for u in value.get("undo", ())),
+            ending=None if ending is None else _outcome_of(ending),
         )
 
 
@@ -164,6 +210,8 @@ def _frame_json(frame: Frame) -> dict[str, Any]:
         "parent": frame.parent,
         "index": frame.index,
         "pending": None if pending is None else asdict(pending),
+        "local": dict(frame.local),
+        "itemVars": dict(frame.item_vars),
     }
 
 
@@ -175,4 +223,16 @@ def _frame_of(value: Mapping[str, Any]) -> Frame:
         parent=value["parent"],
         index=value["index"],
         pending=None if pending is None else Pending(**pending),
+        local=value.get("local", {}),
+        item_vars=value.get("itemVars", {}),
     )
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+    failure = None if outcome.failure is None else outcome.failure.to_json()
+    return {"status": outcome.status, "at": outcome.at, "failure": failure, "result": outcome.result}
+
+
+def _outcome_of(value: Mapping[str, Any]) -> Outcome:
+    failure = None if value["failure"] is None else Failure.from_json(value["failure"])
+    return Outcome(value["status"], value["at"], failure, value["result"])

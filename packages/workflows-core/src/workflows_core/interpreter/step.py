@@ -7,11 +7,21 @@ arguments give the same result, and the state passed in is left as it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
-from workflows_core.interpreter import action_steps, control_steps, wait_steps
+from workflows_core.interpreter import (
+    action_steps,
+    branch_steps,
+    compensation,
+    control_steps,
+    loop_steps,
+    parallel_steps,
+    unwinding,
+    wait_steps,
+)
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
@@ -32,11 +42,17 @@ from workflows_core.interpreter.plan import (
     ActionStep,
     AssignStep,
     EventWaitStep,
+    ForEachStep,
     IfStep,
+    ParallelStep,
     Plan,
+    PlanStep,
     ReturnStep,
     StateStep,
+    SwitchStep,
     TimeWaitStep,
+    TryStep,
+    WhileStep,
 )
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.interpreter.state import Frame, Outcome, Pending, RunIdentity, State
@@ -52,33 +68,48 @@ def initial_state(
 ) -> State:
     """The state of a run that has done nothing yet; `started_at` in milliseconds since the epoch."""
     digest = hashlib.sha256(identity.run_id.encode()).digest()
-    frames = {ROOT_BLOCK: Frame(ROOT_BLOCK, ROOT_BLOCK, None)} if plan.blocks[ROOT_BLOCK] else {}
     return State(
         identity=identity,
         engine=plan.engine,
         seed=int.from_bytes(digest[:4], "big"),
         started_at=started_at,
         scopes=Scopes(payload={} if payload is None else payload, vars={}, meta=meta),
-        frames=frames,
+        frames={ROOT_BLOCK: Frame(ROOT_BLOCK, ROOT_BLOCK, None)},
+        scope_bytes=len(json.dumps(payload)),
     )
 
 
-def step(plan: Plan, state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
+def step(plan: Plan, state: State, event: Event, *, max_steps: int | None = None) -> tuple[State, tuple[Command, ...]]:
     """Applies one event, then runs every step that can run.
 
     A run that has its outcome takes no more events.
+
+    Args:
+        plan: The definition, ready to run.
+        state: The run as it is.
+        event: What has happened.
+        max_steps: Stop after so many steps and ends of lists; `State.runnable` says whether some are left, and `Begin`
+            goes on with them.
     """
     if state.outcome is not None:
         return state, ()
     machine = Machine(plan, state, event.at)
     _apply(machine, event)
+    done = 0
     while machine.outcome is None:
-        frame = machine.runnable()
-        if frame is None:
+        if machine.raised:
+            unwinding.route(machine)
+        elif machine.ended is not None:
+            outcome, machine.ended = machine.ended, None
+            compensation.decide(machine, outcome)
+        elif (frame := machine.runnable()) is None or done == max_steps:
             break
-        _run_step(machine, frame, attempt=1, started_at=machine.at)
-    if machine.outcome is None and not machine.frames:
-        machine.end(Outcome("SUCCEEDED", machine.at))
+        else:
+            done += 1
+            if machine.is_at_end(frame):
+                unwinding.close(machine, frame)
+            else:
+                _run_step(machine, frame, attempt=1, started_at=machine.at)
     return machine.result()
 
 
@@ -106,6 +137,8 @@ def _apply(machine: Machine, event: Event) -> None:
             wait_steps.receive(machine, event)
         case Noted():
             machine.log(event.level, event.message, event.step_path or machine.current_path)
+        case CancelRequested() if machine.ending is not None:
+            machine.log("WARN", "a cancel was ignored: the run has ended and undoes what it did", None)
         case CancelRequested():
             machine.end(Outcome("CANCELED", event.at, Failure(ErrorCategory.CANCELLATION, "the run was cancelled")))
         case ActionSucceeded() | ActionStepFailed() | TimerFired():
@@ -121,7 +154,10 @@ def _answer(machine: Machine, event: ActionSucceeded | ActionStepFailed | TimerF
     frame, pending = found
     match event:
         case ActionSucceeded():
-            action_steps.succeeded(machine, frame, pending, event)
+            try:
+                action_steps.succeeded(machine, frame, pending, event)
+            except StepFailed as error:
+                machine.fail(frame, error.failure, pending.attempt, pending.started_at, final=True)
         case ActionStepFailed():
             action_steps.failed(machine, frame, pending, event)
         case TimerFired() if pending.kind == "retry":
@@ -137,23 +173,26 @@ def _run_step(machine: Machine, frame: Frame, *, attempt: int, started_at: int) 
     if attempt == 1:
         machine.steps_run += 1
     try:
-        match planned:
-            case ActionStep():
-                action_steps.call(machine, frame, planned, pending)
-            case AssignStep():
-                control_steps.assign(machine, frame, planned, pending)
-            case StateStep():
-                control_steps.set_state(machine, frame, planned, pending)
-            case IfStep():
-                control_steps.choose(machine, frame, planned, pending)
-            case ReturnStep():
-                control_steps.finish(machine, frame, pending)
-            case EventWaitStep():
-                wait_steps.open_event_wait(machine, frame, planned, pending)
-            case TimeWaitStep():
-                wait_steps.open_time_wait(machine, frame, planned, pending)
-            case _:
-                message = f"no meaning for step type {planned.type!r}"
-                raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, message))
+        run = _MEANING.get(type(planned))
+        if run is None:
+            message = f"no meaning for step type {planned.type!r}"
+            raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, message))
+        run(machine, frame, planned, pending)
     except StepFailed as error:
         machine.fail(frame, error.failure, attempt, started_at)
+
+
+_MEANING: Mapping[type[PlanStep], Callable[[Machine, Frame, Any, Pending], None]] = {
+    ActionStep: action_steps.call,
+    AssignStep: control_steps.assign,
+    StateStep: control_steps.set_state,
+    IfStep: branch_steps.run_if,
+    SwitchStep: branch_steps.run_switch,
+    TryStep: branch_steps.run_try,
+    ForEachStep: loop_steps.run_for_each,
+    WhileStep: loop_steps.run_while,
+    ParallelStep: parallel_steps.run_parallel,
+    ReturnStep: control_steps.finish,
+    EventWaitStep: wait_steps.open_event_wait,
+    TimeWaitStep: wait_steps.open_time_wait,
+}

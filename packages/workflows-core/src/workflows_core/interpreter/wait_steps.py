@@ -14,7 +14,7 @@ from workflows_core.interpreter.evaluation import expression_failure
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.matching import EventFacts, filter_problem, matches
 from workflows_core.interpreter.messages import CancelTimer, EventReceived, StartTimer
-from workflows_core.interpreter.plan import EventWaitStep, PlanFilter, TimeWaitStep
+from workflows_core.interpreter.plan import Assignments, EventWaitStep, PlanFilter, TimeWaitStep
 from workflows_core.interpreter.state import Frame, Pending
 from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.records import FilterRecord, WaitRecord, WaitType
@@ -29,14 +29,14 @@ MAX_CONSUMED_EVENTS = 1000
 
 def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending: Pending) -> None:
     """Opens the wait; an event kept from earlier resolves it at once."""
-    evaluator = machine.evaluator()
+    evaluator = machine.evaluator(frame)
     if step.key is None:
         raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, "event.wait without a correlation key"))
     key = key_text(evaluator.required(step.key, "the correlation key"))
     if key is None:
         message = f"the correlation key {step.key.source!r} gives no text or number, so no event could ever match"
         raise expression_failure(message, step.key)
-    filters = [_resolve(machine, item) for item in step.filters]
+    filters = [_resolve(machine, frame, item) for item in step.filters]
     wait = _wait(machine, frame, pending, "event", event_name=step.event_name, key=key, filters=filters)
     if step.timeout_ms is not None:
         wait["timeout_at"] = machine.at + step.timeout_ms
@@ -46,7 +46,7 @@ def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending
 
 def open_time_wait(machine: Machine, frame: Frame, step: TimeWaitStep, pending: Pending) -> None:
     """Opens the wait; one whose time has passed ends at once."""
-    due_at = machine.at + step.duration_ms if step.duration_ms is not None else _until(machine, step)
+    due_at = machine.at + step.duration_ms if step.duration_ms is not None else _until(machine, frame, step)
     wait = _wait(machine, frame, pending, "time")
     wait["timeout_at"] = due_at
     wait["payload"] = {"mode": "until" if step.duration_ms is None else "duration", "dueAt": due_at}
@@ -67,8 +67,7 @@ def time_passed(machine: Machine, frame: Frame, pending: Pending) -> None:
     if isinstance(step, TimeWaitStep):
         machine.close_wait(pending, "RESOLVED")
         facts = {**wait["payload"], "resumedAt": machine.at}
-        machine.scopes = machine.scopes.set_var("timeWait", facts)
-        _complete(machine, frame, pending, step.assignments, facts)
+        _complete(machine, frame, pending, step.assignments, facts, {"timeWait": facts})
         return
     machine.close_wait(pending, "TIMED_OUT")
     details = {"eventName": wait["event_name"], "correlationKey": wait["key"], "timeoutAt": wait["timeout_at"]}
@@ -121,14 +120,23 @@ def _consume(machine: Machine, frame: Frame, pending: Pending, signal: EventSign
     machine.outbox = machine.outbox.add("consumed", record, 200)
     if pending.due_at is not None:
         machine.commands.append(CancelTimer(pending.command_id))
-    machine.scopes = machine.scopes.set_var("event", signal.payload).set_var("eventName", signal.event_name)
-    _complete(machine, frame, pending, step.assignments, {"eventId": signal.event_id})
+    given = {"event": signal.payload, "eventName": signal.event_name}
+    _complete(machine, frame, pending, step.assignments, {"eventId": signal.event_id}, given)
 
 
-def _complete(machine: Machine, frame: Frame, pending: Pending, assignments: Any, facts: Mapping[str, Any]) -> None:
+def _complete(
+    machine: Machine,
+    frame: Frame,
+    pending: Pending,
+    assignments: Assignments,
+    facts: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> None:
     """Assigns and goes on; the wait is closed already, so a failing assignment is the step's failure."""
     try:
-        machine.assign_all(assignments)
+        for name, value in given.items():
+            machine.set_var(name, value)
+        machine.assign_all(frame, assignments)
     except StepFailed as error:
         machine.fail(frame, error.failure, pending.attempt, pending.started_at)
         return
@@ -161,8 +169,8 @@ def _keep(machine: Machine, signal: EventSignal) -> None:
     machine.kept_events = tuple(kept)
 
 
-def _resolve(machine: Machine, item: PlanFilter) -> FilterRecord:
-    value = machine.evaluator().build(item.value)
+def _resolve(machine: Machine, frame: Frame, item: PlanFilter) -> FilterRecord:
+    value = machine.evaluator(frame).build(item.value)
     resolved: FilterRecord = {"path": item.path, "op": item.op, "value": None if value is NO_VALUE else value}
     problem = filter_problem(resolved)
     if problem is not None:
@@ -170,10 +178,10 @@ def _resolve(machine: Machine, item: PlanFilter) -> FilterRecord:
     return resolved
 
 
-def _until(machine: Machine, step: TimeWaitStep) -> int:
+def _until(machine: Machine, frame: Frame, step: TimeWaitStep) -> int:
     if step.until is None:
         raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, "time.wait without a time"))
-    found = machine.evaluator().required(step.until, "the time to wait until")
+    found = machine.evaluator(frame).required(step.until, "the time to wait until")
     if isinstance(found, (int, float)) and not isinstance(found, bool):
         return int(found)
     try:

@@ -15,7 +15,7 @@ IDLE_MS = 1_000
 def is_idle(state: State, at: int) -> bool:
     """True when the run waits for an event, or for a time more than `IDLE_MS` away, and for no action."""
     waiting = state.pending("event", "time", "retry")
-    if not waiting or state.pending("action"):
+    if not waiting or state.pending("action") or state.runnable:
         return False
     return all(p.kind == "event" or (p.due_at is not None and p.due_at - at > IDLE_MS) for _, p in waiting)
 

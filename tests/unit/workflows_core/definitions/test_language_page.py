@@ -1,4 +1,4 @@
-"""docs/definition-language.md lists what the code has."""
+"""docs/language.md lists what the code has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workflows_core.expressions.functions import BUILT_IN_FUNCTIONS, CUSTOM_FUNC
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import EXECUTABLE_STEP_TYPES, compile_plan
 
-PAGE = (Path(__file__).parents[4] / "docs" / "definition-language.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "language.md").read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
@@ -37,7 +37,7 @@ def test_every_step_type_has_a_section_with_its_fields_that_says_whether_it_runs
         text = section(step_type)
         config = model.model_fields.get("config")
         inner = field_names(config.annotation) if config and isinstance(config.annotation, type) else set()
-        common = {"id", "type", "name", "retry", "onError", "config"}
+        common = {"id", "type", "name", "retry", "onError", "onCompensate", "config"}
         missing = {name for name in (field_names(model) - common) | inner if name not in text}
         assert missing == set(), step_type
         assert ("*Later.*" in text) == (step_type not in EXECUTABLE_STEP_TYPES), step_type
@@ -56,5 +56,5 @@ def test_the_other_objects_are_listed_with_their_fields() -> None:
 
 
 def test_the_example_of_the_page_can_be_planned() -> None:
-    (example,) = re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)
+    (example,) = re.findall(r"^```json\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
     assert compile_plan(parse_definition(json.loads(example)), JlensEngine())

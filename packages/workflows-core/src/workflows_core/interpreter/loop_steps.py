@@ -1,0 +1,151 @@
+"""Loops: forEach, one item or several at a time, and while.
+
+What a loop remembers is in the `progress` of its step. forEach: items, next (index), results and errors (pairs of index
+and value), in the order in which items end; while: iterations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
+from workflows_core.interpreter.branch_steps import condition
+from workflows_core.interpreter.machine import Machine
+from workflows_core.interpreter.plan import ForEachStep, WhileStep
+from workflows_core.interpreter.state import Frame, Pending
+
+MAX_ITEMS = 10_000
+"""Items of one forEach."""
+
+
+def run_for_each(machine: Machine, frame: Frame, step: ForEachStep, pending: Pending) -> None:
+    """`control.forEach`."""
+    if step.items is None:
+        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} has no items"))
+    items = machine.evaluator(frame).required(step.items, "the list of items")
+    if not isinstance(items, list):
+        message = f"a list was expected, {step.items.source!r} gave {items!r:.80}; write [x] to make a list of one"
+        raise StepFailed(Failure(ErrorCategory.EXPRESSION, message, code="ITEMS_NOT_A_LIST"))
+    if len(items) > MAX_ITEMS:
+        message = f"{step.items.source!r} gave {len(items)} items, at most {MAX_ITEMS} are allowed"
+        raise StepFailed(Failure(ErrorCategory.VALIDATION, message, code="TOO_MANY_ITEMS"))
+    machine.grow(len(json.dumps(items)), "the list of items")
+    machine.record(frame, "STARTED", pending)
+    progress = {"items": items, "next": 0, "results": [], "errors": []}
+    machine.await_blocks(frame, "loop", pending.started_at, progress)
+    _start_items(machine, frame.path)
+
+
+def item_done(machine: Machine, frame: Frame, item: Frame) -> None:
+    """An item's steps have ended.
+
+    Raises:
+        StepFailed: What is to be collected has no value.
+    """
+    step, progress = _for_each(machine, frame)
+    if step.collect is not None:
+        found = machine.evaluator(item).required(step.collect, "what the loop collects")
+        machine.grow(len(json.dumps(found)), "the loop's results")
+        _remember(machine, frame, results=[*progress["results"], [item.local["index"], found]])
+    del machine.frames[item.path]
+    _start_items(machine, frame.path)
+
+
+def item_failed(machine: Machine, frame: Frame, item: Frame, failure: Failure) -> bool:
+    """An item failed: goes on with the next one, where the author says so."""
+    step, progress = _for_each(machine, frame)
+    if not step.continue_on_item_error or failure.category in UNCATCHABLE:
+        return False
+    error = failure.to_json()
+    machine.grow(len(json.dumps(error)), "the loop's errors")
+    machine.scopes = replace(machine.scopes, error=error)
+    _remember(machine, frame, errors=[*progress["errors"], [item.local["index"], error]])
+    _start_items(machine, frame.path)
+    return True
+
+
+def _for_each(machine: Machine, frame: Frame) -> tuple[ForEachStep, Mapping[str, Any]]:
+    step = machine.step_of(frame)
+    if not isinstance(step, ForEachStep) or frame.pending is None or frame.pending.progress is None:
+        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} is no forEach at work"))
+    return step, frame.pending.progress
+
+
+def _remember(machine: Machine, frame: Frame, **changes: Any) -> None:
+    pending = machine.frames[frame.path].pending
+    if pending is not None:
+        machine.block(frame, replace(pending, progress={**(pending.progress or {}), **changes}))
+
+
+def _start_items(machine: Machine, path: str) -> None:
+    """Starts as many items as may be open; ends the loop when none is."""
+    frame = machine.frames[path]
+    step, progress = _for_each(machine, frame)
+    items, index = progress["items"], progress["next"]
+    count = len(items)
+    free = step.concurrency - len(machine.children(frame))
+    while free > 0 and index < count:
+        local = {
+            "item": items[index],
+            "index": index,
+            "length": count,
+            "isFirst": index == 0,
+            "isLast": index == count - 1,
+        }
+        machine.push(frame, step.body, f"body[{index}]", local=local, item_vars={step.item_var: items[index]})
+        machine.steps_run += 1
+        index, free = index + 1, free - 1
+    if index != progress["next"]:
+        _remember(machine, frame, next=index)
+    if not machine.children(frame):
+        _end_loop(machine, frame, step, progress)
+
+
+def _end_loop(machine: Machine, frame: Frame, step: ForEachStep, progress: Mapping[str, Any]) -> None:
+    errors = sorted(progress["errors"])
+    if step.save_as is not None:
+        results: dict[int, Any] = dict(progress["results"])
+        machine.assign(frame, step.save_as, [results.get(index) for index in range(len(progress["items"]))])
+    if step.errors_as is not None:
+        machine.assign(frame, step.errors_as, [{"index": index, "error": error} for index, error in errors])
+    pending = frame.pending
+    if pending is not None:
+        counts = {"items": len(progress["items"]), "failed": len(errors)}
+        machine.record(frame, "SUCCEEDED", pending, output=counts)
+    machine.advance(frame)
+
+
+def run_while(machine: Machine, frame: Frame, step: WhileStep, pending: Pending) -> None:
+    """`control.while`."""
+    machine.record(frame, "STARTED", pending)
+    machine.await_blocks(frame, "while", pending.started_at, {"iterations": 0})
+    _next_pass(machine, machine.frames[frame.path], step, 0)
+
+
+def pass_done(machine: Machine, frame: Frame, done: Frame) -> None:
+    """One pass has ended.
+
+    Raises:
+        StepFailed: The condition is no boolean, or the limit is reached.
+    """
+    step = machine.step_of(frame)
+    del machine.frames[done.path]
+    if isinstance(step, WhileStep) and frame.pending is not None and frame.pending.progress is not None:
+        _next_pass(machine, frame, step, frame.pending.progress["iterations"] + 1)
+
+
+def _next_pass(machine: Machine, frame: Frame, step: WhileStep, number: int) -> None:
+    if not condition(machine, frame, step.condition):
+        if frame.pending is not None:
+            machine.record(frame, "SUCCEEDED", frame.pending, output={"iterations": number})
+        machine.advance(frame)
+        return
+    if number >= step.max_iterations:
+        message = f"the condition still holds after {number} passes, which is the loop's maxIterations"
+        raise StepFailed(Failure(ErrorCategory.VALIDATION, message, code="LOOP_LIMIT_REACHED"))
+    _remember(machine, frame, iterations=number)
+    machine.push(frame, step.body, f"body[{number}]", local={"index": number})
+    machine.steps_run += 1

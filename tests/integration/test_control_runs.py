@@ -1,0 +1,170 @@
+"""Control steps on Temporal: the same as by hand, with histories, cancels and continue-as-new."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, seed, settings
+from hypothesis import strategies as st
+from temporalio.client import Client, WorkflowFailureError
+
+from harness.authored import Authored, Started, authored_runtime
+from harness.interpreted import document, wait
+from harness.random_definitions import CATEGORIES, definitions, with_scripts
+from harness.readable import readable
+from harness.reference import Reference
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage.database import Database
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def act(name: str, action: str = "test.act", **fields: Any) -> dict[str, Any]:
+    config = {"actionId": action, "version": 1, "inputMapping": {"name": name}, "saveAs": name}
+    return {"id": name, "type": "action.call", "config": config, **fields}
+
+
+def expr(source: str) -> dict[str, str]:
+    return {"$expr": source}
+
+
+def loop(*body: dict[str, Any], items: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "control.forEach", "items": expr(items), "itemVar": "x", "body": list(body), **fields}
+
+
+def random_runs(count: int) -> list[tuple[dict[str, Any], dict[str, list[str]]]]:
+    found: list[tuple[dict[str, Any], dict[str, list[str]]]] = []
+
+    @seed(20)
+    @settings(max_examples=count, phases=[Phase.generate], database=None, deadline=None)
+    @given(
+        definitions(depth=3, side_by_side=False),
+        st.dictionaries(st.integers(1, 12).map(lambda n: f"s{n}"), st.lists(st.sampled_from(CATEGORIES), max_size=2)),
+    )
+    def collect(definition: dict[str, Any], failures: dict[str, list[str]]) -> None:
+        found.append((definition, failures))
+
+    collect()
+    return found
+
+
+async def test_random_definitions_do_on_temporal_what_the_reference_does(db: Database, client: Client) -> None:
+    runs = random_runs(40)
+    assert sum("control.forEach" in str(definition) for definition, _ in runs) >= 5
+    # Continue-as-new after every few steps, so that the state is carried in the middle of everything.
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=4)) as authored:
+        for definition, failures in runs:
+            expected = Reference(definition, failures).run()
+            authored.effects.calls.clear()
+            run = await authored.start(with_scripts(definition, failures))
+            found = await ended(run)
+            if expected.status == "SUCCEEDED":
+                assert (found.get("result"), readable(found["scopes"]["vars"])) == (expected.result, expected.vars)
+            else:
+                assert isinstance(found, Exception)
+            assert authored.effects.calls == expected.calls
+            assert (await run.timeline()).run.status == expected.status
+
+
+async def test_items_run_side_by_side_and_their_results_keep_their_order(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        gates = authored.effects.gates
+        gates["slow"] = asyncio.Event()
+        call = act("call")
+        call["config"]["inputMapping"] = {"name": expr("x")}
+        run = await authored.start(
+            document(loop(call, items="['slow', 'b', 'c']", concurrency=2, collect=expr("call.name"), saveAs="all"))
+        )
+        await _until(lambda: authored.effects.count("c") == 1)
+        gates["slow"].set()
+        result = await run.handle.result()
+    assert [name for name, _ in authored.effects.calls] == ["slow", "b", "c"]
+    # `vars.call` is one variable for all items; what an item keeps for itself it collects.
+    assert len(result["scopes"]["vars"]["all"]) == 3
+    rows = {step.step_path: step.status for step in (await run.timeline()).steps}
+    assert rows["root.steps[0]"] == "SUCCEEDED"
+    assert {f"root.steps[0].body[{n}].steps[0]" for n in range(3)} <= set(rows)
+
+
+async def test_parallel_any_ends_with_the_first_and_closes_the_wait_of_the_loser(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        branches = [{"steps": [{"id": "w", **wait("NEVER", "payload.id")}]}, {"steps": [act("quick")]}]
+        run = await authored.start(
+            document({"type": "control.parallel", "branches": branches, "wait": "any"}, act("after")), {"id": "k1"}
+        )
+        await run.handle.result()
+    timeline = await run.timeline()
+    assert [(w.status, w.event_name) for w in timeline.waits] == [("CANCELED", "NEVER")]
+    assert {s.step_path: s.status for s in timeline.steps}["root.steps[0].branches[0].steps[0]"] == "CANCELED"
+
+
+async def test_hole_1_a_long_loop_of_control_steps_continues_as_new_and_ends(db: Database, client: Client) -> None:
+    count = {"id": "c", "type": "transform.assign", "config": {"assign": {"vars.n": expr("coalesce(vars.n, 0) + 1")}}}
+    again = {
+        "type": "control.while",
+        "condition": expr("coalesce(vars.n, 0) < 700"),
+        "maxIterations": 1_000,
+        "body": [count],
+    }
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(again))
+        result = await run.handle.result()
+        executions = await _executions(authored, run.handle.id)
+    assert result["scopes"]["vars"] == {"n": 700}
+    assert executions > 3
+    timeline = await run.timeline()
+    assert (timeline.run.status, len(timeline.steps)) == ("SUCCEEDED", 701)
+
+
+async def test_a_cancelled_run_undoes_what_it_did_and_stays_cancelled(db: Database, client: Client) -> None:
+    undoable = {**act("book"), "onCompensate": [act("unbook")]}
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start({**document(undoable, wait()), "compensateOn": ["cancel"]}, {"id": "k1"})
+        await run.until("WAITING")
+        await run.handle.cancel()
+        result = await ended(run)
+        described = await run.handle.describe()
+    assert isinstance(result, Exception)
+    assert described.status is not None
+    assert described.status.name == "CANCELED"
+    assert [name for name, _ in authored.effects.calls] == ["book", "unbook"]
+    timeline = await run.timeline()
+    rows = {step.step_path: step.status for step in timeline.steps}
+    assert (timeline.run.status, rows["root.steps[0].onCompensate.steps[0]"]) == ("CANCELED", "SUCCEEDED")
+
+
+async def test_hole_18_an_input_that_is_too_large_fails_its_step_before_it_is_scheduled(
+    db: Database, client: Client
+) -> None:
+    large = act("large", onError={"policy": "continue"})
+    large["config"]["inputMapping"] = {"name": "large", **{f"f{n}": expr("payload.big") for n in range(6)}}
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(large), {"id": "k1", "big": "x" * 200_000})
+        result = await run.handle.result()
+    assert (result["scopes"]["error"]["category"], result["scopes"]["error"]["code"]) == (
+        "PayloadTooLarge",
+        "INPUT_TOO_LARGE",
+    )
+    assert authored.effects.calls == []
+
+
+async def ended(run: Started) -> Any:
+    """Result or failure."""
+    try:
+        return await run.handle.result()
+    except WorkflowFailureError as error:
+        return error
+
+
+async def _until(holds: Any) -> None:
+    while not holds():
+        await asyncio.sleep(0.02)
+
+
+async def _executions(authored: Authored, workflow_id: str) -> int:
+    found = 0
+    async for _ in authored.client.list_workflows(f"WorkflowId = '{workflow_id}'"):
+        found += 1
+    return found
