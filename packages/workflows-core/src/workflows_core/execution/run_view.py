@@ -26,7 +26,10 @@ def details_of(state: State) -> str:
 
 
 def result_of(state: State) -> dict[str, Any]:
-    """What the run gives back: `scopes`, and `result` where `control.return` has a value; scopes that are too large are left out, with their size."""
+    """What the run gives back: `scopes`, and `result` where `control.return` gave one.
+
+    Scopes that are too large are left out, with their size.
+    """
     outcome = state.outcome
     result = {} if outcome is None or outcome.result is None else {"result": outcome.result}
     scopes = state.scopes.to_json()
