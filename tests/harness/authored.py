@@ -95,10 +95,10 @@ class Authored:
         """Its database."""
         return self.runtime.db
 
-    async def publish(self, document: Mapping[str, Any]) -> tuple[str, int, str]:
+    async def publish(self, document: Mapping[str, Any], key: str | None = None) -> tuple[str, int, str]:
         """Publishes without validation; workflow id, version, hash."""
         async with self.db.tenant(TENANT) as conn:
-            key = f"wf-{uuid.uuid4().hex[:12]}"
+            key = key or f"wf-{uuid.uuid4().hex[:12]}"
             draft = await save_draft(conn, workflow_id=key, key=key, name=key, document=document)
             version = await publish_version(conn, draft.workflow_id, draft.draft_definition)
         return version.workflow_id, version.version, version.definition_hash

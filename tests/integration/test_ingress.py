@@ -10,6 +10,7 @@ from sqlalchemy import text
 from temporalio.client import Client
 
 from harness.authored import authored_runtime
+from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import (
     EXECUTION,
@@ -24,7 +25,6 @@ from harness.run_records import (
 )
 from workflows_core.errors import Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
-from workflows_core.ingress.loop import IngressLoop
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_event, route_pending, run_id_of_start
 from workflows_core.ingress.sender import Sender
@@ -190,23 +190,3 @@ async def test_hole_26_hole_28_a_trigger_starts_its_run_once_and_a_paused_one_de
     (row,) = await rows(db, "workflow_runs")
     assert row["run_id"] == run_id_of_start(TENANT, "o1", started)
     assert (row["trigger_type"], row["input_json"]) == ("event", {"id": 7})
-
-
-class ingress:  # noqa: N801 - read as a block
-    """The ingress loop, beside the block."""
-
-    def __init__(self, db: Database, client: Client) -> None:
-        self.loop = IngressLoop(db, Launcher(db, client), JlensEngine())
-
-    def mark(self, detail: str = "") -> None:
-        pass
-
-    def degraded(self, reason: str) -> None:
-        raise AssertionError(reason)
-
-    async def __aenter__(self) -> None:
-        self.task = asyncio.create_task(self.loop.run(self))
-
-    async def __aexit__(self, *_: object) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)

@@ -42,7 +42,9 @@ async def fill(db: Database) -> None:
         await create_token(conn, name="t", role="viewer")
     await publish(db, "e1")
     log = {"level": "INFO", "message": "m", "step_path": None, "context_json": None, "at": 0}
-    await write_run(db, a_write(1, waits=[a_wait()], logs=[log]), EXECUTION)
+    facts = {"taskId": "t1", "taskType": "t", "title": "T", "assignedUsers": [], "assignedRoles": []}
+    task = a_wait("t1", "t1", wait_type="human", event_name="HUMAN_TASK_COMPLETED", payload=facts)
+    await write_run(db, a_write(1, waits=[a_wait(), task], logs=[log]), EXECUTION)
     call = a_call(2)
     await complete(db, call, an_end(call), "t", EXECUTION)
     async with db.tenant("acme") as conn:

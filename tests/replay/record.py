@@ -17,6 +17,7 @@ from temporalio.client import Client, WorkflowHistory
 
 from harness.authored import Authored, Started, authored_runtime
 from harness.databases import DatabaseFactory, engine_of
+from harness.ingress import ingress
 from harness.interpreted import document, wait
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
 from workflows_core.execution.policy import RunPolicy
@@ -153,12 +154,35 @@ async def compensated(authored: Authored) -> Started:
     return await authored.start({**document(*steps, act("bad")), "compensateOn": ["failure"]})
 
 
+async def child_run(authored: Authored) -> Started:
+    """Calls another workflow, which answers by its end; then one that is not there."""
+    child, _, _ = await authored.publish(document(act("work"), {"type": "control.return", "value": expr("1 + 1")}))
+    call = {"type": "control.callWorkflow", "workflowId": child, "workflowVersion": 1}
+    missing = {**call, "workflowId": "nowhere", "onError": {"policy": "continue"}}
+    return await authored.start(document({**call, "outputMapping": {"n": expr("childRun.result")}}, missing))
+
+
+async def human_task(authored: Authored) -> Started:
+    """A task that is answered wrongly, then rightly; an e-mail that is read."""
+    schema = {"type": "object", "required": ["ok"]}
+    config = {"taskType": "t", "title": expr("'T'"), "responseSchema": schema}
+    mail = {"type": "email.parseBody", "config": {"text": expr("'Hello'"), "saveAs": "vars.mail"}}
+    started = await authored.start(document({"type": "human.task", "config": config}, mail), {"id": "k1"})
+    await started.until("WAITING")
+    for answer in ({}, {"ok": True}):
+        task_id = f"{started.run_id}:root.steps[0]:1"
+        await started.handle.signal(names.SIGNAL_HUMAN_TASK, {"taskId": task_id, "payload": answer})
+    return started
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "actions_and_retry": actions_and_retry,
     "bare_client": bare_client,
     "branches": branches,
     "cancelled": cancelled,
+    "child_run": child_run,
     "compensated": compensated,
+    "human_task": human_task,
     "loops": loops,
     "short_actions": short_actions,
     "waits": waits,
@@ -167,7 +191,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 async def record(db: Database, client: Client, name: str) -> WorkflowHistory:
     """Runs a scenario to its end and gives its history."""
-    async with authored_runtime(db, client, policy=RunPolicy()) as authored:
+    async with authored_runtime(db, client, policy=RunPolicy()) as authored, ingress(db, client):
         started = await SCENARIOS[name](authored)
         await asyncio.gather(started.handle.result(), return_exceptions=True)
         return await started.handle.fetch_history()

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from workflows_core.definitions.model import STEP_MODELS
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Problem
 from workflows_core.expressions.jlens_engine import JlensEngine
-from workflows_core.interpreter.compile import EXECUTABLE_STEP_TYPES, compile_plan
+from workflows_core.interpreter.compile import compile_plan
 from workflows_core.validation.publish import publish_problems
 
 EXPR = {"$expr": "payload.id"}
@@ -120,17 +119,10 @@ def test_a_step_id_used_twice_names_the_first_place() -> None:
     assert problems[0].step_id == "end"
 
 
-@pytest.mark.parametrize("step_type", sorted(set(STEP_MODELS) - EXECUTABLE_STEP_TYPES))
-def test_step_types_that_do_not_run_yet_are_refused(step_type: str) -> None:
-    needed: dict[str, dict[str, Any]] = {
-        "control.forEach": {"items": EXPR, "itemVar": "i", "body": []},
-        "control.tryCatch": {"try": [], "catch": []},
-        "control.callWorkflow": {"workflowId": "w", "workflowVersion": 1},
-        "human.task": {"config": {"taskType": "t", "title": EXPR}},
-    }
-    problems = found({"id": "s", "type": step_type, **needed.get(step_type, {})})
-    assert seen(problems) == [("STEP_TYPE_NOT_YET_EXECUTABLE", "root.steps[0]")]
-    assert step_type in problems[0].message
+def test_the_schema_of_an_answer_must_be_a_good_one() -> None:
+    config = {"taskType": "t", "title": {"$expr": "'T'"}, "responseSchema": {"type": "objekt"}}
+    problems = found({"id": "s", "type": "human.task", "config": config})
+    assert seen(problems) == [("INVALID_RESPONSE_SCHEMA", "root.steps[0].config.responseSchema/type")]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ Only regular activities write, because only their schedule is durable before the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import activity
 from temporalio.common import RawValue
@@ -16,31 +16,34 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import ActionRegistry
-from workflows_core.errors import ErrorCategory, StepFailed, WorkflowsError
-from workflows_core.execution.failures import action_unavailable, authored_error, refused_error
+from workflows_core.errors import StepFailed
+from workflows_core.execution.child_runs import ChildRunActivities
+from workflows_core.execution.durably import durably
+from workflows_core.execution.failures import action_unavailable
 from workflows_core.execution.load import RunLoader
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.regular_action import RegularAction
 from workflows_core.execution.short_action import run_short_action
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.launching.launcher import Launcher
+from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire import names
 from workflows_core.wire.messages import RunInput
 
-_T = TypeVar("_T")
-_DATABASE_RETRY = timedelta(seconds=2)
 _ELSEWHERE_RETRY = timedelta(seconds=1)
 
 ACTIVITY_NAMES = (
+    names.ACTIVITY_CANCEL_CHILD,
     names.ACTIVITY_FIND_ACTION,
     names.ACTIVITY_FINISH,
+    names.ACTIVITY_LAUNCH_CHILD,
     names.ACTIVITY_LOAD,
     names.ACTIVITY_ACTION,
     names.ACTIVITY_SHORT_ACTION,
     names.ACTIVITY_WRITE,
 )
-"""What `RunActivities.all` registers, for banner and `describe`."""
+"""What the worker of the authored queue registers, for banner and `describe`."""
 
 APPLICATION_ACTIVITY_NAMES = (names.ACTIVITY_ACTION,)
 """What `RunActivities.application` registers."""
@@ -61,9 +64,11 @@ class RunActivities:
         """With a loader of their own."""
         return cls(db, registry, secrets, policy, RunLoader(db, registry, policy))
 
-    def all(self) -> Sequence[Callable[..., Any]]:
-        """For the worker of the authored queue, in a fixed order."""
-        return (self.load, self.find_action, self.run_action, self.run_short_action, self.write, self.finish)
+    def authored(self, launcher: Launcher) -> Sequence[Callable[..., Any]]:
+        """For the worker of the authored queue, in a fixed order; the launcher starts child runs."""
+        children = ChildRunActivities(self.db, launcher)
+        own = (self.load, self.find_action, self.run_action, self.run_short_action, self.write, self.finish)
+        return (*own, children.launch, children.cancel)
 
     def application(self) -> Sequence[Callable[..., Any]]:
         """For the worker of the application's queue: it calls actions and does nothing else for a run."""
@@ -73,19 +78,19 @@ class RunActivities:
     async def load(self, raw: RawValue) -> RawValue:
         """Definition, payload and traits of the run's actions; reads only."""
         run_input = RunInput.from_wire(decode(raw))
-        return encode(await _durably(lambda: self.loader.load(run_input)))
+        return encode(await durably(lambda: self.loader.load(run_input)))
 
     @activity.defn(name=names.ACTIVITY_FIND_ACTION)
     async def find_action(self, raw: RawValue) -> RawValue:
         """Who serves an action; reads only."""
         wanted = decode(raw)
-        return encode(await _durably(lambda: self.loader.find(wanted["id"], wanted["version"])))
+        return encode(await durably(lambda: self.loader.find(wanted["id"], wanted["version"])))
 
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:
         """Calls an action and records it with what the run had pending."""
         work = RegularAction(self.db, self.registry, self.secrets, self.policy, decode(raw))
-        return encode(await _durably(lambda: self._run_here(work)))
+        return encode(await durably(lambda: self._run_here(work)))
 
     async def _run_here(self, work: RegularAction) -> Any:
         """Leaves a call that this process cannot run, and another one can, to that one.
@@ -128,29 +133,5 @@ class RunActivities:
         return await self._write(raw)
 
     async def _write(self, raw: RawValue) -> RawValue:
-        await _durably(lambda: write_run(self.db, decode(raw), activity.info().workflow_run_id or ""))
+        await durably(lambda: write_run(self.db, decode(raw), activity.info().workflow_run_id or ""))
         return encode(None)
-
-
-async def _durably(work: Callable[[], Awaitable[_T]]) -> _T:
-    """Tells a database that is away, which Temporal retries quietly, from a failure that is the author's.
-
-    Raises:
-        ApplicationError: Retryable and benign for the database, non-retryable with the category else.
-    """
-    try:
-        return await work()
-    except StepFailed as error:
-        raise authored_error(error.failure, recorded=False) from None
-    except WorkflowsError as error:
-        category = ErrorCategory.RUN_RESET if error.code == "RUN_RESET" else ErrorCategory.VALIDATION
-        raise refused_error(error, category) from error
-    except Exception as error:
-        if not is_unavailable(error):
-            raise
-        raise ApplicationError(
-            f"the database does not answer: {type(error).__name__}",
-            type="DatabaseUnavailable",
-            next_retry_delay=_DATABASE_RETRY,
-            category=ApplicationErrorCategory.BENIGN,
-        ) from error

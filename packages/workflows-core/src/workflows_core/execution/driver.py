@@ -30,11 +30,14 @@ from workflows_core.interpreter.messages import (
     ActionSucceeded,
     Begin,
     CancelAction,
+    CancelChild,
     CancelRequested,
     CancelTimer,
+    ChildLaunched,
     Command,
     Event,
     Finish,
+    LaunchChild,
     Noted,
     RunAction,
     StartTimer,
@@ -52,7 +55,9 @@ from workflows_core.interpreter.writes import (
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import (
     ACTIVITY_ACTION,
+    ACTIVITY_CANCEL_CHILD,
     ACTIVITY_FINISH,
+    ACTIVITY_LAUNCH_CHILD,
     ACTIVITY_LOAD,
     ACTIVITY_SHORT_ACTION,
     ACTIVITY_WRITE,
@@ -76,6 +81,9 @@ class RunDriver:
         self.inbox = inbox
         self.budget = TaskBudget()
         self.waiting_calls: deque[RunAction] = deque()
+        self.waiting_launches: deque[LaunchChild] = deque()
+        self.launches: dict[str, asyncio.Task[None]] = {}
+        self.cancels: list[asyncio.Task[None]] = []
         self.activities: set[asyncio.Task[None]] = set()
         self.calls: dict[str, asyncio.Task[None]] = {}
         self.timers: dict[str, asyncio.Task[None]] = {}
@@ -135,6 +143,9 @@ class RunDriver:
             # A run that a bare client started gets its row before any action.
             if self.recorded:
                 self._call_waiting()
+                while self.waiting_launches:
+                    launch = self.waiting_launches.popleft()
+                    self.launches[launch.child_run_id] = self._spawn(self._launch_child(launch))
             wanted = self.write_wanted or not self.recorded
             if not self.write_in_flight and (wanted or write_is_due(self._state, now_ms())):
                 self._start_write()
@@ -188,14 +199,14 @@ class RunDriver:
                     self.waiting_calls.append(command)
                 case StartTimer():
                     self.timers[command.command_id] = asyncio.create_task(self._timer(command))
-                case CancelTimer():
-                    timer = self.timers.pop(command.command_id, None)
-                    if timer is not None:
-                        timer.cancel()
-                case CancelAction():
-                    call = self.calls.pop(command.command_id, None)
-                    if call is not None:
-                        call.cancel()
+                case LaunchChild():
+                    self.waiting_launches.append(command)
+                case CancelChild():
+                    self.cancels.append(self._spawn(self._cancel_child(command)))
+                case CancelAction() | CancelTimer():
+                    waiting = self.calls if isinstance(command, CancelAction) else self.timers
+                    if command.command_id in waiting:
+                        waiting.pop(command.command_id).cancel()
                 case Finish():
                     pass  # The outcome is in the state; `run` sees it.
 
@@ -302,6 +313,38 @@ class RunDriver:
             event = ActionStepFailed(command.command_id, now_ms(), failed.failure, recorded=False)
         self.inbox.append(event)
 
+    async def _launch_child(self, command: LaunchChild) -> None:
+        if not self._state.awaits(command.command_id):
+            return
+        body = {
+            "tenant": self.input.tenant_id,
+            "parentRunId": self.input.run_id,
+            "childRunId": command.child_run_id,
+            "workflowId": command.workflow_id,
+            "workflowVersion": command.workflow_version,
+            "payload": command.payload,
+        }
+        event: Event
+        try:
+            config = options.for_child(self.input.tenant_id, f"{command.step_id}: start {command.workflow_id}")
+            await workflow.execute_activity(ACTIVITY_LAUNCH_CHILD, encode(body), result_type=RawValue, **config)
+            event = ChildLaunched(command.command_id, now_ms())
+        except FailureError as error:
+            failure = step_failure(error).failure
+            if self.stopping and failure.category == ErrorCategory.CANCELLATION:
+                return
+            event = ActionStepFailed(command.command_id, now_ms(), failure, recorded=False)
+        self.budget.renew()
+        self.inbox.append(event)
+
+    async def _cancel_child(self, command: CancelChild) -> None:
+        if command.child_run_id in self.launches:
+            await asyncio.wait([self.launches[command.child_run_id]])
+        reason = f"run {self.input.run_id} does not need it any more ({command.step_path})"
+        body = {"tenant": self.input.tenant_id, "childRunId": command.child_run_id, "reason": reason}
+        config = options.for_child(self.input.tenant_id, f"cancel child {command.child_run_id}")
+        await workflow.execute_activity(ACTIVITY_CANCEL_CHILD, encode(body), result_type=RawValue, **config)
+
     async def _timer(self, command: StartTimer) -> None:
         remaining = command.due_at - now_ms()
         if remaining > 0:
@@ -367,29 +410,24 @@ class RunDriver:
     async def _finish(self) -> dict[str, Any]:
         for timer in self.timers.values():
             timer.cancel()
+        for cancel in self.cancels:
+            await _shielded(cancel)
         result = result_of(self._state)
         self.state, write = take_final_write(self._state, result)
         await self._write_end(write)
         return self._return(self._state.outcome, result)
 
     async def _write_end(self, write: RunWrite) -> None:
-        # Shielded: a cancel that comes after the end was decided changes nothing.
         config = options.for_write(write["tenant"], "write the end")
-        task = asyncio.create_task(
-            workflow.execute_activity(ACTIVITY_FINISH, encode(write), result_type=RawValue, **config)
-        )
-        while not task.done():
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                if workflow.cancellation_reason() is None:
-                    raise
-            except FailureError as error:
-                # A run that was reset may not write; its row is the first execution's.
-                failure = step_failure(error).failure
-                if failure.category != ErrorCategory.RUN_RESET:
-                    raise
-                self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failure))
+        work = workflow.execute_activity(ACTIVITY_FINISH, encode(write), result_type=RawValue, **config)
+        try:
+            await _shielded(asyncio.create_task(work))
+        except FailureError as error:
+            # A run that was reset may not write; its row is the first execution's.
+            failure = step_failure(error).failure
+            if failure.category != ErrorCategory.RUN_RESET:
+                raise
+            self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failure))
 
     async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""
@@ -407,6 +445,17 @@ class RunDriver:
         if outcome is not None and outcome.failure is not None:
             raise run_error(outcome.failure)
         return dict(result)
+
+
+async def _shielded(task: asyncio.Task[Any]) -> None:
+    """Waits for a task's end; a cancel that comes after the run's end was decided changes nothing."""
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if workflow.cancellation_reason() is None:
+                raise
+    task.result()
 
 
 class _LoadFailed(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio.common import Priority, RetryPolicy
-from temporalio.workflow import ActivityConfig, LocalActivityConfig
+from temporalio.workflow import ActivityCancellationType, ActivityConfig, LocalActivityConfig
 
 from workflows_core.actions.action import MAX_SHORT_MS, Place
 from workflows_core.wire.records import ActionTraits
@@ -43,6 +43,14 @@ def for_write(tenant: str, summary: str) -> ActivityConfig:
         summary=summary,
         priority=Priority(fairness_key=tenant[:64]),
     )
+
+
+def for_child(tenant: str, summary: str) -> ActivityConfig:
+    """Starting or cancelling a child run: tried until Temporal and the database take it."""
+    config = for_write(tenant, summary)
+    # A start that is under way is waited for, so that a cancel finds the child that it made.
+    config["cancellation_type"] = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+    return config
 
 
 def for_short_action(traits: ActionTraits, summary: str) -> LocalActivityConfig:

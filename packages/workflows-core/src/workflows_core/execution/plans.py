@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from workflows_core.actions.answers import answer_check
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
@@ -27,7 +28,7 @@ class _Keyed:
 
 @lru_cache(maxsize=512)
 def _plan(keyed: _Keyed) -> Plan:
-    return compile_plan(parse_definition(keyed.definition), JlensEngine())
+    return compile_plan(parse_definition(keyed.definition), JlensEngine(), answer_check)
 
 
 def plan_for(loaded: LoadedRun) -> Plan:

@@ -7,10 +7,17 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 PASSED_THROUGH = (
     "annotated_types",
+    "attr",
+    "attrs",
     "business_calendar",
+    "idna",
     "jlens",
+    "jsonschema",
+    "jsonschema_specifications",
     "pydantic",
     "pydantic_core",
+    "referencing",
+    "rpds",
     "typing_inspection",
     "workflows_core",
 )

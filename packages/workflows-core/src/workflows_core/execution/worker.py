@@ -13,6 +13,7 @@ from temporalio.worker import Replayer, Worker
 from workflows_core.execution.activities import RunActivities
 from workflows_core.execution.sandbox import workflow_runner
 from workflows_core.execution.workflow import RunWorkflow
+from workflows_core.launching.launcher import Launcher
 from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE, AUTHORED_QUEUE, RUN_WORKFLOW
 
 WORKFLOWS: Sequence[type] = (RunWorkflow,)
@@ -52,7 +53,7 @@ def authored_worker(
         client,
         task_queue=AUTHORED_QUEUE,
         workflows=WORKFLOWS,
-        activities=activities.all(),
+        activities=activities.authored(Launcher(activities.db, client)),
         workflow_runner=workflow_runner(),
         max_concurrent_workflow_tasks=limits.workflow_tasks,
         max_concurrent_activities=limits.activities,

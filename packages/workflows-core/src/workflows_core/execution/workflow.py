@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from temporalio import workflow
@@ -10,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from workflows_core.errors import ErrorCategory, Refused
 from workflows_core.execution.driver import RunDriver, now_ms
-from workflows_core.interpreter.messages import Event, EventReceived, Noted
+from workflows_core.interpreter.messages import Event, EventReceived, Noted, TaskAnswered
 from workflows_core.interpreter.writes import waiting_for
 from workflows_core.wire import names
 from workflows_core.wire.messages import EventSignal, RunInput
@@ -51,8 +52,14 @@ class RunWorkflow:
 
     @workflow.signal(name=names.SIGNAL_HUMAN_TASK)
     def on_human_task(self, body: Any) -> None:
-        """An answer to a human task."""
-        self._ignore("this build runs no human tasks yet")
+        """An answer to a human task: `{taskId, payload, eventId?}`."""
+        task_id = body.get("taskId") if isinstance(body, Mapping) else None
+        if not isinstance(task_id, str) or not task_id:
+            self._ignore("its body is no answer: taskId must be a non-empty string")
+            return
+        event_id = body.get("eventId")
+        known = event_id if isinstance(event_id, str) and event_id else None
+        self._take(TaskAnswered(task_id, body.get("payload"), known, now_ms()))
 
     @workflow.signal(name=names.SIGNAL_QUOTA_RESUME)
     def on_quota_resume(self, body: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from workflows_core.definitions import model
@@ -13,12 +13,16 @@ from workflows_core.expressions.engine import Expression, ExpressionEngine, Expr
 from workflows_core.interpreter.plan import (
     ROOT_BLOCK,
     ActionStep,
+    AnswerCheck,
     Assignments,
     AssignStep,
+    CallWorkflowStep,
     Computed,
     Constant,
+    EmailStep,
     EventWaitStep,
     ForEachStep,
+    HumanTaskStep,
     IfStep,
     ListOf,
     ObjectOf,
@@ -36,32 +40,48 @@ from workflows_core.interpreter.plan import (
 )
 from workflows_core.interpreter.retry import RetryRule
 
-EXECUTABLE_STEP_TYPES = frozenset(
-    {
-        "action.call",
-        "control.forEach",
-        "control.if",
-        "control.parallel",
-        "control.return",
-        "control.switch",
-        "control.tryCatch",
-        "control.while",
-        "event.wait",
-        "state.set",
-        "time.wait",
-        "transform.assign",
-    }
+ControlStep = (
+    model.IfStep
+    | model.SwitchStep
+    | model.ForEachStep
+    | model.WhileStep
+    | model.ParallelStep
+    | model.TryCatchStep
+    | model.ReturnStep
 )
-"""Step types this build runs; publishing refuses the others by `STEP_TYPE_NOT_YET_EXECUTABLE`."""
+
+NodeStep = (
+    model.ActionCallStep
+    | model.AssignStep
+    | model.StateSetStep
+    | model.EventWaitStep
+    | model.TimeWaitStep
+    | model.HumanTaskStep
+    | model.CallWorkflowStep
+    | model.ParseBodyStep
+    | model.RenderCommentBlocksStep
+)
+
+AnswerSchemas = Callable[[Mapping[str, Any]], AnswerCheck]
+"""Makes the check of a JSON Schema; the caller brings the library."""
 
 
-def compile_plan(definition: model.Definition, engine: ExpressionEngine) -> Plan:
+def _any_answer(_: Mapping[str, Any]) -> AnswerCheck:
+    return lambda _: ()
+
+
+def compile_plan(definition: model.Definition, engine: ExpressionEngine, schemas: AnswerSchemas = _any_answer) -> Plan:
     """Makes a definition ready to run.
 
+    Args:
+        definition: A parsed document.
+        engine: Compiles the expressions.
+        schemas: Makes the checks of answers to human tasks.
+
     Raises:
-        Refused: With every expression, path and step type that cannot run.
+        Refused: With every expression and path that is wrong.
     """
-    compiler = _Compiler(engine)
+    compiler = _Compiler(engine, schemas)
     compiler.block(ROOT_BLOCK, definition.steps)
     if compiler.problems:
         raise Refused(compiler.problems)
@@ -74,8 +94,9 @@ def compile_plan(definition: model.Definition, engine: ExpressionEngine) -> Plan
 
 
 class _Compiler:
-    def __init__(self, engine: ExpressionEngine) -> None:
+    def __init__(self, engine: ExpressionEngine, schemas: AnswerSchemas) -> None:
         self.engine = engine
+        self.schemas = schemas
         self.blocks: dict[str, tuple[PlanStep, ...]] = {}
         self.action_keys: set[str] = set()
         self.problems: list[Problem] = []
@@ -93,27 +114,39 @@ class _Compiler:
                 self.block(f"{path}.{name}.steps", steps)
         common = _common(step)
         common["compensate"] = blocks.get("onCompensate")
+        if isinstance(step, ControlStep):
+            return self.control(path, step, common, blocks)
+        return self.node(path, step, common)
+
+    def node(self, path: str, step: NodeStep, common: dict[str, Any]) -> PlanStep:
         match step:
             case model.ActionCallStep():
                 return self.action(path, step, common)
             case model.AssignStep():
-                return AssignStep(**common, assignments=self.assignments(path, step.config.assign, None))
+                return AssignStep(
+                    **common, assignments=self.assignments(f"{path}.config.assign", step.config.assign, None)
+                )
             case model.StateSetStep():
                 return StateStep(**common, state=step.config.state)
             case model.EventWaitStep():
                 return self.event_wait(path, step, common)
             case model.TimeWaitStep():
                 return self.time_wait(path, step, common)
-        control = self.control(path, step, common, blocks)
-        if control is not None:
-            return control
-        message = f"this build does not run {step.type} yet; it runs {', '.join(sorted(EXECUTABLE_STEP_TYPES))}"
-        self.problems.append(Problem("STEP_TYPE_NOT_YET_EXECUTABLE", message, path, step_id=step.id))
-        return PlanStep(**common)
+            case model.HumanTaskStep():
+                return self.human_task(path, step, common)
+            case model.CallWorkflowStep():
+                return self.call_workflow(path, step, common)
+            case model.ParseBodyStep() | model.RenderCommentBlocksStep():
+                return EmailStep(
+                    **common,
+                    text=self.optional(f"{path}.config.text", step.config.text),
+                    html=self.optional(f"{path}.config.html", step.config.html),
+                    save_as=self.target(f"{path}.config.saveAs", step.config.save_as),
+                )
 
     def control(
-        self, path: str, step: model.Step, common: dict[str, Any], blocks: Mapping[str, str | None]
-    ) -> PlanStep | None:
+        self, path: str, step: ControlStep, common: dict[str, Any], blocks: Mapping[str, str | None]
+    ) -> PlanStep:
         match step:
             case model.IfStep():
                 condition = self.expression(f"{path}.condition", step.condition)
@@ -130,7 +163,7 @@ class _Compiler:
                     body=blocks["body"],
                     concurrency=step.concurrency or 1,
                     continue_on_item_error=step.on_item_error == "continue",
-                    collect=None if step.collect is None else self.expression(f"{path}.collect", step.collect),
+                    collect=self.optional(f"{path}.collect", step.collect),
                     save_as=self.target(f"{path}.saveAs", step.save_as),
                     errors_as=self.target(f"{path}.errorsAs", step.errors_as),
                 )
@@ -143,9 +176,7 @@ class _Compiler:
                 capture = self.target(f"{path}.captureErrorAs", step.capture_error_as)
                 return TryStep(**common, attempt=blocks["try"], catch=blocks["catch"], capture_as=capture)
             case model.ReturnStep():
-                given = step.value
-                return ReturnStep(**common, value=None if given is None else self.expression(f"{path}.value", given))
-        return None
+                return ReturnStep(**common, value=self.optional(f"{path}.value", step.value))
 
     def target(self, path: str, text: str | None) -> AssignPath | None:
         if text is None:
@@ -161,14 +192,13 @@ class _Compiler:
         self.action_keys.add(f"{config.action_id}@{config.version}")
         on_error = step.on_error or config.on_error
         common["continue_on_error"] = on_error is not None and on_error.policy == "continue"
-        key = config.idempotency_key
         return ActionStep(
             **common,
             action_id=config.action_id,
             version=config.version,
             input=self.value(f"{path}.config.inputMapping", self.input_of(path, config)),
             save_as=self.target(f"{path}.config.saveAs", config.save_as),
-            idempotency_key=None if key is None else self.expression(f"{path}.config.idempotencyKey", key),
+            idempotency_key=self.optional(f"{path}.config.idempotencyKey", config.idempotency_key),
         )
 
     def input_of(self, path: str, config: model.ActionCallConfig) -> dict[str, Any]:
@@ -191,7 +221,7 @@ class _Compiler:
                 for index, item in enumerate(config.filters or ())
             ),
             timeout_ms=config.timeout_ms,
-            assignments=self.assignments(path, config.assign, "vars"),
+            assignments=self.assignments(f"{path}.config.assign", config.assign, "vars"),
         )
 
     def time_wait(self, path: str, step: model.TimeWaitStep, common: dict[str, Any]) -> TimeWaitStep:
@@ -200,16 +230,48 @@ class _Compiler:
         return TimeWaitStep(
             **common,
             duration_ms=config.duration_ms if config.mode == "duration" else None,
-            until=None if until is None else self.expression(f"{path}.config.until", until),
-            assignments=self.assignments(path, config.assign, "vars"),
+            until=self.optional(f"{path}.config.until", until),
+            assignments=self.assignments(f"{path}.config.assign", config.assign, "vars"),
         )
+
+    def human_task(self, path: str, step: model.HumanTaskStep, common: dict[str, Any]) -> HumanTaskStep:
+        config, where = step.config, f"{path}.config"
+        check = None
+        if config.response_schema is not None:
+            check = self.schemas(config.response_schema)
+        return HumanTaskStep(
+            **common,
+            task_type=config.task_type,
+            title=self.expression(f"{where}.title", config.title),
+            description=self.optional(f"{where}.description", config.description),
+            context=self.value(f"{where}.contextData", config.context_data or {}),
+            assigned_users=self.optional(f"{where}.assignedUsers", config.assigned_users),
+            assigned_roles=self.optional(f"{where}.assignedRoles", config.assigned_roles),
+            due_in_ms=config.due_in_ms,
+            timeout_ms=config.timeout_ms,
+            response_schema=config.response_schema,
+            check=check,
+            assignments=self.assignments(f"{where}.assign", config.assign, "vars"),
+        )
+
+    def call_workflow(self, path: str, step: model.CallWorkflowStep, common: dict[str, Any]) -> CallWorkflowStep:
+        return CallWorkflowStep(
+            **common,
+            workflow_id=step.workflow_id,
+            workflow_version=step.workflow_version,
+            input=self.value(f"{path}.inputMapping", step.input_mapping or {}),
+            assignments=self.assignments(f"{path}.outputMapping", step.output_mapping, "vars"),
+        )
+
+    def optional(self, path: str, expr: model.Expr | None) -> Expression | None:
+        return None if expr is None else self.expression(path, expr)
 
     def assignments(
         self, path: str, authored: Mapping[str, model.Expr] | None, default_scope: str | None
     ) -> Assignments:
         out = []
         for target, expr in (authored or {}).items():
-            where = field_path(f"{path}.config.assign", target)
+            where = field_path(path, target)
             expression = self.expression(where, expr)
             try:
                 parsed = parse_assign_path(target, default_scope)

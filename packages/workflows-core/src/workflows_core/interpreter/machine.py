@@ -14,7 +14,7 @@ from typing import Any
 from workflows_core.definitions.paths import AssignPath
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter.evaluation import Evaluator
-from workflows_core.interpreter.messages import CancelAction, CancelTimer, Command, StartTimer
+from workflows_core.interpreter.messages import CancelAction, CancelChild, CancelTimer, Command, StartTimer
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
 from workflows_core.interpreter.retry import retry_decision
 from workflows_core.interpreter.scopes import put
@@ -177,6 +177,8 @@ class Machine:
             self.commands.append(CancelTimer(pending.command_id))
         if pending.call is not None:
             self.commands.append(CancelAction(pending.command_id))
+        if pending.progress is not None:
+            self.commands.append(CancelChild(pending.progress["childRunId"], frame.step_path))
 
     def end(self, outcome: Outcome) -> None:
         """Ends every frame; what is open is closed with it."""

@@ -62,6 +62,24 @@ class EventReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildLaunched:
+    """A child run has been started."""
+
+    command_id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAnswered:
+    """A signal `workflowRuntimeV2HumanTask`; `event_id` is None where the caller gave none."""
+
+    task_id: str
+    payload: Any
+    event_id: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something for the run's own log, such as a signal that was ignored; `step_path` None is the current step."""
 
@@ -78,7 +96,17 @@ class CancelRequested:
     at: int
 
 
-Event = Begin | ActionSucceeded | ActionStepFailed | TimerFired | EventReceived | Noted | CancelRequested
+Event = (
+    Begin
+    | ActionSucceeded
+    | ActionStepFailed
+    | ChildLaunched
+    | TimerFired
+    | EventReceived
+    | TaskAnswered
+    | Noted
+    | CancelRequested
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +119,27 @@ class RunAction:
     name: str | None
     attempt: int
     call: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchChild:
+    """Start a run of another workflow; answered by `ChildLaunched` or `ActionStepFailed`."""
+
+    command_id: str
+    step_path: str
+    step_id: str
+    child_run_id: str
+    workflow_id: str
+    workflow_version: int
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CancelChild:
+    """Ask a child run to end; no answer."""
+
+    child_run_id: str
+    step_path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +170,4 @@ class Finish:
     """The run has its outcome: write the end, then return or fail."""
 
 
-Command = RunAction | StartTimer | CancelTimer | CancelAction | Finish
+Command = RunAction | LaunchChild | CancelChild | StartTimer | CancelTimer | CancelAction | Finish

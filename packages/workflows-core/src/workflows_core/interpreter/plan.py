@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,6 +177,46 @@ class TimeWaitStep(PlanStep):
     duration_ms: int | None = None
     until: Expression | None = None
     assignments: Assignments = ()
+
+
+AnswerCheck = Callable[[Any], Sequence[str]]
+"""What is wrong with an answer to a human task, in sentences; nothing when it is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class HumanTaskStep(PlanStep):
+    """`human.task`; `timeout_ms` None waits for ever, `check` None takes any answer."""
+
+    task_type: str = ""
+    title: Expression | None = None
+    description: Expression | None = None
+    context: Value = Constant(None)
+    assigned_users: Expression | None = None
+    assigned_roles: Expression | None = None
+    due_in_ms: int | None = None
+    timeout_ms: int | None = None
+    response_schema: Mapping[str, Any] | None = None
+    check: AnswerCheck | None = None
+    assignments: Assignments = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallWorkflowStep(PlanStep):
+    """`control.callWorkflow`."""
+
+    workflow_id: str = ""
+    workflow_version: int = 1
+    input: Value = Constant(None)
+    assignments: Assignments = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EmailStep(PlanStep):
+    """`email.parseBody` and `email.renderCommentBlocks`."""
+
+    text: Expression | None = None
+    html: Expression | None = None
+    save_as: AssignPath | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from workflows_core.wire.records import WaitRecord
 SEMANTICS_VERSION = 1
 """Meaning of the authored language in this build; a run keeps the one it started with."""
 
-PendingKind = Literal["action", "time", "event", "retry", "block", "try", "catch", "loop", "while", "parallel"]
+PendingKind = Literal[
+    "action", "time", "event", "launch", "retry", "block", "try", "catch", "loop", "while", "parallel"
+]
 
 BLOCK_KINDS: frozenset[PendingKind] = frozenset({"block", "try", "catch", "loop", "while", "parallel"})
 """What waits for frames below it, and for no answer from outside."""
@@ -40,15 +42,16 @@ class Pending:
     """What the current step of a frame waits for.
 
     Attributes:
-        kind: `action` an action's end, `time` and `event` a wait, `retry` the next attempt; the others are
-            steps that wait for steps inside them: `block` is a chosen branch.
+        kind: `action` an action's end, `time` and `event` a wait (also for an answer, or for a child's end),
+            `launch` the start of a child, `retry` the next attempt; the others are steps that wait for steps
+            inside them: `block` is a chosen branch.
         command_id: Name of the command whose answer ends it.
         attempt: Authored attempt of the step, from 1.
         started_at: When the step began, milliseconds since the epoch.
         due_at: When its timer fires, if it has one.
         call: For `action`: action_id, action_version, idempotency_key, authored_key, input.
         wait: For `time` and `event`: the wait's row.
-        progress: What a loop or a catch remembers.
+        progress: What a loop, a catch or a call of a child remembers.
     """
 
     kind: PendingKind

@@ -15,10 +15,13 @@ from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter import (
     action_steps,
     branch_steps,
+    child_steps,
     compensation,
     control_steps,
+    email_steps,
     loop_steps,
     parallel_steps,
+    signals,
     unwinding,
     wait_steps,
 )
@@ -28,6 +31,7 @@ from workflows_core.interpreter.messages import (
     ActionSucceeded,
     Begin,
     CancelRequested,
+    ChildLaunched,
     Command,
     Event,
     EventReceived,
@@ -35,14 +39,18 @@ from workflows_core.interpreter.messages import (
     Noted,
     RunAction,
     StartTimer,
+    TaskAnswered,
     TimerFired,
 )
 from workflows_core.interpreter.plan import (
     ROOT_BLOCK,
     ActionStep,
     AssignStep,
+    CallWorkflowStep,
+    EmailStep,
     EventWaitStep,
     ForEachStep,
+    HumanTaskStep,
     IfStep,
     ParallelStep,
     Plan,
@@ -118,9 +126,11 @@ def outstanding(plan: Plan, state: State) -> tuple[Command, ...]:
     if state.outcome is not None:
         return (Finish(),)
     commands: list[Command] = []
-    for frame, pending in state.pending("action", "time", "event", "retry"):
+    for frame, pending in state.pending("action", "launch", "time", "event", "retry"):
         planned = plan.blocks[frame.block][frame.index]
-        if pending.call is not None:
+        if isinstance(planned, CallWorkflowStep) and pending.kind == "launch":
+            commands.append(child_steps.launch_command(planned, frame))
+        elif pending.call is not None:
             commands.append(
                 RunAction(pending.command_id, frame.step_path, planned.id, planned.name, pending.attempt, pending.call)
             )
@@ -134,20 +144,22 @@ def _apply(machine: Machine, event: Event) -> None:
         case Begin():
             pass
         case EventReceived():
-            wait_steps.receive(machine, event)
+            signals.receive(machine, event)
+        case TaskAnswered():
+            signals.answered(machine, event)
         case Noted():
             machine.log(event.level, event.message, event.step_path or machine.current_path)
         case CancelRequested() if machine.ending is not None:
             machine.log("WARN", "a cancel was ignored: the run has ended and undoes what it did", None)
         case CancelRequested():
             machine.end(Outcome("CANCELED", event.at, Failure(ErrorCategory.CANCELLATION, "the run was cancelled")))
-        case ActionSucceeded() | ActionStepFailed() | TimerFired():
+        case ActionSucceeded() | ActionStepFailed() | ChildLaunched() | TimerFired():
             _answer(machine, event)
         case _:
             assert_never(event)
 
 
-def _answer(machine: Machine, event: ActionSucceeded | ActionStepFailed | TimerFired) -> None:
+def _answer(machine: Machine, event: ActionSucceeded | ActionStepFailed | ChildLaunched | TimerFired) -> None:
     found = machine.waiting(event.command_id)
     if found is None:
         return  # The answer to a command that is of no interest any more.
@@ -158,8 +170,12 @@ def _answer(machine: Machine, event: ActionSucceeded | ActionStepFailed | TimerF
                 action_steps.succeeded(machine, frame, pending, event)
             except StepFailed as error:
                 machine.fail(frame, error.failure, pending.attempt, pending.started_at, final=True)
+        case ActionStepFailed() if pending.kind == "launch":
+            machine.fail(frame, event.failure, pending.attempt, pending.started_at)
         case ActionStepFailed():
             action_steps.failed(machine, frame, pending, event)
+        case ChildLaunched():
+            child_steps.launched(machine, frame, pending, event)
         case TimerFired() if pending.kind == "retry":
             _run_step(machine, frame, attempt=pending.attempt, started_at=pending.started_at)
         case TimerFired():
@@ -193,6 +209,9 @@ _MEANING: Mapping[type[PlanStep], Callable[[Machine, Frame, Any, Pending], None]
     WhileStep: loop_steps.run_while,
     ParallelStep: parallel_steps.run_parallel,
     ReturnStep: control_steps.finish,
-    EventWaitStep: wait_steps.open_event_wait,
+    EventWaitStep: signals.open_event_wait,
     TimeWaitStep: wait_steps.open_time_wait,
+    HumanTaskStep: signals.open_task,
+    CallWorkflowStep: child_steps.launch,
+    EmailStep: email_steps.run_email,
 }

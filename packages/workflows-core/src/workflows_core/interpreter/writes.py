@@ -15,7 +15,7 @@ IDLE_MS = 1_000
 def is_idle(state: State, at: int) -> bool:
     """True when the run waits for an event, or for a time more than `IDLE_MS` away, and for no action."""
     waiting = state.pending("event", "time", "retry")
-    if not waiting or state.pending("action") or state.runnable:
+    if not waiting or state.pending("action", "launch") or state.runnable:
         return False
     return all(p.kind == "event" or (p.due_at is not None and p.due_at - at > IDLE_MS) for _, p in waiting)
 
@@ -60,7 +60,7 @@ def waiting_for(state: State) -> dict[str, Any] | None:
     """What an idle run waits for, for people: kind, step, event and key, due time in milliseconds."""
     waits = [
         {
-            "kind": pending.kind,
+            "kind": pending.wait["wait_type"] if pending.wait is not None else pending.kind,
             "stepPath": frame.step_path,
             "eventName": None if pending.wait is None else pending.wait["event_name"],
             "key": None if pending.wait is None else pending.wait["key"],

@@ -151,6 +151,16 @@ async def mark_launch_failed(conn: AsyncConnection, run_id: str, failure: Failur
     return changed.one_or_none() is not None
 
 
+async def lineage(conn: AsyncConnection, run_id: str) -> list[str]:
+    """The run and the runs above it, the topmost last; empty for one that has no row."""
+    found: list[str] = []
+    wanted: str | None = run_id
+    while wanted is not None and wanted not in found and (row := await get_run(conn, wanted)) is not None:
+        found.append(wanted)
+        wanted = row.parent_run_id
+    return found
+
+
 async def get_run(conn: AsyncConnection, run_id: str) -> RunRow | None:
     """The run, None when the tenant has none of this id."""
     row = (

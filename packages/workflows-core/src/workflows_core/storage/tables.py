@@ -289,6 +289,33 @@ api_tokens: Final = _table(
     "token_id",
 )
 
+tasks: Final = _table(
+    "workflow_tasks",
+    {
+        "tenant": Text,
+        "task_id": Text,
+        "execution_id": Text,
+        "step_path": Text,
+        "wait_id": Text,
+        "task_type": Text,
+        "title": Text,
+        "description": Text,
+        "context_data": JSONB,
+        "assigned_users": JSONB,
+        "assigned_roles": JSONB,
+        "due_date": _TIME,
+        "expires_at": _TIME,
+        "response_schema": JSONB,
+        "status": Text,
+        "response_data": JSONB,
+        "completed_by": Text,
+        "completed_at": _TIME,
+        "created_at": _TIME,
+    },
+    "tenant",
+    "task_id",
+)
+
 
 def this_tenant() -> ColumnElement[str]:
     """The transaction's tenant. Row-level security asks for it as well; this keeps a superuser's session to it too."""

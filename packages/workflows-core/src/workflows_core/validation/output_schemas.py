@@ -1,4 +1,4 @@
-"""The output schema that an AI step asks its model to keep."""
+"""Schemas inside steps: of what an AI step's model must keep, of the answer to a human task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from workflows_core.actions.json_schemas import schema_problems
-from workflows_core.definitions.model import ActionCallStep
+from workflows_core.definitions.model import ActionCallStep, HumanTaskStep
 from workflows_core.errors import Problem
 
 INPUT_FIELD = "outputSchema"
@@ -50,3 +50,11 @@ def output_schema_problems(
         yield Problem(_CODE, message, where + pointer, step_id=step.id)
     if not problems and schema.get("type") != "object":
         yield Problem(_CODE, 'must have "type": "object": the step\'s output is one', where, step_id=step.id)
+
+
+def response_schema_problems(path: str, step: HumanTaskStep) -> Iterator[Problem]:
+    """The schema of a task's answer is a good one."""
+    if step.config.response_schema is not None:
+        for pointer, message in schema_problems(step.config.response_schema):
+            where = f"{path}.config.responseSchema{pointer}"
+            yield Problem("INVALID_RESPONSE_SCHEMA", message, where, step_id=step.id)

@@ -13,6 +13,7 @@ from workflows_core.definitions.model import (
     EventTrigger,
     EventWaitStep,
     Expr,
+    ForEachStep,
     HumanTaskStep,
     Model,
     ParseBodyStep,
@@ -33,9 +34,9 @@ from workflows_core.expressions.engine import (
     ExpressionInvalid,
 )
 from workflows_core.expressions.reading import EVERYTHING
-from workflows_core.interpreter.compile import EXECUTABLE_STEP_TYPES
 from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
 from workflows_core.validation.mappings import KnownActions, action_problems, special_key_problems
+from workflows_core.validation.output_schemas import response_schema_problems
 from workflows_core.validation.values import references_of
 
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
@@ -92,10 +93,6 @@ class _Checks:
                 message = f"step id {step.id!r} is taken by {first[step.id]}; every step needs an id of its own"
                 yield Problem("DUPLICATE_STEP_ID", message, f"{path}.id", step_id=step.id)
             first.setdefault(step.id, path)
-            if step.type not in EXECUTABLE_STEP_TYPES:
-                known = ", ".join(sorted(EXECUTABLE_STEP_TYPES))
-                message = f"this build does not run {step.type} yet; it runs {known}"
-                yield Problem("STEP_TYPE_NOT_YET_EXECUTABLE", message, path, step_id=step.id)
             yield from self.references(path, step, step.id)
             yield from _path_problems(path, step)
             yield from _retry_problems(path, step)
@@ -104,6 +101,8 @@ class _Checks:
                 yield from special_key_problems(f"{path}.config.inputMapping", step.config.input_mapping, step.id)
             elif isinstance(step, EventWaitStep):
                 yield from self.wait(path, step)
+            elif isinstance(step, HumanTaskStep):
+                yield from response_schema_problems(path, step)
 
     def references(self, path: str, owner: Model, step_id: str | None) -> Iterator[Problem]:
         for where, value in references_of(path, owner):
@@ -173,15 +172,25 @@ def _assign_paths(path: str, step: Step) -> Iterator[tuple[str, str, str | None]
         case EventWaitStep() | TimeWaitStep() | HumanTaskStep():
             for text in step.config.assign or ():
                 yield field_path(f"{path}.config.assign", text), text, "vars"
-        case CallWorkflowStep():
-            for text in step.output_mapping or ():
-                yield field_path(f"{path}.outputMapping", text), text, "vars"
-        case TryCatchStep(capture_error_as=str(text)):
-            yield f"{path}.captureErrorAs", text, "vars"
         case ActionCallStep() if step.config.save_as is not None:
             yield f"{path}.config.saveAs", step.config.save_as, "vars"
         case ParseBodyStep() | RenderCommentBlocksStep():
             yield f"{path}.config.saveAs", step.config.save_as, "vars"
+        case _:
+            yield from _control_paths(path, step)
+
+
+def _control_paths(path: str, step: Step) -> Iterator[tuple[str, str, str | None]]:
+    match step:
+        case CallWorkflowStep():
+            for text in step.output_mapping or ():
+                yield field_path(f"{path}.outputMapping", text), text, "vars"
+        case ForEachStep():
+            for name, target in (("saveAs", step.save_as), ("errorsAs", step.errors_as)):
+                if target is not None:
+                    yield f"{path}.{name}", target, "vars"
+        case TryCatchStep(capture_error_as=str(text)):
+            yield f"{path}.captureErrorAs", text, "vars"
 
 
 def _retry_problems(path: str, step: Step) -> Iterator[Problem]:

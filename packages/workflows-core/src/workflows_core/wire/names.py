@@ -24,6 +24,8 @@ ACTIVITY_SHORT_ACTION: Final = "workflowRuntimeV2RunShortAction"
 ACTIVITY_WRITE: Final = "workflowRuntimeV2WriteRun"
 ACTIVITY_FINISH: Final = "workflowRuntimeV2FinishRun"
 ACTIVITY_FIND_ACTION: Final = "workflowRuntimeV2FindAction"
+ACTIVITY_LAUNCH_CHILD: Final = "workflowRuntimeV2LaunchChildRun"
+ACTIVITY_CANCEL_CHILD: Final = "workflowRuntimeV2CancelChildRun"
 
 SEARCH_TENANT: Final = "WorkflowTenant"
 SEARCH_WORKFLOW: Final = "WorkflowKey"
@@ -34,6 +36,10 @@ FAILURE_TYPE_PREFIX: Final = "WorkflowRuntimeV2."
 """A failed run ends with an application failure of type `WorkflowRuntimeV2.<category>`."""
 
 HUMAN_TASK_COMPLETED: Final = "HUMAN_TASK_COMPLETED"
+"""Event of a human task's answer; its correlation key is the task's id."""
+
+RUN_ENDED: Final = "WORKFLOW_RUN_ENDED"
+"""Event of the end of a run that another run has started; its correlation key is the ended run's id."""
 
 _WORKFLOW_ID_PREFIX: Final = "workflow-runtime-v2:run:"
 

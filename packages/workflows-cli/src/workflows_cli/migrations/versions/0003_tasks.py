@@ -1,0 +1,15 @@
+"""Human tasks, and the event of a child run's end."""
+
+from __future__ import annotations
+
+from workflows_cli.migrations.sql_files import execute_files
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds only; the previous release keeps working."""
+    execute_files(revision, ("tasks", "run_ends"))

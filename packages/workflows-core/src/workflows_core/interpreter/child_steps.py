@@ -1,0 +1,96 @@
+"""`control.callWorkflow`: a run of its own, whose end is an event that this run waits for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.interpreter import wait_steps
+from workflows_core.interpreter.machine import Machine
+from workflows_core.interpreter.messages import ChildLaunched, LaunchChild
+from workflows_core.interpreter.plan import CallWorkflowStep
+from workflows_core.interpreter.state import Frame, Pending
+from workflows_core.wire.messages import EventSignal
+from workflows_core.wire.names import RUN_ENDED
+
+
+def launch(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pending) -> None:
+    """Asks for the child's start; every attempt is a child of its own."""
+    identity = machine.state.identity
+    child = _child_id(identity.tenant, identity.run_id, frame.step_path, pending.attempt)
+    payload = machine.evaluator(frame).build(step.input)
+    command_id = f"{frame.step_path}@{pending.attempt}"
+    progress = {"childRunId": child, "payload": payload}
+    machine.block(frame, replace(pending, kind="launch", command_id=command_id, progress=progress))
+    machine.record(frame, "STARTED", pending, output={"childRunId": child})
+    machine.commands.append(launch_command(step, machine.frames[frame.path]))
+
+
+def launch_command(step: CallWorkflowStep, frame: Frame) -> LaunchChild:
+    """The command of a launch that is under way.
+
+    Raises:
+        StepFailed: There is none.
+    """
+    pending = frame.pending
+    if pending is None or pending.progress is None:
+        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} launches nothing"))
+    return LaunchChild(
+        pending.command_id,
+        frame.step_path,
+        step.id,
+        pending.progress["childRunId"],
+        step.workflow_id,
+        step.workflow_version,
+        pending.progress["payload"],
+    )
+
+
+def launched(machine: Machine, frame: Frame, pending: Pending, _: ChildLaunched) -> None:
+    """The child runs: waits for its end, without limit."""
+    child = (pending.progress or {})["childRunId"]
+    wait = wait_steps.new_wait(machine, frame, pending, "event", event_name=RUN_ENDED, key=child)
+    wait["payload"] = {"childRunId": child}
+    wait_steps.open_wait(machine, frame, replace(pending, progress={"childRunId": child}), wait, "")
+
+
+def ended(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pending, signal: EventSignal) -> None:
+    """The child has ended: its outputs, or its failure."""
+    child = (pending.progress or {})["childRunId"]
+    body: Mapping[str, Any] = signal.payload if isinstance(signal.payload, Mapping) else {}
+    if body.get("status") != "SUCCEEDED":
+        error: Mapping[str, Any] = body.get("error") or {}
+        cause = error.get("message", "nobody knows why")
+        details = {
+            "workflowId": step.workflow_id,
+            "workflowVersion": step.workflow_version,
+            "childRunId": child,
+            "status": body.get("status"),
+            "cause": dict(error) or None,
+        }
+        message = f"run {child} of workflow {step.workflow_id!r} ended {body.get('status')}: {cause}"
+        failure = Failure(ErrorCategory.CHILD_WORKFLOW, message, code="CHILD_RUN_FAILED", details=details)
+        machine.fail(frame, failure, pending.attempt, pending.started_at)
+        return
+    result: Mapping[str, Any] = body.get("result") or {}
+    scopes: Mapping[str, Any] = result.get("scopes") or {}
+    seen = {**scopes, "local": {}, "system": {"runId": child}, "result": result.get("result")}
+    try:
+        for path, expression in step.assignments:
+            evaluator = machine.evaluator(frame)
+            evaluator = replace(evaluator, document={**evaluator.document, "childRun": seen})
+            machine.assign(frame, path, evaluator.required(expression, f"the assignment to {path}"))
+    except StepFailed as error_of_ours:
+        machine.fail(frame, error_of_ours.failure, pending.attempt, pending.started_at, final=True)
+        return
+    machine.record(frame, "SUCCEEDED", pending, output={"childRunId": child})
+    machine.advance(frame)
+
+
+def _child_id(tenant: str, run_id: str, step_path: str, attempt: int) -> str:
+    """The same id in every replay, in the form of a UUID."""
+    digest = hashlib.sha256("\x1f".join((tenant, run_id, step_path, str(attempt))).encode()).hexdigest()
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))

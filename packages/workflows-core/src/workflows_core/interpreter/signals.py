@@ -1,0 +1,127 @@
+"""Which signals a run takes, keeps or ignores."""
+
+from __future__ import annotations
+
+import json
+
+from workflows_core.interpreter import child_steps, human_steps, wait_steps
+from workflows_core.interpreter.machine import Machine
+from workflows_core.interpreter.matching import EventFacts, matches
+from workflows_core.interpreter.messages import CancelTimer, EventReceived, TaskAnswered
+from workflows_core.interpreter.plan import CallWorkflowStep, EventWaitStep, HumanTaskStep
+from workflows_core.interpreter.state import Frame, Pending
+from workflows_core.wire.messages import EventSignal
+from workflows_core.wire.names import HUMAN_TASK_COMPLETED
+
+MAX_KEPT_EVENTS = 100
+MAX_KEPT_BYTES = 256 * 1024
+"""Bounds of the signals kept for a later wait: the oldest is dropped, with a warning in the run's log."""
+
+MAX_CONSUMED_EVENTS = 1000
+"""How many consumed event ids of bare signals a run remembers, against repeats."""
+
+
+def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending: Pending) -> None:
+    """Opens the wait; an event kept from earlier resolves it at once."""
+    wait_steps.open_event_wait(machine, frame, step, pending)
+    _take_kept_event(machine, frame)
+
+
+def open_task(machine: Machine, frame: Frame, step: HumanTaskStep, pending: Pending) -> None:
+    """Opens the task; an answer kept from earlier resolves it at once."""
+    human_steps.open_task(machine, frame, step, pending)
+    _take_kept_event(machine, frame)
+
+
+def receive(machine: Machine, event: EventReceived) -> None:
+    """A signal: for the wait it names, for one it matches, or kept for a later one."""
+    receive_signal(machine, event.signal)
+
+
+def receive_signal(machine: Machine, signal: EventSignal) -> None:
+    """As `receive`."""
+    if signal.wait_id is not None:
+        for frame, pending in _event_waits(machine):
+            if pending.wait is not None and pending.wait["wait_id"] == signal.wait_id:
+                _consume(machine, frame, pending, signal)
+                return
+        return  # Closed or unknown: the write that closed the wait gives the delivery its verdict.
+    if signal.event_id in machine.consumed_events:
+        return
+    for frame, pending in _event_waits(machine):
+        if pending.wait is not None and matches(_facts(signal), pending.wait):
+            _consume(machine, frame, pending, signal)
+            return
+    if all(kept["signal"]["eventId"] != signal.event_id for kept in machine.kept_events):
+        _keep(machine, signal)
+
+
+def answered(machine: Machine, event: TaskAnswered) -> None:
+    """An answer by signal: for the task it names, if that is open."""
+    for _, pending in _event_waits(machine):
+        wait = pending.wait
+        if wait is not None and wait["wait_type"] == "human" and wait["key"] == event.task_id:
+            event_id = event.event_id or f"{event.task_id}:answer"
+            signal = EventSignal(event_id, HUMAN_TASK_COMPLETED, event.task_id, event.payload, wait_id=wait["wait_id"])
+            receive_signal(machine, signal)
+            return
+    machine.log("WARN", f"an answer was ignored: no task {event.task_id!r} is open", machine.current_path)
+
+
+def _event_waits(machine: Machine) -> list[tuple[Frame, Pending]]:
+    return [(f, f.pending) for f in machine.frames.values() if f.pending is not None and f.pending.kind == "event"]
+
+
+def _facts(signal: EventSignal) -> EventFacts:
+    keys = () if signal.correlation_key is None else (signal.correlation_key,)
+    return EventFacts(signal.event_id, signal.event_name, keys, signal.payload)
+
+
+def _consume(machine: Machine, frame: Frame, pending: Pending, signal: EventSignal) -> None:
+    step = machine.step_of(frame)
+    wait = pending.wait
+    if wait is None or (isinstance(step, HumanTaskStep) and human_steps.refuses(machine, frame, step, signal.payload)):
+        return
+    if signal.delivery_id is None:
+        machine.consumed_events = (*machine.consumed_events, signal.event_id)[-MAX_CONSUMED_EVENTS:]
+    record = {
+        "wait_id": wait["wait_id"],
+        "event_id": signal.event_id,
+        "delivery_id": signal.delivery_id,
+        "at": machine.at,
+    }
+    machine.outbox = machine.outbox.add("consumed", record, 200)
+    if pending.due_at is not None:
+        machine.commands.append(CancelTimer(pending.command_id))
+    if isinstance(step, CallWorkflowStep):
+        child_steps.ended(machine, frame, step, pending, signal)
+        return
+    if not isinstance(step, (EventWaitStep, HumanTaskStep)):
+        return
+    given = {"event": signal.payload, "eventName": signal.event_name}
+    wait_steps.complete(machine, frame, pending, step.assignments, {"eventId": signal.event_id}, given)
+
+
+def _take_kept_event(machine: Machine, frame: Frame) -> None:
+    pending = machine.frames[frame.path].pending
+    if pending is None or pending.wait is None:
+        return
+    for kept in machine.kept_events:
+        signal = EventSignal.from_wire(kept["signal"])
+        if signal is not None and matches(_facts(signal), pending.wait):
+            machine.kept_events = tuple(e for e in machine.kept_events if e is not kept)
+            _consume(machine, machine.frames[frame.path], pending, signal)
+            return
+
+
+def _keep(machine: Machine, signal: EventSignal) -> None:
+    body = signal.to_wire()
+    kept = [*machine.kept_events, {"signal": body, "size": len(json.dumps(body))}]
+    while len(kept) > MAX_KEPT_EVENTS or sum(item["size"] for item in kept) > MAX_KEPT_BYTES:
+        dropped = kept.pop(0)["signal"]
+        machine.dropped_events += 1
+        # One line per power of ten: a flood of signals must not become a flood of lines.
+        if str(machine.dropped_events).strip("0") == "1":
+            context = {"eventId": dropped["eventId"], "dropped": machine.dropped_events}
+            machine.log("WARN", "signals that no wait took were dropped: too many are kept", None, context)
+    machine.kept_events = tuple(kept)

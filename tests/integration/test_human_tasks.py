@@ -1,0 +1,116 @@
+"""`human.task` on Temporal: the inbox row, answers by inbox, event and signal, each checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from harness.authored import TENANT, Started, authored_runtime
+from harness.ingress import ingress
+from harness.interpreted import document
+from harness.run_records import publish, rows
+from workflows_core.errors import Refused
+from workflows_core.storage.database import Database
+from workflows_core.storage.human_tasks import answer_task, list_tasks
+from workflows_core.wire.names import SIGNAL_HUMAN_TASK
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+SCHEMA = {"type": "object", "required": ["approved"], "properties": {"approved": {"type": "boolean"}}}
+
+
+def task(**config: Any) -> dict[str, Any]:
+    config = {
+        "taskType": "approval",
+        "title": {"$expr": "'Approve ' & payload.id"},
+        "contextData": {"amount": {"$expr": "payload.amount"}},
+        "assignedRoles": {"$expr": "['manager']"},
+        "dueInMs": 3_600_000,
+        "responseSchema": SCHEMA,
+        "assign": {"approved": {"$expr": "event.approved"}},
+        **config,
+    }
+    return {"type": "human.task", "config": config}
+
+
+async def task_row(db: Database) -> dict[str, Any]:
+    (row,) = await rows(db, "workflow_tasks")
+    return row
+
+
+async def log_of(run: Started) -> list[str]:
+    return [line.message for line in (await run.timeline()).logs]
+
+
+async def test_hole_15_an_answer_in_the_inbox_resumes_the_run_and_an_invalid_one_leaves_the_task_open(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        run = await authored.start(document(task()), {"id": "A-1", "amount": 9})
+        await run.until("WAITING")
+        async with db.tenant(TENANT) as conn:
+            (found,) = await list_tasks(conn)
+        assert (found.title, found.context_data, found.assigned_roles) == ("Approve A-1", {"amount": 9}, ["manager"])
+        assert found.due_date is not None
+        for wrong in ({"approved": "yes"}, None):
+            with pytest.raises(Refused, match="TASK_ANSWER_INVALID"):
+                async with db.tenant(TENANT) as conn:
+                    await answer_task(conn, TENANT, found.task_id, wrong, "anna")
+        async with db.tenant(TENANT) as conn:
+            await answer_task(conn, TENANT, found.task_id, {"approved": True}, "anna")
+        result = await run.handle.result()
+        with pytest.raises(Refused, match="TASK_CLOSED"):
+            async with db.tenant(TENANT) as conn:
+                await answer_task(conn, TENANT, found.task_id, {"approved": False}, "bert")
+    assert result["scopes"]["vars"]["approved"] is True
+    row = await task_row(db)
+    assert (row["status"], row["completed_by"], row["response_data"]) == ("completed", "anna", {"approved": True})
+
+
+@pytest.mark.parametrize("way", ["signal", "event"])
+async def test_hole_15_an_answer_that_comes_to_the_run_is_checked_there(db: Database, client: Client, way: str) -> None:
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        run = await authored.start(document(task()), {"id": "A-1", "amount": 9})
+        await run.until("WAITING")
+        task_id = (await task_row(db))["task_id"]
+        for number, answer in enumerate([{"approved": "no boolean"}, {"approved": False}]):
+            if way == "signal":
+                await run.handle.signal(SIGNAL_HUMAN_TASK, {"taskId": task_id, "payload": answer})
+            else:
+                await publish(db, f"e{number}", task_id, event_name="HUMAN_TASK_COMPLETED", payload=answer)
+        result = await run.handle.result()
+    assert result["scopes"]["vars"]["approved"] is False
+    assert (await task_row(db))["status"] == "completed"
+    assert any("does not fit the task's schema" in line for line in await log_of(run))
+
+
+async def test_hole_15_a_task_expires_and_a_cancelled_run_leaves_none_open(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        late = await authored.start(document({**task(timeoutMs=1_200), "onError": {"policy": "continue"}}), {"id": "x"})
+        result = await late.handle.result()
+        assert (await task_row(db))["status"] == "expired"
+        left = await authored.start(document(task()), {"id": "y"})
+        await left.until("WAITING")
+        await left.handle.cancel()
+        await left.until("CANCELED")
+    assert result["scopes"]["error"]["code"] == "HUMAN_TASK_TIMED_OUT"
+    assert {row["execution_id"]: row["status"] for row in await rows(db, "workflow_tasks")} == {
+        late.run_id: "expired",
+        left.run_id: "canceled",
+    }
+
+
+async def test_an_answer_for_no_open_task_is_noted(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        run = await authored.start(document(task()), {"id": "A-1"})
+        await run.until("WAITING")
+        bodies: list[Any] = [{"taskId": "another", "payload": {}}, {"payload": {}}, "nothing"]
+        for body in bodies:
+            await run.handle.signal(SIGNAL_HUMAN_TASK, body)
+        task_id = (await task_row(db))["task_id"]
+        await run.handle.signal(SIGNAL_HUMAN_TASK, {"taskId": task_id, "payload": {"approved": True}})
+        await run.handle.result()
+    lines = await log_of(run)
+    assert sum("no task 'another' is open" in line for line in lines) == 1
+    assert sum("its body is no answer" in line for line in lines) == 2
