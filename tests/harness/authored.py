@@ -45,8 +45,15 @@ def test_pack(effects: Effects) -> Pack:
 
     `test.act@1` notes its input's `name`, fails as scripted, waits for a gate of that name; `test.short@1`
     gives `size` bytes after `ms` milliseconds; `test.once@1` is at-most-once; `test.scripted@1` fails its first
-    attempts with the categories of its input's `failures`.
+    attempts with the categories of its input's `failures`. Pure and short: `test.echo@1` gives its input, `test.fail@1`
+    fails with its input's `category`.
     """
+
+    async def echo(value: Any, _: ActionContext) -> Any:
+        return value
+
+    async def fail(value: Any, _: ActionContext) -> Any:
+        raise ActionFailed("as it should", category=ErrorCategory(value["category"]))
 
     async def scripted(value: Any, context: ActionContext) -> Any:
         effects.calls.append((value["name"], context.attempt))
@@ -75,6 +82,8 @@ def test_pack(effects: Effects) -> Pack:
         return (
             Action("test.act", 1, act, _ANY, _ANY, "Notes a call.", effect=Effect.IDEMPOTENT, heartbeat_ms=3_000),
             Action("test.once", 1, act, _ANY, _ANY, "Notes a call.", effect=Effect.AT_MOST_ONCE, heartbeat_ms=3_000),
+            Action("test.echo", 1, echo, _ANY, _ANY, "Gives it back.", effect=Effect.PURE, timeout_ms=500, short=True),
+            Action("test.fail", 1, fail, _ANY, _ANY, "Fails.", effect=Effect.PURE, timeout_ms=500, short=True),
             Action("test.scripted", 1, scripted, _ANY, _ANY, "Notes a call.", effect=Effect.IDEMPOTENT),
             Action("test.short", 1, short, _ANY, _ANY, "Gives text.", effect=Effect.PURE, timeout_ms=500, short=True),
         )
@@ -162,12 +171,13 @@ async def authored_runtime(
     secrets: Mapping[str, str] | None = None,
     policy: RunPolicy | None = None,
     without: Sequence[str] = (),
+    more: Mapping[str, Pack] | None = None,
 ) -> AsyncIterator[Authored]:
-    """A worker of the authored queue in this process, with the test pack."""
+    """A worker of the authored queue in this process, with the test pack, and more packs."""
     effects = Effects()
     runtime = AuthoredRuntime.build(
         db,
-        {"test": lambda: [a for a in test_pack(effects)() if a.id not in without]},
+        {"test": lambda: [a for a in test_pack(effects)() if a.id not in without], **(more or {})},
         MappingSecrets(secrets or {}),
         policy,
     )

@@ -20,6 +20,7 @@ from workflows_cli.commands.dev import dev
 from workflows_cli.commands.events import events_group
 from workflows_cli.commands.ownership import ownership
 from workflows_cli.commands.runs import runs_group
+from workflows_cli.commands.simulate import simulate_command
 from workflows_cli.commands.tokens import tokens_group
 from workflows_cli.embedded.failures import EmbeddedStartFailed
 from workflows_cli.output import emit
@@ -33,7 +34,18 @@ def cli() -> None:
     """Author, run and watch declarative workflows on Temporal."""
 
 
-for command in (db_group, setup, definitions_group, runs_group, events_group, tokens_group, ownership, dev, demo):
+for command in (
+    db_group,
+    setup,
+    definitions_group,
+    simulate_command,
+    runs_group,
+    events_group,
+    tokens_group,
+    ownership,
+    dev,
+    demo,
+):
     cli.add_command(command)
 
 

@@ -24,6 +24,9 @@ from workflows_cli.settings import Settings, read_settings
 from workflows_core.errors import Refused
 from workflows_core.storage.database import Database
 
+MAX_FILE_BYTES = 16 * 1024**2
+"""A definition or a bundle; counted in characters, since that is what is kept in memory."""
+
 
 @dataclass
 class Session:
@@ -119,23 +122,54 @@ def read_document(path: str) -> Any:
     """JSON from a file, or from standard input for `-`.
 
     Raises:
-        Refused: `FILE_NOT_READABLE` or `NOT_JSON`, with line and column.
+        Refused: `FILE_NOT_READABLE`, `FILE_TOO_LARGE`, or `NOT_JSON` with line and column.
+    """
+    return parse_json(read_text(path), path)
+
+
+def read_text(path: str) -> str:
+    """Text of a file, or of standard input for `-`.
+
+    Raises:
+        Refused: `FILE_NOT_READABLE`, `FILE_TOO_LARGE`.
     """
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        if path == "-":
+            text = sys.stdin.read(MAX_FILE_BYTES + 1)
+        else:
+            with Path(path).open(encoding="utf-8") as file:
+                text = file.read(MAX_FILE_BYTES + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Refused.one("FILE_NOT_READABLE", f"cannot read the file: {reason}", path) from None
-    return parse_json(text, path)
+    if len(text) > MAX_FILE_BYTES:
+        message = f"the file has more than {MAX_FILE_BYTES // 1024**2} MiB: split the bundle, or keep data out of it"
+        raise Refused.one("FILE_TOO_LARGE", message, path)
+    return text
 
 
 def parse_json(text: str, where: str) -> Any:
-    """A JSON value.
+    """A JSON value: no name twice in an object, no NaN, not nested without end.
 
     Raises:
         Refused: `NOT_JSON`.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_name_once, parse_constant=_no_constant)
+    except RecursionError:
+        raise Refused.one("NOT_JSON", "this is nested too deeply to be read", where) from None
     except ValueError as error:
         raise Refused.one("NOT_JSON", f"this is not JSON: {error}", where) from None
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} is twice in one object; the parser would drop one of them")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")

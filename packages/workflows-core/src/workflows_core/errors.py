@@ -61,7 +61,7 @@ class Failure:
 
     def to_json(self) -> dict[str, Json]:
         """As stored in `error_json` and seen by authors as `error` (the original's field names)."""
-        out: dict[str, Json] = {"category": self.category, "message": self.message}
+        out: dict[str, Json] = {"category": str(self.category), "message": self.message}
         if self.step_path is not None:
             out["nodePath"] = self.step_path
         if self.at is not None:

@@ -1,16 +1,21 @@
-"""`workflows definitions import | validate | publish | list`."""
+"""`workflows definitions import | export | validate | publish | list | graph`."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from workflows_cli.actions import declared_actions
-from workflows_cli.output import table
+from workflows_cli.commands.simulate import chosen
+from workflows_cli.output import emit, table
 from workflows_cli.session import Session, command, read_document
 from workflows_core.actions.registry import ActionRegistry
-from workflows_core.errors import Problem
+from workflows_core.definitions.graph import mermaid
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.errors import Problem, Refused
+from workflows_core.publishing.bundle import export_bundle, import_bundle, is_bundle
 from workflows_core.publishing.known_actions import AnnouncedActions
 from workflows_core.publishing.publish import import_definition, publish_definition, validate_document
 from workflows_core.storage.definitions import list_definitions
@@ -44,8 +49,13 @@ async def validate(session: Session, file: str, *, announced: bool) -> int:
 @click.option("--key", help="Key of the workflow; by default the definition's id.")
 @command
 async def import_(session: Session, file: str, key: str | None) -> int:
-    """Store a definition as the draft of its workflow."""
+    """Store a definition as the draft of its workflow, or every workflow of a bundle.
+
+    Of a bundle, published versions are stored as well where the workflow has none yet.
+    """
     document = read_document(file)
+    if is_bundle(document):
+        return await _import_bundle(session, document, key)
     async with session.db.tenant(session.tenant) as conn:
         draft = await import_definition(conn, document, key=key)
     facts = {"workflowId": draft.workflow_id, "key": draft.key, "draftVersion": draft.draft_version}
@@ -86,6 +96,40 @@ async def list_(session: Session) -> int:
     async with session.db.tenant(session.tenant) as conn:
         rows: list[dict[str, Any]] = [row.to_json() for row in await list_definitions(conn)]
     session.emit(rows, table(rows, ("key", "workflowId", "status", "publishedVersion", "name")))
+    return 0
+
+
+@definitions_group.command("export")
+@click.argument("keys", nargs=-1)
+@command
+async def export(session: Session, keys: tuple[str, ...]) -> int:
+    """Print a bundle of the workflows KEYS, of all for none; always JSON."""
+    async with session.db.tenant(session.tenant) as conn:
+        bundle = await export_bundle(conn, keys, datetime.now(UTC))
+    emit(bundle, "", "json")
+    return 0
+
+
+@definitions_group.command("graph")
+@click.argument("file")
+@click.option("--workflow", help="Key of the workflow, where FILE is a bundle of several.")
+@command
+async def graph(session: Session, file: str, workflow: str | None) -> int:
+    """Draw the definition in FILE as a Mermaid flowchart."""
+    text = mermaid(parse_definition(chosen(read_document(file), workflow)))
+    session.emit({"mermaid": text}, text)
+    return 0
+
+
+async def _import_bundle(session: Session, document: Any, key: str | None) -> int:
+    if key is not None:
+        raise Refused.one("OPTION_NOT_FITTING", "a bundle names the key of each workflow: leave --key out", "--key")
+    async with session.db.tenant(session.tenant) as conn:
+        imported = await import_bundle(conn, document, published_by=session.actor)
+    facts = [
+        {"key": found, "workflowId": workflow, "publishedVersion": version} for found, workflow, version in imported
+    ]
+    session.emit(facts, table(facts, ("key", "workflowId", "publishedVersion")))
     return 0
 
 

@@ -143,6 +143,23 @@ async def get_version(conn: AsyncConnection, workflow_id: str, version: int | No
     return None if row is None else VersionRow.of(row)
 
 
+async def set_operation(
+    conn: AsyncConnection, workflow_id: str, *, is_paused: bool, concurrency_limit: int | None
+) -> None:
+    """Whether the workflow is paused, and how many of its runs may be open (None: any number)."""
+    await conn.execute(
+        update(definitions)
+        .where(definitions.c.tenant == this_tenant(), definitions.c.workflow_id == workflow_id)
+        .values(is_paused=is_paused, concurrency_limit=concurrency_limit, updated_at=func.now())
+    )
+
+
+async def list_versions(conn: AsyncConnection, workflow_id: str) -> list[VersionRow]:
+    """Every published version of a workflow, the oldest first."""
+    statement = select(*_VERSION).where(versions.c.tenant == this_tenant(), versions.c.workflow_id == workflow_id)
+    return [VersionRow.of(row) for row in await conn.execute(statement.order_by(versions.c.version))]
+
+
 async def find(conn: AsyncConnection, key_or_id: str) -> DefinitionRow | None:
     """The workflow with this key, else the one with this id."""
     row = (

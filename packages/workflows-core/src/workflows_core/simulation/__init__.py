@@ -1,0 +1,1 @@
+"""Trying a definition without any server: the interpreter itself, in virtual time."""

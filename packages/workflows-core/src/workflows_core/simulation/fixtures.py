@@ -1,0 +1,111 @@
+"""What a simulation answers: by step id, else by action id, else in the shape of the action's output schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflows_core.errors import ErrorCategory, Failure, Problem, Refused
+
+_MISSING = object()
+_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The wait is not answered in time: fixture `{"$timeout": true}`."""
+
+
+@dataclass(slots=True)
+class Fixtures:
+    """Outputs by step id or action id; a list gives one for each visit, the last one for all further visits.
+
+    An output is any JSON value; `{"$error": {"category", "message"}}` fails, `{"$timeout": true}` lets a wait time out.
+    An output that is a list itself is written as a list with that list in it.
+    """
+
+    given: Mapping[str, Any]
+    _visits: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: Any) -> Fixtures:
+        """Checks them.
+
+        Raises:
+            Refused: `FIXTURES_INVALID`, with everything that is wrong.
+        """
+        if not isinstance(given, Mapping):
+            raise Refused.one("FIXTURES_INVALID", "fixtures are an object: step id or action id to output", "fixtures")
+        problems = [
+            Problem("FIXTURES_INVALID", message, f"fixtures.{name}")
+            for name, value in given.items()
+            for one in (value if isinstance(value, list) else [value])
+            if (message := _wrong(one)) is not None
+        ]
+        if isinstance(given, Mapping):
+            empty = [name for name, value in given.items() if value == []]
+            problems += [
+                Problem("FIXTURES_INVALID", "an empty list answers no visit", f"fixtures.{name}") for name in empty
+            ]
+        if problems:
+            raise Refused(problems)
+        return cls(given)
+
+    def next(self, *names: str) -> Any:
+        """The output for this visit of the first name that has any: a value, a `Failure`, `TimedOut`, or None.
+
+        Returns:
+            A tuple of one when there is a fixture, None when there is none.
+        """
+        for name in names:
+            if name in self.given:
+                return (_read(self._for_visit(name, self.given[name])),)
+        return None
+
+    def unused(self) -> list[str]:
+        """Names that nothing has asked for."""
+        return sorted(set(self.given) - set(self._visits))
+
+    def _for_visit(self, name: str, value: Any) -> Any:
+        visit = self._visits.get(name, 0)
+        self._visits[name] = visit + 1
+        return value[min(visit, len(value) - 1)] if isinstance(value, list) else value
+
+
+def placeholder(schema: Any, depth: int = 0) -> Any:
+    """A value in the shape of a JSON Schema: required members only, constants and defaults where it names some."""
+    if not isinstance(schema, Mapping) or depth > _DEPTH:
+        return None if depth else {}
+    for keyword in ("const", "default"):
+        if keyword in schema:
+            return schema[keyword]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    plain = {"string": "", "integer": schema.get("minimum", 0), "number": schema.get("minimum", 0), "boolean": False}
+    if kind in plain:
+        return plain[kind]
+    if kind in ("array", "null"):
+        return [] if kind == "array" else None
+    members = schema.get("properties", {})
+    return {name: placeholder(members.get(name), depth + 1) for name in schema.get("required", ())}
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, Mapping) and set(value) == {"$error"}:
+        error = value["$error"]
+        code, details = error.get("code"), error.get("details")
+        return Failure(error["category"], error.get("message", "as the fixture says"), code=code, details=details)
+    return TimedOut() if value == {"$timeout": True} else value
+
+
+def _wrong(value: Any) -> str | None:
+    if not isinstance(value, Mapping) or set(value) != {"$error"}:
+        return None
+    error = value["$error"]
+    category = error.get("category") if isinstance(error, Mapping) else None
+    if category in tuple(ErrorCategory):
+        return None
+    return f"$error needs a category, one of {', '.join(ErrorCategory)}; found {category!r}"

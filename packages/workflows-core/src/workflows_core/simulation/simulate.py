@@ -1,0 +1,291 @@
+"""Runs a definition with no server, no side effect and no waiting: the same `step` that Temporal drives.
+
+Actions that are pure and short run for real unless a fixture answers for them; every other action is answered by its
+fixture, or by a placeholder of its output's shape. Waits are answered by fixtures; timers pass at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from workflows_core.actions.action import Effect
+from workflows_core.actions.answers import answer_check
+from workflows_core.actions.registry import ActionRegistry, RegisteredAction
+from workflows_core.definitions.model import Definition
+from workflows_core.errors import Failure, StepFailed
+from workflows_core.execution.handlers import call_handler
+from workflows_core.expressions.engine import ExpressionEngine
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.messages import (
+    ActionStepFailed,
+    ActionSucceeded,
+    Begin,
+    CancelAction,
+    CancelTimer,
+    ChildLaunched,
+    Command,
+    Event,
+    EventReceived,
+    LaunchChild,
+    RunAction,
+    StartTimer,
+    TimerFired,
+)
+from workflows_core.interpreter.outbox import Outbox
+from workflows_core.interpreter.state import Pending, RunIdentity, State
+from workflows_core.interpreter.step import initial_state, step
+from workflows_core.simulation.explaining import ExplainingEngine
+from workflows_core.simulation.fixtures import Fixtures, TimedOut, placeholder
+from workflows_core.simulation.report import Report, Status, TraceEntry
+from workflows_core.wire.messages import EventSignal
+
+RUN_ID = "simulated-run"
+_MAX_OUTPUT_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationLimits:
+    """Bounds of one simulation; over one it fails with code `SIMULATION_LIMIT`."""
+
+    max_steps: int = 5_000
+    max_loop_items: int = 1_000
+    max_seconds: float = 30.0
+
+
+class _Over(Exception):
+    """A limit is reached."""
+
+
+async def simulate(
+    definition: Definition,
+    registry: ActionRegistry,
+    *,
+    payload: Any = None,
+    fixtures: Fixtures | None = None,
+    now_ms: int = 0,
+    explain: bool = False,
+    limits: SimulationLimits | None = None,
+) -> Report:
+    """Simulates a run of a definition that publishing would take.
+
+    Args:
+        definition: The parsed document.
+        registry: The actions; one that is not there is answered by its fixture or `{}`, with a warning.
+        payload: JSON value that the run starts with.
+        fixtures: Answers of actions, waits, tasks and children.
+        now_ms: When the run starts, milliseconds since the epoch.
+        explain: Say which values decided each expression.
+        limits: Bounds.
+
+    Raises:
+        Refused: The definition cannot be planned.
+    """
+    engine: ExpressionEngine = ExplainingEngine(JlensEngine()) if explain else JlensEngine()
+    simulation = _Simulation(definition, registry, fixtures or Fixtures({}), engine, limits or SimulationLimits())
+    return await simulation.run(payload, now_ms)
+
+
+class _Simulation:
+    def __init__(
+        self,
+        definition: Definition,
+        registry: ActionRegistry,
+        fixtures: Fixtures,
+        engine: ExpressionEngine,
+        limits: SimulationLimits,
+    ) -> None:
+        self.definition = definition
+        self.registry = registry
+        self.fixtures = fixtures
+        self.engine = engine
+        self.limits = limits
+        self.plan = compile_plan(definition, engine, answer_check)
+        self.commands: list[Command] = []
+        self.trace: dict[str, TraceEntry] = {}
+        self.invocations: list[dict[str, Any]] = []
+        self.warnings: dict[str, None] = {}
+        self.steps = 0
+        self.until = time.monotonic() + limits.max_seconds
+
+    async def run(self, payload: Any, now_ms: int) -> Report:
+        identity = RunIdentity(RUN_ID, "simulation", self.definition.id, self.definition.version, "", None)
+        state = initial_state(self.plan, identity, payload=payload, meta={}, started_at=now_ms)
+        event: Event | None = Begin(now_ms)
+        at, limit = now_ms, None
+        try:
+            while event is not None and state.outcome is None:
+                at = event.at
+                state = self.apply(state, event)
+                event = await self.following(state, at)
+        except _Over as over:
+            limit = str(over)
+        return self.report(state, limit, at - now_ms)
+
+    def apply(self, state: State, event: Event) -> State:
+        state, commands = step(self.plan, state, event, max_steps=1)
+        self.steps += 1
+        if self.steps > self.limits.max_steps:
+            raise _Over(f"more than {self.limits.max_steps} steps")
+        if time.monotonic() > self.until:
+            raise _Over(f"more than {self.limits.max_seconds:g} s")
+        for _, pending in state.pending("loop"):
+            if len((pending.progress or {})["items"]) > self.limits.max_loop_items:
+                raise _Over(f"a loop over more than {self.limits.max_loop_items} items")
+        for command in commands:
+            if isinstance(command, (CancelTimer, CancelAction)):
+                self.commands = [c for c in self.commands if getattr(c, "command_id", "") != command.command_id]
+            elif isinstance(command, (RunAction, LaunchChild, StartTimer)):
+                self.commands.append(command)
+        self.note(state)
+        return replace(state, outbox=Outbox())
+
+    def note(self, state: State) -> None:
+        """Keeps what the records of this step say."""
+        for entry in state.outbox.entries:
+            if entry.kind == "step":
+                record = entry.record
+                found = self.trace.setdefault(
+                    record["step_path"],
+                    TraceEntry(record["step_path"], record["definition_step_id"], record["step_type"], ""),
+                )
+                found.status, found.attempt = record["status"], record["attempt"]
+                found.output = record["output_json"]
+                found.error = record["error_json"] if record["status"] != "SUCCEEDED" else None
+            elif entry.kind == "log" and entry.record["level"] in ("WARN", "ERROR"):
+                self.warnings[f"{entry.record['step_path'] or 'run'}: {entry.record['message']}"] = None
+        if isinstance(self.engine, ExplainingEngine) and (explained := self.engine.take()):
+            path = state.current_path or ""
+            if path in self.trace:
+                self.trace[path].explained.extend(explained)
+
+    async def following(self, state: State, at: int) -> Event | None:
+        """What happens next; None when nothing does without an answer from outside."""
+        if state.outcome is not None or state.runnable:
+            return Begin(at)
+        for command in self.commands:
+            if isinstance(command, RunAction):
+                self.commands.remove(command)
+                return await self.answer(command, at)
+            if isinstance(command, LaunchChild):
+                self.commands.remove(command)
+                return ChildLaunched(command.command_id, at)
+        for frame, pending in state.pending("event"):
+            answered = self.fixtures.next(self.plan.blocks[frame.block][frame.index].id)
+            if answered is not None:
+                return self.resume(pending, answered[0], at)
+        due = [c for c in self.commands if isinstance(c, StartTimer) and not self.is_event_wait(state, c.command_id)]
+        if not due:
+            return None
+        first = min(due, key=lambda timer: timer.due_at)
+        self.commands.remove(first)
+        return TimerFired(first.command_id, max(at, first.due_at))
+
+    @staticmethod
+    def is_event_wait(state: State, command_id: str) -> bool:
+        """An event's time-out passes only where a fixture says so: else the simulation would never pause."""
+        return any(pending.command_id == command_id for _, pending in state.pending("event"))
+
+    def resume(self, pending: Pending, answer: Any, at: int) -> Event:
+        wait = pending.wait
+        if wait is None:
+            raise _Over("a wait without its row")
+        if isinstance(answer, TimedOut):
+            self.commands = [c for c in self.commands if getattr(c, "command_id", "") != pending.command_id]
+            return TimerFired(pending.command_id, max(at, pending.due_at or at))
+        if pending.progress is not None and "childRunId" in pending.progress:
+            answer = _child_end(answer)
+        elif isinstance(answer, Failure):
+            raise _Over(
+                f"the fixture of the wait at {wait['step_path']} is an $error; a wait gets a payload or $timeout"
+            )
+        event_id = f"fixture:{wait['wait_id']}:{self.steps}"
+        signal = EventSignal(event_id, wait["event_name"] or "", wait["key"], answer, wait_id=wait["wait_id"])
+        return EventReceived(signal, at)
+
+    async def answer(self, command: RunAction, at: int) -> Event:
+        action_id, version = command.call["action_id"], command.call["action_version"]
+        entry = TraceEntry(command.step_path, command.step_id, "action.call", "STARTED", command.attempt)
+        self.trace.setdefault(command.step_path, entry)
+        self.invocations.append(
+            {
+                "stepPath": command.step_path,
+                "actionId": action_id,
+                "version": version,
+                "attempt": command.attempt,
+                "input": command.call["input"],
+            }
+        )
+        given = self.fixtures.next(command.step_id, action_id)
+        if given is not None:
+            output: Any = given[0]
+        else:
+            output = await self.without_fixture(command, self.registry.get(action_id, version))
+        if isinstance(output, Failure):
+            return ActionStepFailed(command.command_id, at, output, recorded=False)
+        return ActionSucceeded(command.command_id, at, output, len(repr(output)), recorded=False)
+
+    async def without_fixture(self, command: RunAction, action: RegisteredAction | None) -> Any:
+        key = f"{command.call['action_id']}@{command.call['action_version']}"
+        if action is None:
+            self.warnings[f"{key} is not known here: its output was taken as {{}}"] = None
+            return {}
+        if action.effect is not Effect.PURE or not action.short:
+            self.warnings[f"{key} was not called: its output is a placeholder; give a fixture"] = None
+            return placeholder(action.output_schema)
+        call: Any = {"step_path": command.step_path, "attempt": command.attempt, **command.call}
+        secrets = _NamedSecrets()
+        try:
+            return await call_handler(
+                action, call, "simulation", RUN_ID, secrets, store=None, max_output_bytes=_MAX_OUTPUT_BYTES
+            )
+        except StepFailed as error:
+            return error.failure
+
+    def report(self, state: State, limit: str | None, virtual_ms: int) -> Report:
+        status: Status = "paused-at-wait"
+        errors: list[dict[str, Any]] = []
+        if limit is not None:
+            status, errors = "failed", [{"category": "ValidationError", "code": "SIMULATION_LIMIT", "message": limit}]
+        elif state.outcome is not None and state.outcome.failure is not None:
+            status, errors = "failed", [state.outcome.failure.to_json()]
+        elif state.outcome is not None:
+            status = "completed"
+        waits = [
+            {"stepPath": frame.step_path, "eventName": wait["event_name"], "key": wait["key"]}
+            for frame, pending in state.pending("event")
+            if (wait := pending.wait) is not None
+        ]
+        unused = [f"fixture {name!r} answered nothing" for name in self.fixtures.unused()]
+        return Report(
+            status=status,
+            trace=list(self.trace.values()),
+            invocations=self.invocations,
+            waits=waits if status == "paused-at-wait" else [],
+            final_vars=dict(state.scopes.vars),
+            final_payload=state.scopes.payload,
+            result=None if state.outcome is None else state.outcome.result,
+            errors=errors,
+            warnings=[*self.warnings, *unused],
+            virtual_ms=virtual_ms,
+        )
+
+
+def _child_end(answer: Any) -> dict[str, Any]:
+    """A fixture of a child: its scopes and result, or its failure."""
+    if isinstance(answer, Failure):
+        return {"status": "FAILED", "error": answer.to_json()}
+    given: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
+    scopes = {"payload": given.get("payload", {}), "vars": given.get("vars", {}), "meta": {}}
+    return {"status": "SUCCEEDED", "result": {"scopes": scopes, "result": given.get("result")}}
+
+
+class _NamedSecrets:
+    """Secrets show their name instead of a value."""
+
+    async def get(self, tenant_id: str, name: str) -> str:
+        """`[secret:NAME]`."""
+        return f"[secret:{name}]"

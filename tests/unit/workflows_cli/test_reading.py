@@ -1,0 +1,42 @@
+"""What the command line takes as JSON."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from workflows_cli.session import MAX_FILE_BYTES, parse_json, read_document
+from workflows_core.errors import Refused
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c' is twice"),
+        ('{"a": NaN}', "NaN"),
+        ("[-Infinity]", "-Infinity"),
+        ("[" * 200_000, "nested too deeply"),
+        ('{"a": ' * 10_000 + "1" + "}" * 10_000, "nested too deeply"),
+        ("{", "line 1"),
+    ],
+)
+def test_what_is_no_json_for_us_is_refused_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse_json(text, "file.json")
+    assert (refused.value.code, refused.value.problems[0].path) == ("NOT_JSON", "file.json")
+    assert said in refused.value.message
+
+
+def test_a_file_without_end_is_refused_and_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("w") as file:
+        file.truncate(100 * 1024**2)
+    begun = time.monotonic()
+    with pytest.raises(Refused, match="FILE_TOO_LARGE"):
+        read_document(str(path))
+    assert time.monotonic() - begun < 5
+    small = tmp_path / "small.json"
+    small.write_text('{"a": "' + "x" * 1000 + '"}', encoding="utf-8")
+    assert len(read_document(str(small))["a"]) == 1000 < MAX_FILE_BYTES

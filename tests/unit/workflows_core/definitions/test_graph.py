@@ -1,0 +1,35 @@
+"""Pictures of definitions."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness.own_definitions import OWN, Own
+from workflows_core.definitions.graph import mermaid
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.definitions.walk import walk_steps
+
+
+@pytest.mark.parametrize("own", OWN, ids=lambda own: own.name)
+def test_every_step_is_drawn_and_every_arrow_has_its_ends(own: Own) -> None:
+    definition = parse_definition(own.document)
+    text = mermaid(definition)
+    nodes = set(re.findall(r"^  (n\d+)[(\[{]", text, flags=re.MULTILINE))
+    arrows = re.findall(r"^  (n\d+) -->(?:\|\"[^|]*\"\|)? (n\d+)$", text, flags=re.MULTILINE)
+    assert {end for arrow in arrows for end in arrow} <= nodes
+    drawn = sum(1 for _ in walk_steps(definition))
+    undo = sum(".onCompensate." in path for path, _ in walk_steps(definition))
+    ends = 1 if '(["end"])' in text else 0
+    assert len(nodes) == 1 + drawn - undo + ends
+    assert text.count("subgraph") == text.splitlines().count("  end")
+
+
+def test_what_people_wrote_cannot_break_the_picture() -> None:
+    condition = {"$expr": 'payload.x = "]|<b>" #1'}
+    step = {"id": "i", "type": "control.if", "condition": condition, "then": []}
+    document = {"id": "w", "version": 1, "name": 'a "name"', "payloadSchemaRef": "p", "steps": [step]}
+    text = mermaid(parse_definition(document))
+    assert "#quot;]#124;#lt;b#gt;#quot; #35;1" in text
+    assert text.splitlines()[1] == '  n1(["a #quot;name#quot;"])'

@@ -1,0 +1,156 @@
+"""Simulation: fixtures, virtual time, explanations, limits; and the examples of the language's page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.interpreted import act, document, wait
+from harness.random_definitions import CATEGORIES, definitions, with_scripts
+from harness.readable import readable
+from harness.reference import Reference
+from workflows_core.actions.action import Action, ActionContext, Effect
+from workflows_core.actions.core_pack import core_pack
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.errors import ActionFailed, ErrorCategory, Refused
+from workflows_core.simulation.fixtures import Fixtures
+from workflows_core.simulation.report import Report
+from workflows_core.simulation.simulate import SimulationLimits, simulate
+
+CORE = ActionRegistry.of({"core": core_pack(HttpPolicy())})
+PAGE = (Path(__file__).parents[4] / "docs" / "language.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^### (\S+)\n(?:(?!^### ).)*?^```json example\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+PAYLOAD = {
+    "kind": "ticket",
+    "lines": [{"count": 2, "price": 3}, {"count": 1, "price": 5}],
+    "mail": "New.\n\n> Old.",
+}
+OUTCOMES: dict[str, dict[str, Any]] = {
+    "control.switch": {"queue": "support"},
+    "control.forEach": {"totals": [6, 5]},
+    "control.while": {"n": 128},
+    "control.parallel": {"left": 1, "right": 2},
+    "control.tryCatch": {"why": "ExpressionError", "problem": "ExpressionError"},
+    "control.return": {},
+    "email.parseBody": {"mail": {"text": "New.", "quoted": "> Old.", "signature": "", "source": "text"}},
+    "email.renderCommentBlocks": {"blocks": [{"type": "paragraph", "text": "New."}, {"type": "quote", "text": "Old."}]},
+}
+
+pytestmark = pytest.mark.asyncio
+
+
+async def run(*steps: dict[str, Any], fixtures: Any = None, **options: Any) -> Report:
+    return await simulate(parse_definition(document(*steps)), CORE, fixtures=Fixtures.of(fixtures or {}), **options)
+
+
+@pytest.mark.parametrize(("step_type", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+async def test_the_examples_of_the_page_do_what_it_says(step_type: str, text: str) -> None:
+    report = await run(*json.loads(text), payload=PAYLOAD)
+    assert (report.status, readable(report.final_vars)) == ("completed", OUTCOMES[step_type])
+    if step_type == "control.return":
+        assert report.result == 3
+
+
+async def test_every_outcome_above_has_its_example() -> None:
+    assert {name for name, _ in EXAMPLES} == set(OUTCOMES)
+
+
+async def test_fixtures_answer_by_step_then_by_action_one_for_each_visit() -> None:
+    fixtures = {"s0": [{"n": 1}], "test.act": [{"n": 2}, {"$error": {"category": "TimeoutError", "message": "late"}}]}
+    steps = [act("a"), act("b"), act("c", onError={"policy": "continue"}), act("d")]
+    report = await run(*steps, fixtures=fixtures)
+    assert (report.status, report.errors[0]["category"], report.errors[0]["nodePath"]) == (
+        "failed",
+        "TimeoutError",
+        "root.steps[3]",
+    )
+    assert report.final_vars == {"a": {"n": 1}, "b": {"n": 2}}
+    assert [i["stepPath"] for i in report.invocations] == [f"root.steps[{n}]" for n in range(4)]
+
+
+async def test_pure_actions_run_and_others_give_a_placeholder_with_a_warning() -> None:
+    def call(action: str, **mapping: Any) -> dict[str, Any]:
+        config = {"actionId": action, "version": 1, "inputMapping": mapping, "saveAs": "out"}
+        return {"type": "action.call", "config": config}
+
+    joined = await run(call("transform.join_text", items=["a", "b"], delimiter="-"))
+    assert "a-b" in json.dumps(joined.final_vars["out"])
+    stored = await run(call("store.get", namespace="n", key="k"), call("no.such"))
+    assert stored.status == "completed"
+    assert any("store.get@1 was not called" in warning for warning in stored.warnings)
+    assert any("no.such@1 is not known here" in warning for warning in stored.warnings)
+
+
+async def test_time_passes_at_once_and_a_wait_without_a_fixture_pauses() -> None:
+    sleep = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 86_400_000}}
+    report = await run(sleep, wait(timeoutMs=5), payload={"id": "k1"}, now_ms=1_000)
+    assert (report.status, report.virtual_ms) == ("paused-at-wait", 86_400_000)
+    assert report.waits == [{"stepPath": "root.steps[1]", "eventName": "PAID", "key": "k1"}]
+    timed_out = await run(wait(timeoutMs=5), payload={"id": "k1"}, fixtures={"s0": {"$timeout": True}})
+    assert (timed_out.status, timed_out.errors[0]["code"]) == ("failed", "EVENT_WAIT_TIMED_OUT")
+
+
+async def test_an_explanation_names_the_values_that_decided() -> None:
+    choose = {"type": "control.if", "condition": {"$expr": "payload.n > 3"}, "then": []}
+    report = await run(choose, payload={"n": 5}, explain=True)
+    assert report.trace[0].explained == [{"expression": "payload.n > 3", "value": True, "reads": {"payload.n": 5}}]
+
+
+@pytest.mark.parametrize(
+    ("fixtures", "said"),
+    [
+        ([], "an object"),
+        ({"s0": {"$error": {"category": "Oops"}}}, "needs a category"),
+        ({"s0": []}, "answers no visit"),
+    ],
+)
+async def test_fixtures_that_are_wrong_are_refused(fixtures: Any, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        Fixtures.of(fixtures)
+
+
+async def test_a_fixture_that_answers_nothing_is_named() -> None:
+    assert "fixture 'typo' answered nothing" in (await run(fixtures={"typo": 1})).warnings
+
+
+async def test_limits_end_what_would_not() -> None:
+    forever = {"type": "control.while", "condition": {"$expr": "true"}, "maxIterations": 10**9, "body": []}
+    report = await run(forever, limits=SimulationLimits(max_steps=50))
+    assert (report.status, report.errors[0]["code"]) == ("failed", "SIMULATION_LIMIT")
+    items = {"type": "control.forEach", "items": {"$expr": "payload.items"}, "itemVar": "x", "body": []}
+    report = await run(items, payload={"items": list(range(20))}, limits=SimulationLimits(max_loop_items=10))
+    assert "more than 10 items" in report.errors[0]["message"]
+
+
+def scripted() -> list[Action]:
+    async def act(value: Any, context: ActionContext) -> Any:
+        if context.attempt <= len(value["failures"]):
+            raise ActionFailed("scripted", category=ErrorCategory(value["failures"][context.attempt - 1]))
+        return {"attempt": context.attempt}
+
+    schema = {"type": "object"}
+    return [Action("test.scripted", 1, act, schema, schema, "Fails.", effect=Effect.PURE, timeout_ms=500, short=True)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    definition=definitions(depth=3, side_by_side=False),
+    failures=st.dictionaries(
+        st.integers(1, 15).map(lambda n: f"s{n}"), st.lists(st.sampled_from(CATEGORIES), max_size=2), max_size=5
+    ),
+)
+async def test_agrees_with_the_reference(definition: dict[str, Any], failures: dict[str, list[str]]) -> None:
+    report = await simulate(parse_definition(with_scripts(definition, failures)), ActionRegistry.of({"test": scripted}))
+    expected = Reference(definition, failures).run()
+    status = {"completed": "SUCCEEDED", "failed": "FAILED"}[report.status]
+    assert (status, report.result, readable(report.final_vars)) == (expected.status, expected.result, expected.vars)
+    names = [(call["input"]["name"], call["attempt"]) for call in report.invocations]
+    assert names == expected.calls
