@@ -22,7 +22,7 @@ def section(title: str) -> str:
 
 
 def field_names(model: type[Model]) -> set[str]:
-    return {field.alias or name for name, field in model.model_fields.items()}
+    return set(model.document_fields())
 
 
 def test_the_allowed_functions_are_those_of_the_code() -> None:
@@ -35,7 +35,7 @@ def test_the_allowed_functions_are_those_of_the_code() -> None:
 def test_every_step_type_has_a_section_with_its_fields() -> None:
     for step_type, model in STEP_MODELS.items():
         text = section(step_type)
-        config = model.model_fields.get("config")
+        config = model.document_fields().get("config")
         inner = field_names(config.annotation) if config and isinstance(config.annotation, type) else set()
         common = {"id", "type", "name", "retry", "onError", "onCompensate", "config"}
         missing = {name for name in (field_names(model) - common) | inner if name not in text}

@@ -32,7 +32,7 @@ class Place:
 
     def known_fields(self) -> list[str]:
         """Document names of the fields that the owner has."""
-        return [field.alias or name for name, field in self.owner.model_fields.items()] if self.owner else []
+        return list(self.owner.document_fields()) if self.owner else []
 
 
 def locate(document: Any, location: Sequence[str | int]) -> Place:
@@ -94,12 +94,9 @@ def _field_model(model: type[Model] | None, key: str | int) -> type[Model] | Non
     """Model of a field's value, also of the items of a list or of the values of an object."""
     if model is None:
         return None
-    for name, field in model.model_fields.items():
-        if (field.alias or name) == key:
-            return next(
-                (kind for kind in _flat(field.annotation) if isinstance(kind, type) and issubclass(kind, Model)), None
-            )
-    return None
+    field = model.document_fields().get(str(key))
+    kinds = [] if field is None else _flat(field.annotation)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Model)), None)
 
 
 def _flat(annotation: Any) -> list[Any]:

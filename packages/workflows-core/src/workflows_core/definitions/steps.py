@@ -361,24 +361,3 @@ Step = Annotated[
     Field(discriminator="type"),
 ]
 """Any step, told apart by `type`."""
-
-for _model in (
-    IfStep,
-    SwitchCase,
-    SwitchStep,
-    ForEachStep,
-    WhileStep,
-    Branch,
-    ParallelStep,
-    TryCatchStep,
-    CallWorkflowStep,
-    EventWaitStep,
-    TimeWaitStep,
-    HumanTaskStep,
-    StateSetStep,
-    AssignStep,
-    ActionCallStep,
-    ParseBodyStep,
-    RenderCommentBlocksStep,
-):
-    _model.model_rebuild()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
@@ -15,7 +16,14 @@ _T = TypeVar("_T")
 class Model(BaseModel):
     """Base of every object of a definition: strict, immutable, unknown keys refused, camelCase in documents."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
+    # A validator holds the schemas of everything below it. Only the definition's is used, so only that one is built.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel, defer_build=True)
+
+    @classmethod
+    def document_fields(cls) -> dict[str, FieldInfo]:
+        """The fields by their names in the document, their types resolved."""
+        cls.model_rebuild()
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
 def _refuse_null(value: Any) -> Any:
