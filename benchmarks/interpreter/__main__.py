@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.interpreter [--steps 5000]
 
-The first figures drive `step` with nothing around it, taking each write as if it were acknowledged at once. The last one
-is a run on the dev server: its time, its executions (continue-as-new), and how much the process has grown meanwhile.
+The first figures drive `step` with nothing around it, each write acknowledged at once. The last one is a run on the dev
+server: its time, its executions (continue-as-new), and how much the process has grown meanwhile.
 """
 
 from __future__ import annotations

@@ -81,7 +81,8 @@ async def test_each_owned_queue_answers_and_the_authored_one_is_left_alone(
             assert identity in pollers.identities()
             # Workers of other tests in this process have no service's name.
             assert set(pollers.services()) & set(QueueOwnership.load().services()) == {SCRIPT}
-        assert (await pollers_of(client, AUTHORED)).identities() == before
+        # The server forgets pollers of earlier tests after some minutes; a new one there must not be.
+        assert set((await pollers_of(client, AUTHORED)).identities()) <= set(before)
 
         (banner,) = process.events("process_started")
         assert banner["queues_owned"] == list(QUEUES)
