@@ -30,6 +30,7 @@ from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.loop import IngressLoop
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
 from workflows_core.launching.readiness import SearchAttributesCheck
+from workflows_core.launching.reconciler import Reconciler
 from workflows_core.storage.database import Database
 from workflows_core.storage.readiness import schema_verdict
 from workflows_core.wire.names import AUTHORED_QUEUE
@@ -99,6 +100,9 @@ async def _start(process: Process, settings: Settings) -> None:
     ingress = IngressLoop(runtime.db, launcher, JlensEngine(), ingress_policy(settings))
     process.supervisor.add(worker_loop(f"temporal:{AUTHORED_QUEUE}", client, make_worker, grace_seconds=GRACE_SECONDS))
     process.supervisor.add(Loop("event-ingress", ingress.run, stage=StopStage.CLAIM))
+    # A launcher without eager start: what it finishes may be executed by any process.
+    reconciler = Reconciler(runtime.db, client, Launcher(runtime.db, client))
+    process.supervisor.add(Loop("reconciler", reconciler.run, stage=StopStage.CLAIM))
     probe = OwnershipProbe(client, SERVICE, process.identity, (AUTHORED_QUEUE,))
     process.health.add_check(f"poller:{AUTHORED_QUEUE}", probe.check_of(AUTHORED_QUEUE))
     process.health.add_check("ownership", probe.intruders)

@@ -1,4 +1,4 @@
-"""Human tasks, and the event of a child run's end."""
+"""Human tasks, the event of a child run's end, and repairs of runs that cannot tell their end."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Adds only; the previous release keeps working."""
-    execute_files(revision, ("tasks", "run_ends"))
+    execute_files(revision, ("tasks", "run_ends", "repairs"))

@@ -1,0 +1,158 @@
+"""Compares open runs with Temporal and repairs what a terminate, a time-out or a crash has left behind.
+
+A run tells its end itself. One that Temporal has ended cannot: its row would say RUNNING for ever, its tasks and waits
+stay open, its parent would wait. A launch that was cut short is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows_core.errors import ErrorCategory, Failure, Refused
+from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.repairs import end_run, quiet_runs
+from workflows_core.storage.rows import RunRow
+from workflows_core.storage.runs import get_run
+from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
+
+_log = logging.getLogger(__name__)
+_AT_ONCE = 10
+
+
+class ReconcilerProgress(Protocol):
+    """What the loop tells its supervisor."""
+
+    def mark(self, detail: str = "") -> None:
+        """A pass was made."""
+        ...
+
+    def degraded(self, reason: str) -> None:
+        """A pass could not be made; the loop tries on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilerPolicy:
+    """How often, and how much.
+
+    Attributes:
+        every_seconds: Between two passes.
+        quiet_seconds: A run whose row was written more recently is left alone.
+        batch_size: Runs of one pass; the next pass goes on behind them.
+    """
+
+    every_seconds: float = 30.0
+    quiet_seconds: float = 60.0
+    batch_size: int = 200
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """One process's reconciler; several do no harm, since an end is written once."""
+
+    db: Database
+    client: Client
+    launcher: Launcher
+    policy: ReconcilerPolicy = field(default_factory=ReconcilerPolicy)
+    _after: tuple[str, str] = ("", "")
+
+    async def run(self, progress: ReconcilerProgress) -> None:
+        """Passes until cancelled."""
+        while True:
+            try:
+                done = await self.one_pass()
+            except (Refused, RPCError) as error:
+                progress.degraded(f"Temporal does not answer: {error}")
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                progress.degraded(f"the database does not answer: {type(error).__name__}")
+            else:
+                progress.mark(", ".join(f"{count} {what}" for what, count in sorted(done.items())))
+            await asyncio.sleep(self.policy.every_seconds)
+
+    async def one_pass(self) -> Counter[str]:
+        """Looks at the next runs.
+
+        Returns:
+            How many were `looked at`, `ended` and `launched`.
+
+        Raises:
+            RPCError: Temporal does not answer.
+            Exception: The database is away.
+        """
+        quiet = await quiet_runs(self.db, self.policy.quiet_seconds, self._after, self.policy.batch_size)
+        self._after = quiet[-1] if len(quiet) == self.policy.batch_size else ("", "")
+        slots = asyncio.Semaphore(_AT_ONCE)
+        done: Counter[str] = Counter()
+
+        async def look(tenant: str, run_id: str) -> None:
+            async with slots:
+                done[await self._repair(tenant, run_id)] += 1
+
+        await asyncio.gather(*(look(*one) for one in quiet))
+        return done
+
+    async def _repair(self, tenant: str, run_id: str) -> str:
+        async with self.db.tenant(tenant) as conn:
+            row = await get_run(conn, run_id)
+        if row is None or row.status in FINAL_RUN_STATUSES:
+            return "looked at"
+        try:
+            found = await self.client.get_workflow_handle(row.temporal_workflow_id).describe()
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            return await self._launch(tenant, row) if row.status == "STARTING" else await self._lost(tenant, row)
+        ending = _ENDINGS.get(found.status or WorkflowExecutionStatus.RUNNING)
+        if ending is None:
+            return "looked at"
+        status, category, what = ending
+        failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
+        return await self._end(tenant, row, status, failure, found.run_id)
+
+    async def _launch(self, tenant: str, row: RunRow) -> str:
+        request = LaunchRequest(
+            tenant=tenant,
+            workflow=row.workflow_id,
+            version=row.workflow_version,
+            payload=row.input_json,
+            run_id=row.run_id,
+            trigger_type=row.trigger_type,
+            parent_run_id=row.parent_run_id,
+            root_run_id=row.root_run_id,
+        )
+        launched = await self.launcher.launch(request)
+        _log.warning(
+            "run %s was left STARTING and is now %s", row.run_id, launched.status, extra={"event": "run_repaired"}
+        )
+        return "launched"
+
+    async def _lost(self, tenant: str, row: RunRow) -> str:
+        message = "Temporal knows nothing of the run any more: whether it went on after its last record is unknown"
+        failure = Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="RUN_HISTORY_GONE")
+        return await self._end(tenant, row, "FAILED", failure, row.temporal_run_id or "")
+
+    async def _end(self, tenant: str, row: RunRow, status: RunStatus, failure: Failure, execution: str) -> str:
+        if not await end_run(self.db, tenant, row.run_id, status, failure, execution):
+            return "looked at"
+        extra = {"event": "run_repaired", "tenant": tenant}
+        _log.warning("run %s is now %s: %s", row.run_id, status, failure.message, extra=extra)
+        return "ended"
+
+
+_ENDINGS: dict[WorkflowExecutionStatus, tuple[RunStatus, ErrorCategory, str]] = {
+    WorkflowExecutionStatus.TERMINATED: ("FAILED", ErrorCategory.CANCELLATION, "terminated"),
+    WorkflowExecutionStatus.CANCELED: ("CANCELED", ErrorCategory.CANCELLATION, "cancelled before it could record that"),
+    WorkflowExecutionStatus.TIMED_OUT: ("FAILED", ErrorCategory.TIMEOUT, "timed out as a whole"),
+    WorkflowExecutionStatus.FAILED: ("FAILED", ErrorCategory.UNKNOWN_OUTCOME, "failed without recording why"),
+    WorkflowExecutionStatus.COMPLETED: ("FAILED", ErrorCategory.UNKNOWN_OUTCOME, "completed without recording that"),
+}

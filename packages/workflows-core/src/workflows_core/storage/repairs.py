@@ -1,0 +1,36 @@
+"""Open runs that nothing was heard of, and ending one that cannot tell its end itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import text
+
+from workflows_core.errors import Failure
+from workflows_core.storage.database import Database
+from workflows_core.storage.json_text import json_text
+from workflows_core.storage.statements import single_statement
+from workflows_core.wire.records import RunStatus
+
+_QUIET = text("SELECT tenant, run_id FROM workflow_quiet_runs(:seconds, :tenant, :run, :limit)")
+_END = text("SELECT workflow_end_run(:tenant, :run, :status, CAST(:error AS jsonb), :execution)")
+
+
+async def quiet_runs(db: Database, seconds: float, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+    """Tenant and id of open runs whose row is older than so many seconds, in their order, after a given one."""
+    values: dict[str, Any] = {"seconds": seconds, "tenant": after[0], "run": after[1], "limit": limit}
+    async with db.narrow() as conn:
+        return [(row.tenant, row.run_id) for row in await conn.execute(_QUIET, values)]
+
+
+async def end_run(db: Database, tenant: str, run_id: str, status: RunStatus, failure: Failure, execution: str) -> bool:
+    """Ends an open run with a final status; False when it has ended meanwhile."""
+    values = {
+        "tenant": tenant,
+        "run": run_id,
+        "status": status,
+        "error": json_text(failure.to_json()),
+        "execution": execution,
+    }
+    async with single_statement(db) as conn:
+        return bool((await conn.execute(_END, values)).scalar_one())
