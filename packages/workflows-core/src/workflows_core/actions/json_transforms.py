@@ -11,12 +11,14 @@ from workflows_core.actions.building import object_schema, output_schema, short_
 from workflows_core.actions.json_text import parse_json
 from workflows_core.actions.text_transforms import MAX_RESULT_LENGTH
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
+from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid
+from workflows_core.expressions.jlens_engine import JlensEngine
 
 _TYPES = ("object", "array", "string", "number", "boolean", "null")
 
 
 def json_transforms() -> Sequence[Action]:
-    """parse_json, stringify_json."""
+    """parse_json, stringify_json, query_json."""
     return (
         short_action(
             "transform.parse_json",
@@ -55,10 +57,31 @@ def json_transforms() -> Sequence[Action]:
             ),
             output_schema=output_schema({"text": {"type": "string", "description": "The JSON text."}}),
         ),
+        short_action(
+            "transform.query_json",
+            1,
+            _query,
+            description="Evaluates a JSONata expression over an object; any other value is the member `source` of one.",
+            category="transform",
+            input_schema=object_schema(
+                {
+                    "source": {"description": "The value; a JSON text is read first where `parse` is true."},
+                    "query": {"type": "string", "minLength": 1, "description": "The expression, as in `$expr`."},
+                    "parse": {"type": "boolean", "description": "Read `source` as JSON text; default false."},
+                },
+                ["source", "query"],
+            ),
+            output_schema=output_schema(
+                {
+                    "value": {"description": "What the expression gives; null where it gives nothing."},
+                    "found": {"type": "boolean", "description": "Whether it gives anything."},
+                }
+            ),
+        ),
     )
 
 
-def _parse(value: dict[str, Any]) -> Json:
+def _parse(value: dict[str, Any]) -> dict[str, Json]:
     source = value["source"]
     if isinstance(source, str):
         try:
@@ -67,6 +90,18 @@ def _parse(value: dict[str, Any]) -> Json:
             message = f"the source {error}"
             raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="TRANSFORM_JSON_INVALID") from None
     return {"value": source, "type": _type_of(source)}
+
+
+def _query(value: dict[str, Any]) -> Json:
+    source = value["source"]
+    if value.get("parse", False) and isinstance(source, str):
+        source = _parse({"source": source})["value"]
+    context = source if isinstance(source, dict) else {"source": source}
+    try:
+        found = JlensEngine().compile(value["query"]).evaluate(context, now_ms=0, seed=0)
+    except (ExpressionInvalid, ExpressionFailed) as error:
+        raise ActionFailed(error.message, category=ErrorCategory.EXPRESSION, code="TRANSFORM_QUERY_FAILED") from None
+    return {"value": None, "found": False} if found is NO_VALUE else {"value": found, "found": True}
 
 
 def _type_of(value: Json) -> str:

@@ -15,8 +15,9 @@ _OBJECT = output_schema({"object": {"type": "object", "description": "The result
 
 
 def object_transforms() -> Sequence[Action]:
-    """pick_fields, rename_fields, build_object, append_array."""
+    """pick_fields, rename_fields, build_object, append_array, build_array, coalesce_value."""
     return (
+        *_value_transforms(),
         short_action(
             "transform.pick_fields",
             1,
@@ -82,6 +83,60 @@ def object_transforms() -> Sequence[Action]:
             output_schema=output_schema({"items": {"type": "array", "description": "The resulting list."}}),
         ),
     )
+
+
+def _value_transforms() -> Sequence[Action]:
+    return (
+        short_action(
+            "transform.build_array",
+            1,
+            _build_array,
+            description="Makes a list of values.",
+            category="transform",
+            input_schema=object_schema(
+                {
+                    "values": {"type": "array", "description": "Values in order."},
+                    "removeEmpty": {"type": "boolean", "description": "Leave out null and empty texts; default false."},
+                }
+            ),
+            output_schema=output_schema({"items": {"type": "array", "description": "The resulting list."}}),
+        ),
+        short_action(
+            "transform.coalesce_value",
+            1,
+            _coalesce,
+            description="Gives the first value that is neither null nor an empty text.",
+            category="transform",
+            input_schema=object_schema(
+                {
+                    "values": {"type": "array", "description": "Values in order of preference."},
+                    "default": {"description": "What to give when all are empty; default null."},
+                }
+            ),
+            output_schema=output_schema(
+                {
+                    "value": {"description": "The value."},
+                    "index": {"type": ["integer", "null"], "description": "Its place from 0; null for the default."},
+                }
+            ),
+        ),
+    )
+
+
+def _is_empty(value: Json) -> bool:
+    return value is None or value == ""
+
+
+def _build_array(value: dict[str, Any]) -> Json:
+    values = value.get("values", ())
+    return {"items": [v for v in values if not _is_empty(v)] if value.get("removeEmpty", False) else list(values)}
+
+
+def _coalesce(value: dict[str, Any]) -> Json:
+    for index, found in enumerate(value.get("values", ())):
+        if not _is_empty(found):
+            return {"value": found, "index": index}
+    return {"value": value.get("default"), "index": None}
 
 
 def _pick(value: dict[str, Any]) -> Json:

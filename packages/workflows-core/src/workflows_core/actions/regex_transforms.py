@@ -14,6 +14,7 @@ import re2
 
 from workflows_core.actions.action import Action
 from workflows_core.actions.building import object_schema, output_schema, short_action
+from workflows_core.actions.text_transforms import check_length
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
 from workflows_core.expressions.functions import to_string
 
@@ -25,11 +26,30 @@ MAX_WORK: Final = 25_000_000
 _PATTERN_MEMORY_BYTES = 1024 * 1024
 _FLAGS: Final = "imsgu"
 _NULLABLE_TEXT = {"type": ["string", "null"]}
+_SEARCH: Final[dict[str, Any]] = {
+    "text": {
+        "type": ["string", "number", "boolean", "null"],
+        "description": f"Text to search, at most {MAX_TEXT_LENGTH} characters.",
+    },
+    "pattern": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_PATTERN_LENGTH,
+        "description": "RE2 syntax, without slashes; no look-around, no back-references.",
+    },
+    "flags": {
+        "type": "string",
+        "pattern": f"^[{_FLAGS}]*$",
+        "description": "`i` ignores case, `m` lets ^ and $ match at lines, `s` lets . match a line "
+        "break; `g` and `u` change nothing here.",
+    },
+}
 
 
 def regex_transforms() -> Sequence[Action]:
-    """regex_match."""
+    """regex_match, regex_extract, regex_replace."""
     return (
+        *_list_transforms(),
         short_action(
             "transform.regex_match",
             1,
@@ -38,22 +58,7 @@ def regex_transforms() -> Sequence[Action]:
             category="transform",
             input_schema=object_schema(
                 {
-                    "text": {
-                        "type": ["string", "number", "boolean", "null"],
-                        "description": f"Text to search, at most {MAX_TEXT_LENGTH} characters.",
-                    },
-                    "pattern": {
-                        "type": "string",
-                        "minLength": 1,
-                        "maxLength": MAX_PATTERN_LENGTH,
-                        "description": "RE2 syntax, without slashes; no look-around, no back-references.",
-                    },
-                    "flags": {
-                        "type": "string",
-                        "pattern": f"^[{_FLAGS}]*$",
-                        "description": "`i` ignores case, `m` lets ^ and $ match at lines, `s` lets . match a line "
-                        "break; `g` and `u` change nothing here.",
-                    },
+                    **_SEARCH,
                     "requireMatch": {"type": "boolean", "description": "Fail when nothing matches; default false."},
                 },
                 ["text", "pattern"],
@@ -75,17 +80,58 @@ def regex_transforms() -> Sequence[Action]:
     )
 
 
+def _list_transforms() -> Sequence[Action]:
+    return (
+        short_action(
+            "transform.regex_extract",
+            1,
+            _extract,
+            description="Gives every match of a regular expression (RE2 syntax), or one group of each.",
+            category="transform",
+            input_schema=object_schema(
+                {
+                    **_SEARCH,
+                    "group": {"type": "integer", "minimum": 0, "description": "Group to give; 0, the default, is all."},
+                },
+                ["text", "pattern"],
+            ),
+            output_schema=output_schema(
+                {
+                    "matches": {
+                        "type": "array",
+                        "items": _NULLABLE_TEXT,
+                        "description": "In order; null where the group took no part.",
+                    },
+                    "count": {"type": "integer", "description": "How many there are."},
+                }
+            ),
+        ),
+        short_action(
+            "transform.regex_replace",
+            1,
+            _replace,
+            description="Replaces every match of a regular expression (RE2 syntax) by a text, literally.",
+            category="transform",
+            input_schema=object_schema(
+                {
+                    **_SEARCH,
+                    "replacement": {"type": "string", "description": "Text to put there; default empty."},
+                    "replaceAll": {"type": "boolean", "description": "Every match (default) or the first only."},
+                },
+                ["text", "pattern"],
+            ),
+            output_schema=output_schema(
+                {
+                    "text": {"type": "string", "description": "The resulting text."},
+                    "count": {"type": "integer", "description": "How many matches were replaced."},
+                }
+            ),
+        ),
+    )
+
+
 def _match(value: dict[str, Any]) -> Json:
-    text = to_string(value["text"])
-    if len(text) > MAX_TEXT_LENGTH:
-        raise _too_costly(f"the text has {len(text)} characters, at most {MAX_TEXT_LENGTH} are searched")
-    pattern = _compiled(value["pattern"], value.get("flags", ""))
-    work = pattern.programsize * (len(text.encode()) + 1)
-    if work > MAX_WORK:
-        raise _too_costly(
-            f"the pattern ({pattern.programsize} instructions) is too large for a text of {len(text)} characters; "
-            "make its counted repetitions smaller, or the text shorter"
-        )
+    pattern, text = _searched(value)
     found = pattern.search(text)
     if found is None:
         if value.get("requireMatch", False):
@@ -98,6 +144,44 @@ def _match(value: dict[str, Any]) -> Json:
         "groups": list(found.groups()),
         "namedGroups": found.groupdict(),
     }
+
+
+def _extract(value: dict[str, Any]) -> Json:
+    pattern, text = _searched(value)
+    group = int(value.get("group", 0))
+    if group > pattern.groups:
+        message = f"the pattern has {pattern.groups} group(s), there is no group {group}"
+        raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="TRANSFORM_REGEX_INVALID")
+    matches = [found.group(group) for found in pattern.finditer(text)]
+    return {"matches": matches, "count": len(matches)}
+
+
+def _replace(value: dict[str, Any]) -> Json:
+    pattern, text = _searched(value)
+    replacement = value.get("replacement", "")
+    pieces, end, count = [], 0, 0
+    for found in pattern.finditer(text):
+        pieces += [text[end : found.start()], replacement]
+        end, count = found.end(), count + 1
+        if not value.get("replaceAll", True):
+            break
+    check_length(len(text) + count * len(replacement))
+    return {"text": "".join([*pieces, text[end:]]), "count": count}
+
+
+def _searched(value: dict[str, Any]) -> tuple[re2._Regexp[str], str]:
+    """Pattern and text, if searching one for the other is bounded well enough."""
+    text = to_string(value["text"])
+    if len(text) > MAX_TEXT_LENGTH:
+        raise _too_costly(f"the text has {len(text)} characters, at most {MAX_TEXT_LENGTH} are searched")
+    pattern = _compiled(value["pattern"], value.get("flags", ""))
+    work = pattern.programsize * (len(text.encode()) + 1)
+    if work > MAX_WORK:
+        raise _too_costly(
+            f"the pattern ({pattern.programsize} instructions) is too large for a text of {len(text)} characters; "
+            "make its counted repetitions smaller, or the text shorter"
+        )
+    return pattern, text
 
 
 def _compiled(pattern: str, flags: str) -> re2._Regexp[str]:

@@ -19,8 +19,9 @@ _PIECES = output_schema({"items": {"type": "array", "items": {"type": "string"},
 
 
 def text_transforms() -> Sequence[Action]:
-    """concat, replace, split, join, truncate."""
+    """concat, replace, split, join, truncate, lowercase, uppercase, trim."""
     return (
+        *_simple_transforms(),
         _transform(
             "transform.concat_text",
             _concat,
@@ -92,6 +93,22 @@ def text_transforms() -> Sequence[Action]:
     )
 
 
+def _simple_transforms() -> Sequence[Action]:
+    simple: Sequence[tuple[str, Callable[[str], str], str]] = (
+        ("lowercase", str.lower, "Writes a text in lower case."),
+        ("trim", str.strip, "Takes blanks and line breaks from both ends of a text."),
+        ("uppercase", str.upper, "Writes a text in upper case."),
+    )
+
+    def of(name: str, change: Callable[[str], str], description: str) -> Action:
+        def run(value: dict[str, Any]) -> Json:
+            return {"text": change(to_string(value.get("text")))}
+
+        return _transform(f"transform.{name}_text", run, description, object_schema({"text": _TEXT}), _RESULT)
+
+    return [of(*one) for one in simple]
+
+
 def _transform(
     action_id: str,
     run: Callable[[dict[str, Any]], Json],
@@ -120,7 +137,7 @@ def _join(value: dict[str, Any]) -> Json:
 
 def _joined(values: Sequence[Json], separator: str) -> str:
     texts = [to_string(item) for item in values]
-    _check_length(sum(map(len, texts)) + len(separator) * max(0, len(texts) - 1))
+    check_length(sum(map(len, texts)) + len(separator) * max(0, len(texts) - 1))
     return separator.join(texts)
 
 
@@ -132,7 +149,7 @@ def _replace(value: dict[str, Any]) -> Json:
     times = text.count(search)
     if not value.get("replaceAll", True):
         times = min(times, 1)
-    _check_length(len(text) + times * (len(replacement) - len(search)))
+    check_length(len(text) + times * (len(replacement) - len(search)))
     return {"text": text.replace(search, replacement, times)}
 
 
@@ -159,7 +176,12 @@ def _truncate(value: dict[str, Any]) -> Json:
             return {"text": text[:kept] + mark}
 
 
-def _check_length(length: int) -> None:
+def check_length(length: int) -> None:
+    """Refuses a result that would be too long.
+
+    Raises:
+        ActionFailed: `PayloadTooLarge`, code `TRANSFORM_TOO_LARGE`.
+    """
     if length > MAX_RESULT_LENGTH:
         raise ActionFailed(
             f"the result would have {length} characters, at most {MAX_RESULT_LENGTH} are allowed",

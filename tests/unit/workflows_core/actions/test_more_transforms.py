@@ -1,0 +1,57 @@
+"""Case, lists of values, every match of a pattern, queries."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.actions import Core
+from workflows_core.errors import ActionFailed
+
+CORE = Core()
+
+
+@pytest.mark.parametrize(("name", "expected"), [("lowercase", " ab "), ("uppercase", " AB "), ("trim", "aB")])
+def test_case_and_blanks(name: str, expected: str) -> None:
+    assert CORE.run(f"transform.{name}_text", {"text": " aB "}) == {"text": expected}
+    assert CORE.run(f"transform.{name}_text", {"text": None}) == {"text": ""}
+
+
+def test_values_make_a_list_and_the_first_of_them_counts() -> None:
+    values: list[Any] = [None, "", 0, "a"]
+    assert CORE.run("transform.build_array", {"values": values}) == {"items": values}
+    assert CORE.run("transform.build_array", {"values": values, "removeEmpty": True}) == {"items": [0, "a"]}
+    assert CORE.run("transform.coalesce_value", {"values": values}) == {"value": 0, "index": 2}
+    assert CORE.run("transform.coalesce_value", {"values": [None], "default": 7}) == {"value": 7, "index": None}
+
+
+@given(st.text("ab1 ", max_size=30), st.sampled_from(["a+", "(a)(1)?", "b", "[ab]1"]), st.text("xy$\\1", max_size=3))
+def test_every_match_is_given_and_replaced_as_python_does(text: str, pattern: str, replacement: str) -> None:
+    found = CORE.run("transform.regex_extract", {"text": text, "pattern": pattern})
+    assert found["matches"] == [match.group(0) for match in re.finditer(pattern, text)]
+    replaced = CORE.run("transform.regex_replace", {"text": text, "pattern": pattern, "replacement": replacement})
+    assert replaced["text"] == re.sub(pattern, lambda _: replacement, text)
+    assert replaced["count"] == found["count"] == len(found["matches"])
+
+
+def test_a_group_of_each_match_and_one_that_is_not_there() -> None:
+    assert CORE.run("transform.regex_extract", {"text": "a1 a", "pattern": "(a)(1)?", "group": 2})["matches"] == [
+        "1",
+        None,
+    ]
+    with pytest.raises(ActionFailed, match="there is no group 3"):
+        CORE.run("transform.regex_extract", {"text": "a", "pattern": "(a)(1)?", "group": 3})
+
+
+def test_a_query_over_an_object_a_list_and_a_text() -> None:
+    query = CORE.run("transform.query_json", {"source": {"n": [1, 2]}, "query": "$sum(n)"})
+    assert query == {"value": 3, "found": True}
+    assert CORE.run("transform.query_json", {"source": [1, 2], "query": "len(source)"})["value"] == 2
+    assert CORE.run("transform.query_json", {"source": '{"a": 5}', "query": "a", "parse": True})["value"] == 5
+    assert CORE.run("transform.query_json", {"source": {}, "query": "a.b"}) == {"value": None, "found": False}
+    with pytest.raises(ActionFailed, match="eval"):
+        CORE.run("transform.query_json", {"source": {}, "query": "$eval('1')"})
