@@ -14,6 +14,7 @@ from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.publishing.callees import callee_problems
 from workflows_core.publishing.known_actions import AnnouncedActions
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find, publish_version, save_draft
@@ -110,6 +111,9 @@ async def publish_definition(
             raise Refused.one("WORKFLOW_UNKNOWN", message, "workflow")
         actions = await AnnouncedActions.read(conn, declared)
         problems = validate_document(draft.draft_definition, actions)
+        if not any(problem.code in ("INVALID_WORKFLOW_DEFINITION", "NON_SERIALIZABLE") for problem in problems):
+            definition = parse_definition(draft.draft_definition)
+            problems += await callee_problems(conn, definition, draft.workflow_id, draft.key)
         if accept_unknown_actions:
             problems = [replace(p, severity="warning") if p.code == "UNKNOWN_ACTION" else p for p in problems]
         if any(problem.severity == "error" for problem in problems):

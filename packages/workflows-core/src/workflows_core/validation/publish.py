@@ -7,24 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from workflows_core.definitions.model import (
     ActionCallStep,
-    AssignStep,
-    CallWorkflowStep,
     Definition,
     EventTrigger,
     EventWaitStep,
     Expr,
-    ForEachStep,
     HumanTaskStep,
     Model,
-    ParseBodyStep,
-    RenderCommentBlocksStep,
     Step,
-    TimeWaitStep,
-    TryCatchStep,
 )
 from workflows_core.definitions.paths import parse_assign_path
 from workflows_core.definitions.spelling import nearest
-from workflows_core.definitions.walk import field_path, walk_steps
+from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Problem
 from workflows_core.expressions.engine import (
     NO_VALUE,
@@ -35,8 +28,10 @@ from workflows_core.expressions.engine import (
 )
 from workflows_core.expressions.reading import EVERYTHING
 from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
+from workflows_core.validation.flow import loop_variable_problems, unreachable_problems, variable_problems
 from workflows_core.validation.mappings import KnownActions, action_problems, special_key_problems
 from workflows_core.validation.output_schemas import response_schema_problems
+from workflows_core.validation.targets import assign_targets
 from workflows_core.validation.values import references_of
 
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
@@ -61,7 +56,13 @@ def publish_problems(
         correlation_paths: Payload paths that keys of events are derived from, by event name, `*` for all.
     """
     checks = _Checks(registry, engine, correlation_paths)
-    return [*checks.trigger(definition), *checks.steps(definition)]
+    return [
+        *checks.trigger(definition),
+        *checks.steps(definition),
+        *loop_variable_problems(definition),
+        *unreachable_problems(definition),
+        *variable_problems(definition, engine),
+    ]
 
 
 class _Checks:
@@ -157,40 +158,11 @@ class _Checks:
 
 
 def _path_problems(path: str, step: Step) -> Iterator[Problem]:
-    for where, text, default_scope in _assign_paths(path, step):
+    for where, text, default_scope in assign_targets(path, step):
         try:
             parse_assign_path(text, default_scope)
         except ValueError as error:
             yield Problem("INVALID_ASSIGN_PATH", str(error), where, step_id=step.id)
-
-
-def _assign_paths(path: str, step: Step) -> Iterator[tuple[str, str, str | None]]:
-    match step:
-        case AssignStep():
-            for text in step.config.assign:
-                yield field_path(f"{path}.config.assign", text), text, None
-        case EventWaitStep() | TimeWaitStep() | HumanTaskStep():
-            for text in step.config.assign or ():
-                yield field_path(f"{path}.config.assign", text), text, "vars"
-        case ActionCallStep() if step.config.save_as is not None:
-            yield f"{path}.config.saveAs", step.config.save_as, "vars"
-        case ParseBodyStep() | RenderCommentBlocksStep():
-            yield f"{path}.config.saveAs", step.config.save_as, "vars"
-        case _:
-            yield from _control_paths(path, step)
-
-
-def _control_paths(path: str, step: Step) -> Iterator[tuple[str, str, str | None]]:
-    match step:
-        case CallWorkflowStep():
-            for text in step.output_mapping or ():
-                yield field_path(f"{path}.outputMapping", text), text, "vars"
-        case ForEachStep():
-            for name, target in (("saveAs", step.save_as), ("errorsAs", step.errors_as)):
-                if target is not None:
-                    yield f"{path}.{name}", target, "vars"
-        case TryCatchStep(capture_error_as=str(text)):
-            yield f"{path}.captureErrorAs", text, "vars"
 
 
 def _retry_problems(path: str, step: Step) -> Iterator[Problem]:
