@@ -96,6 +96,8 @@ async def main() -> int:
             problems[f"{problem.severity} {problem.code}"] += 1
             if problem.severity == "error":
                 listed.append(f"not to be published: {name}: {problem}")
+            else:
+                listed.append(f"warning: {name}: {problem}")
     reports = {name: await simulate(parsed[name], registry, payload=payload_of(parsed[name])) for name in parsed}
     outcomes = Counter(report.status for report in reports.values())
     failures = Counter(error["category"] for report in reports.values() for error in report.errors)

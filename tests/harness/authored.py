@@ -32,6 +32,7 @@ class Effects:
     """What the test pack's actions have done, outside of any database."""
 
     calls: list[tuple[str, Any]] = field(default_factory=list)
+    scripted: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     failures: dict[str, list[str]] = field(default_factory=dict)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -56,7 +57,7 @@ def test_pack(effects: Effects) -> Pack:
         raise ActionFailed("as it should", category=ErrorCategory(value["category"]))
 
     async def scripted(value: Any, context: ActionContext) -> Any:
-        effects.calls.append((value["name"], context.attempt))
+        effects.scripted.setdefault(context.run_id, []).append((value["name"], context.attempt))
         if context.attempt <= len(value["failures"]):
             raise ActionFailed("scripted", category=ErrorCategory(value["failures"][context.attempt - 1]))
         return {"attempt": context.attempt}

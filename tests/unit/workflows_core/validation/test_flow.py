@@ -32,7 +32,9 @@ def test_definitions_that_run_have_none(own: Own) -> None:
     assert [problem.code for problem in flow(*own.steps)] == shadowed
 
 
-@pytest.mark.parametrize(("name", "said"), [("a b", "no name"), ("item", "meaning of its own"), ("vars", "of its own")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("a b", "no name"), ("error", "name of a scope"), ("vars", "name of a scope")]
+)
 def test_a_loop_variable_has_a_name_of_its_own(name: str, said: str) -> None:
     (problem,) = flow({**each("l", "[1]"), "itemVar": name})
     assert (problem.code, problem.path, problem.severity) == ("LOOP_VARIABLE_INVALID", "root.steps[0].itemVar", "error")

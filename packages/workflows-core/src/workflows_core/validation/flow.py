@@ -26,11 +26,8 @@ from workflows_core.expressions.reading import EVERYTHING
 from workflows_core.validation.targets import assign_targets
 from workflows_core.validation.values import references_of
 
-RESERVED_NAMES = frozenset(
-    {"payload", "vars", "local", "meta", "error", "system", "event", "childRun"}
-    | {"item", "index", "length", "isFirst", "isLast"}
-)
-"""Names that an expression sees already; a loop variable of such a name would be hidden, or hide it."""
+RESERVED_NAMES = frozenset({"payload", "vars", "local", "meta", "error", "system"})
+"""Names that a loop variable cannot have: expressions see the scope of that name instead."""
 
 
 def loop_variable_problems(definition: Definition) -> Iterator[Problem]:
@@ -47,7 +44,7 @@ def _loop_variables(parent: str, steps: Sequence[Step], outer: tuple[str, ...]) 
                 message = f"{name!r} is no name: letters, digits and _, a letter or _ first"
                 yield Problem("LOOP_VARIABLE_INVALID", message, where, step_id=step.id)
             elif name in RESERVED_NAMES:
-                message = f"{name!r} has a meaning of its own in expressions; choose another name"
+                message = f"{name!r} is the name of a scope, which expressions see instead; choose another name"
                 yield Problem("LOOP_VARIABLE_INVALID", message, where, step_id=step.id)
             elif name in outer:
                 message = f"{name!r} is the variable of a loop around this one, which cannot be seen in here"
