@@ -1,4 +1,4 @@
-"""`workflows runs start | list | show | cancel`."""
+"""`workflows runs start | list | show | cancel | redrive | replay`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from workflows_cli.polling import ClientPollerProbe
 from workflows_cli.session import Session, command, parse_json
 from workflows_cli.timeline import timeline_json, timeline_text
 from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
 
 STATUSES = ("STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED")
@@ -86,6 +87,48 @@ async def cancel(session: Session, run_id: str, reason: str) -> int:
         raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
     await (await launcher_of(session)).cancel(session.tenant, run_id, f"{reason} ({session.actor})")
     session.emit({"runId": run_id, "cancelRequested": True}, f"asked run {run_id} to cancel")
+    return 0
+
+
+@runs_group.command("redrive")
+@click.argument("run_id")
+@click.option("--from", "step", required=True, help="Step to begin with: its path, or its id (first visit).")
+@click.option("--version", type=click.IntRange(min=1), help="Published version; by default the run's own.")
+@click.option("--reason", default="", help="Why; it is recorded with both runs. Not needed with --dry-run.")
+@click.option("--dry-run", is_flag=True, help="Say what is kept and what is repeated, and start nothing.")
+@command
+async def redrive_(session: Session, run_id: str, step: str, version: int | None, reason: str, *, dry_run: bool) -> int:
+    """Start a FAILED or CANCELED run again from a step, keeping what the steps before it gave.
+
+    It is a new run. Steps at and behind the place are done anew: their actions are called again.
+    """
+    planned = await plan_redrive(session.db, session.tenant, run_id, step, version)
+    lines = [
+        f"from {planned.step_path}, version {planned.version}",
+        f"kept: {', '.join(planned.kept) or 'nothing'}",
+        f"repeated: {', '.join(planned.repeated) or 'nothing'}",
+    ]
+    if dry_run:
+        session.emit({**planned.to_json(), "newRunId": None}, "\n".join(["would start a run", *lines]))
+        return 0
+    why = f"{reason} ({session.actor})" if reason else ""
+    await redrive(session.db, await launcher_of(session), session.tenant, planned, why)
+    session.emit(planned.to_json(), "\n".join([f"started run {planned.new_run_id}", *lines]))
+    return 0
+
+
+@runs_group.command("replay")
+@click.argument("run_id")
+@click.option("--payload", help="Another JSON payload; by default the run's own.")
+@click.option("--reason", required=True, help="Why; it is recorded with both runs.")
+@command
+async def replay_(session: Session, run_id: str, payload: str | None, reason: str) -> int:
+    """Start an ended run again from the beginning, in the same version."""
+    body = None if payload is None else parse_json(payload, "--payload")
+    launched = await replay(
+        session.db, await launcher_of(session), session.tenant, run_id, f"{reason} ({session.actor})", body
+    )
+    session.emit({"runId": run_id, "newRunId": launched.run_id}, f"started run {launched.run_id}")
     return 0
 
 

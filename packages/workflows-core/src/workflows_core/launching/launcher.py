@@ -164,6 +164,7 @@ class Launcher:
             workflow_version=row.workflow_version,
             trigger_type=row.trigger_type,
             execution_key=request.execution_key or f"launch-{row.run_id}",
+            checkpoint=request.checkpoint,
         )
         attributes: list[SearchAttributePair[Any]] = [
             SearchAttributePair(TENANT_KEY, request.tenant),

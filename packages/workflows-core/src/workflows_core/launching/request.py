@@ -32,6 +32,7 @@ class LaunchRequest:
         execution_key: Carried along for the caller.
         parent_run_id: The run that calls it.
         root_run_id: The topmost such run.
+        checkpoint: The state that the run begins with, as JSON text; internal, for a run that takes another's place.
     """
 
     tenant: str
@@ -46,6 +47,7 @@ class LaunchRequest:
     execution_key: str | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,10 @@ MAX_PAYLOAD_BYTES = 512 * 1024
 _PUBLISH = text(
     "SELECT workflow_publish_event(:tenant, :event_id, :event_name, CAST(:payload AS jsonb), :correlation_key,"
     " CAST(:correlation_keys AS text[]), :payload_schema_ref, CAST(:occurred_at AS timestamptz))"
+)
+_PAYLOADS = text(
+    "SELECT event_id, payload FROM workflow_runtime_events"
+    " WHERE tenant = current_setting('workflows.tenant') AND event_id = ANY(CAST(:ids AS text[]))"
 )
 _LIST = text(
     """
@@ -180,3 +184,11 @@ def _check(names: Mapping[str, str], keys: list[str] | None, key: str | None, pa
             problems.append(Problem("EVENT_INVALID", f"has {size} bytes, at most {MAX_PAYLOAD_BYTES}", "payload"))
     if problems:
         raise Refused(problems)
+
+
+async def event_payloads(conn: AsyncConnection, event_ids: Collection[str]) -> dict[str, Json]:
+    """Payloads by event id, of those that the tenant has."""
+    if not event_ids:
+        return {}
+    found = await conn.execute(_PAYLOADS, {"ids": sorted(event_ids)})
+    return {row.event_id: row.payload for row in found}

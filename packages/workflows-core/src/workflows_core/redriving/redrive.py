@@ -1,0 +1,166 @@
+"""A new run in the place of an ended one: the same input, and, for a redrive, what the steps before one have given."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workflows_core.actions.answers import answer_check
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.errors import Json, Refused
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.state import RunIdentity
+from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.launching.request import LaunchedRun
+from workflows_core.redriving.recorded import read_recorded
+from workflows_core.redriving.rewinding import rewind
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import get_version
+from workflows_core.storage.rows import RunRow
+from workflows_core.storage.run_logs import append_log
+from workflows_core.storage.runs import get_run
+from workflows_core.wire.records import FINAL_RUN_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """What a redrive does.
+
+    Attributes:
+        run_id: The ended run.
+        new_run_id: The run that takes its place.
+        version: Version of the workflow that it runs.
+        step_path: Where it begins.
+        kept: Steps whose results are kept.
+        repeated: Steps that the ended run has begun at or behind that place: their actions are called again, under keys
+            of the new run.
+        checkpoint: The state that the new run begins with, as JSON text.
+    """
+
+    run_id: str
+    new_run_id: str
+    version: int
+    step_path: str
+    kept: Sequence[str]
+    repeated: Sequence[str]
+    checkpoint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready, without the checkpoint."""
+        return {
+            "runId": self.run_id,
+            "newRunId": self.new_run_id,
+            "workflowVersion": self.version,
+            "from": self.step_path,
+            "kept": list(self.kept),
+            "repeated": list(self.repeated),
+        }
+
+
+async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, version: int | None = None) -> Redrive:
+    """Says what a redrive would do; changes nothing.
+
+    Args:
+        db: The database.
+        tenant: Whose run it is.
+        run_id: A run that ended FAILED or CANCELED.
+        wanted: Path or id of the step to begin with.
+        version: Version of the workflow; the run's own by default.
+
+    Raises:
+        Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `WORKFLOW_VERSION_UNKNOWN`, `REDRIVE_STEP_NOT_REACHED`.
+    """
+    async with db.tenant(tenant) as conn:
+        recorded = await read_recorded(conn, run_id)
+        if recorded is None:
+            raise Refused.one("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "runId")
+        run = recorded.timeline.run
+        if run.status not in ("FAILED", "CANCELED"):
+            message = f"run {run_id} is {run.status}: only a run that ended FAILED or CANCELED can be redriven"
+            raise Refused.one("RUN_NOT_ENDED", message, "runId")
+        found = await get_version(conn, run.workflow_id, version or run.workflow_version)
+    if found is None:
+        message = f"workflow {run.workflow_id!r} has no version {version}"
+        raise Refused.one("WORKFLOW_VERSION_UNKNOWN", message, "version")
+    plan = compile_plan(parse_definition(found.definition), JlensEngine(), answer_check)
+    new_run_id = str(uuid.uuid4())
+    identity = RunIdentity(new_run_id, tenant, run.workflow_id, found.version, found.definition_hash, run.trigger_type)
+    rewound = rewind(plan, recorded, identity, wanted, {})
+    begun = [step.step_path for step in recorded.timeline.steps]
+    return Redrive(
+        run_id=run_id,
+        new_run_id=new_run_id,
+        version=found.version,
+        step_path=rewound.step_path,
+        kept=rewound.kept,
+        repeated=[path for path in begun if path not in set(rewound.kept)],
+        checkpoint=json.dumps(rewound.state.to_checkpoint(), separators=(",", ":"), ensure_ascii=False),
+    )
+
+
+async def redrive(db: Database, launcher: Launcher, tenant: str, planned: Redrive, reason: str) -> LaunchedRun:
+    """Starts the planned run; both runs' logs say so.
+
+    Raises:
+        Refused: `REASON_MISSING`, or what a launch is refused for.
+    """
+    metadata = {"redriveOfRunId": planned.run_id, "fromStepPath": planned.step_path, "reason": _checked(reason)}
+    run = await _ended(db, tenant, planned.run_id)
+    request = LaunchRequest(
+        tenant=tenant,
+        workflow=run.workflow_id,
+        version=planned.version,
+        payload=run.input_json,
+        run_id=planned.new_run_id,
+        trigger_metadata=metadata,
+        checkpoint=planned.checkpoint,
+    )
+    return await _start(db, launcher, request, run.run_id, f"redriven from {planned.step_path}: {reason}")
+
+
+async def replay(
+    db: Database, launcher: Launcher, tenant: str, run_id: str, reason: str, payload: Json | None = None
+) -> LaunchedRun:
+    """Starts a new run of the same version with the same input, or with another one.
+
+    Raises:
+        Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `REASON_MISSING`, or what a launch is refused for.
+    """
+    metadata = {"replayOfRunId": run_id, "reason": _checked(reason)}
+    run = await _ended(db, tenant, run_id)
+    request = LaunchRequest(
+        tenant=tenant,
+        workflow=run.workflow_id,
+        version=run.workflow_version,
+        payload=run.input_json if payload is None else payload,
+        trigger_metadata=metadata,
+    )
+    return await _start(db, launcher, request, run_id, f"replayed: {reason}")
+
+
+async def _ended(db: Database, tenant: str, run_id: str) -> RunRow:
+    async with db.tenant(tenant) as conn:
+        run = await get_run(conn, run_id)
+    if run is None:
+        raise Refused.one("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "runId")
+    if run.status not in FINAL_RUN_STATUSES:
+        raise Refused.one("RUN_NOT_ENDED", f"run {run_id} is {run.status}: cancel it first", "runId")
+    return run
+
+
+async def _start(db: Database, launcher: Launcher, request: LaunchRequest, run_id: str, text: str) -> LaunchedRun:
+    launched = await launcher.launch(request)
+    async with db.tenant(request.tenant) as conn:
+        await append_log(conn, run_id, "INFO", f"{text} (run {launched.run_id})", source="operator")
+        await append_log(conn, launched.run_id, "INFO", f"takes the place of run {run_id}, {text}", source="operator")
+    return launched
+
+
+def _checked(reason: str) -> str:
+    if len(reason.strip()) < 3:
+        raise Refused.one("REASON_MISSING", "say why, in 3 characters or more: operators read it later", "--reason")
+    return reason.strip()

@@ -1,0 +1,123 @@
+"""A failed run again from a step: what is kept, what is repeated, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError
+
+from harness.authored import TENANT, Authored, Started, authored_runtime
+from harness.ingress import ingress
+from harness.interpreted import document, wait
+from harness.run_records import publish
+from workflows_core.errors import Refused
+from workflows_core.launching.launcher import Launcher
+from workflows_core.redriving.redrive import plan_redrive, redrive, replay
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version
+from workflows_core.wire.names import workflow_id_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def act(name: str, **fields: Any) -> dict[str, Any]:
+    config = {"actionId": "test.act", "version": 1, "inputMapping": {"name": name}, "saveAs": name}
+    return {"id": name, "type": "action.call", "config": config, **fields}
+
+
+async def failed(run: Started) -> None:
+    with pytest.raises(WorkflowFailureError):
+        await run.handle.result()
+
+
+def again(authored: Authored, run_id: str) -> Started:
+    return Started(authored, run_id, authored.client.get_workflow_handle(workflow_id_of(run_id)))
+
+
+async def test_a_redrive_keeps_what_came_before_and_repeats_the_rest(db: Database, client: Client) -> None:
+    loop = {
+        "type": "control.forEach",
+        "items": {"$expr": "['x', 'y', 'z']"},
+        "itemVar": "item",
+        "body": [{**act("call"), "id": "call"}],
+    }
+    loop["body"][0]["config"]["inputMapping"] = {"name": {"$expr": "item"}}  # type: ignore[index]
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        authored.effects.failures["y"] = ["ActionError"]
+        steps = [act("one"), wait("PAID", "payload.id", assign={"paid": {"$expr": "event.n"}}), loop, act("last")]
+        run = await authored.start(document(*steps), {"id": "k1"})
+        await run.until("WAITING")
+        await publish(db, "e1", "k1", payload={"n": 5})
+        await failed(run)
+        planned = await plan_redrive(db, TENANT, run.run_id, "root.steps[2].body[1].steps[0]")
+        assert planned.kept == ("root.steps[0]", "root.steps[1]", "root.steps[2]", "root.steps[2].body[0].steps[0]")
+        assert planned.repeated == ["root.steps[2].body[1].steps[0]"]
+        authored.effects.calls.clear()
+        await redrive(db, Launcher(db, client), TENANT, planned, "the receiver is back")
+        new = again(authored, planned.new_run_id)
+        result = await new.handle.result()
+    assert [name for name, _ in authored.effects.calls] == ["y", "z", "last"]
+    assert (result["scopes"]["vars"]["paid"], result["scopes"]["vars"]["one"]["name"]) == (5, "one")
+    timeline = await new.timeline()
+    assert timeline.run.trigger_metadata_json["redriveOfRunId"] == run.run_id
+    statuses = {step.step_path: step.status for step in timeline.steps}
+    assert set(planned.kept) < set(statuses)
+    assert set(statuses.values()) == {"SUCCEEDED"}
+    assert any(planned.new_run_id in line.message for line in (await run.timeline()).logs)
+
+
+async def test_a_redrive_with_a_newer_version_that_mends_the_step(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        broken = {
+            "id": "bad",
+            "type": "transform.assign",
+            "config": {"assign": {"vars.n": {"$expr": "payload.not.there"}}},
+        }
+        run = await authored.start(document(act("one"), broken, act("last")), {"id": "k1"})
+        await failed(run)
+        mended = {**broken, "config": {"assign": {"vars.n": {"$expr": "len(one.name)"}}}}
+        workflow_id = (await run.timeline()).run.workflow_id
+        async with db.tenant(TENANT) as conn:
+            await publish_version(conn, workflow_id, document(act("one"), mended, act("last")))
+        planned = await plan_redrive(db, TENANT, run.run_id, "bad", version=2)
+        await redrive(db, Launcher(db, client), TENANT, planned, "version 2 mends it")
+        result = await again(authored, planned.new_run_id).handle.result()
+    assert [name for name, _ in authored.effects.calls] == ["one", "last"]
+    assert result["scopes"]["vars"]["n"] == 3
+
+
+async def test_what_cannot_be_redriven_is_refused_with_the_steps_there_are(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["two"] = ["ActionError"]
+        run = await authored.start(document(act("one"), act("two"), act("three")))
+        await failed(run)
+        good = await authored.start(document(act("four")))
+        await good.handle.result()
+    for run_id, step, version, code in (
+        (run.run_id, "three", None, "REDRIVE_STEP_NOT_REACHED"),
+        (run.run_id, "nowhere", None, "REDRIVE_STEP_NOT_REACHED"),
+        (run.run_id, "two", 9, "WORKFLOW_VERSION_UNKNOWN"),
+        (good.run_id, "four", None, "RUN_NOT_ENDED"),
+        ("nobody", "one", None, "RUN_NOT_FOUND"),
+    ):
+        with pytest.raises(Refused) as refused:
+            await plan_redrive(db, TENANT, run_id, step, version)
+        assert refused.value.code == code
+    planned = await plan_redrive(db, TENANT, run.run_id, "two")
+    with pytest.raises(Refused, match="REASON_MISSING"):
+        await redrive(db, Launcher(db, client), TENANT, planned, " ")
+
+
+async def test_a_replay_begins_anew_with_the_same_or_another_input(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(
+            document(act("one"), {"type": "control.return", "value": {"$expr": "payload.n"}}), {"n": 1}
+        )
+        await run.handle.result()
+        launcher = Launcher(db, client)
+        same = await replay(db, launcher, TENANT, run.run_id, "to see it again")
+        other = await replay(db, launcher, TENANT, run.run_id, "with another number", {"n": 2})
+        results = [(await again(authored, one.run_id).handle.result())["result"] for one in (same, other)]
+    assert results == [1, 2]
+    assert authored.effects.count("one") == 3
