@@ -264,3 +264,22 @@ def test_what_is_overwritten_is_not_counted_for_ever() -> None:
 def test_a_loop_over_too_many_items_is_refused_by_name() -> None:
     run = Run(loop(items="payload.items"), payload={"id": "k", "items": list(range(10_001))})
     assert run.failure.code == "TOO_MANY_ITEMS"
+
+
+def test_errors_of_side_by_side_items_are_listed_in_the_order_of_the_items() -> None:
+    run = Run(loop(named("call"), items="[1, 2]", concurrency=2, onItemError="continue", errorsAs="bad"))
+    first, second = (c for c in run.commands if isinstance(c, RunAction))
+    run.answer(second, None, failing="TimeoutError")
+    run.answer(first, None, failing="ActionError")
+    assert [(e["index"], e["error"]["category"]) for e in vars_of(run)["bad"]] == [
+        (0, "ActionError"),
+        (1, "TimeoutError"),
+    ]
+
+
+def test_what_is_to_be_undone_is_carried_over_continue_as_new() -> None:
+    run = Run(undoable("a"), named("bad"), definition={"compensateOn": ["failure"]}, payload={"id": "k", "x": 1})
+    run.succeed({})
+    run.state = State.from_checkpoint(json.loads(json.dumps(run.state.to_checkpoint())))
+    run.fail()
+    assert run.call.step_path == "root.steps[0].onCompensate.steps[0]"
