@@ -133,3 +133,30 @@ async def test_a_launch_says_when_nobody_polls(db: Database, client: Client) -> 
     await published(db)
     assert (await Launcher(db, client, prober=Nobody()).launch(request())).polled is False
     assert (await Launcher(db, client).launch(request())).polled is None
+
+
+async def test_hole_9_a_run_may_wait_for_ever(db: Database, client: Client) -> None:
+    await published(db)
+    launched = await Launcher(db, client).launch(request())
+    described = await client.get_workflow_handle(workflow_id_of(launched.run_id)).describe()
+    config = described.raw_description.execution_config
+    assert (config.workflow_execution_timeout.ToSeconds(), config.workflow_run_timeout.ToSeconds()) == (0, 0)
+
+
+async def test_hole_21_runs_are_found_by_tenant_and_workflow_and_answer_for_themselves(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client):
+        await published(db, "found-by-key")
+        launched = await Launcher(db, client).launch(request(workflow="found-by-key"))
+        query = f"WorkflowTenant = '{TENANT}' AND WorkflowKey = 'found-by-key' AND WorkflowVersion = 1"
+        found: list[str] = []
+        while not found:
+            found = [one.id async for one in client.list_workflows(query)]
+            await asyncio.sleep(0.05)
+        handle = client.get_workflow_handle(found[0])
+        while (waits := await handle.query("workflowRuntimeV2CurrentWait")) is None:
+            await asyncio.sleep(0.05)
+        step = await handle.query("workflowRuntimeV2CurrentStep")
+    assert found == [workflow_id_of(launched.run_id)]
+    assert (step, waits["waits"][0]["key"]) == ({"stepPath": "root.steps[0]"}, "k1")

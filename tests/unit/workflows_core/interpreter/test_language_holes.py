@@ -1,0 +1,74 @@
+"""Holes of the original's language that need no server to be seen closed; the others are named after their numbers
+where the behaviour is tested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.interpreted import Run, act, document, wait
+from workflows_core.definitions.parse import parse_definition
+from workflows_core.execution.plans import plan_for
+from workflows_core.interpreter.matching import filter_problem
+from workflows_core.interpreter.state import SEMANTICS_VERSION, State
+
+PATHS = ["vars.a.b", "a.b", "payload.a.b", "/a/b"]
+PLACES = {"vars.a.b": ("vars", "a"), "a.b": ("vars", "a"), "payload.a.b": ("payload", "a"), "/a/b": ("payload", "a")}
+
+
+def place(run: Run, path: str) -> Any:
+    scope, name = PLACES[path]
+    return getattr(run.state.scopes, scope)[name]["b"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_hole_24_an_assignment_path_means_the_same_wherever_it_stands(path: str) -> None:
+    saved = Run(act(path))
+    saved.succeed(5)
+    waited = Run(wait(assign={path: {"$expr": "event.n"}}))
+    waited.signal(payload={"n": 5})
+    fail = {"id": "x", "type": "transform.assign", "config": {"assign": {"vars.x": {"$expr": "payload.none"}}}}
+    caught = Run({"type": "control.tryCatch", "try": [fail], "catch": [], "captureErrorAs": path})
+    loop = {"type": "control.forEach", "items": {"$expr": "[5]"}, "itemVar": "i", "body": []}
+    collected = Run({**loop, "collect": {"$expr": "i"}, "saveAs": path})
+    assert [place(run, path) for run in (saved, waited)] == [5, 5]
+    assert place(collected, path) == [5]
+    assert place(caught, path)["category"] == "ExpressionError"
+    if "." in path and path.split(".", maxsplit=1)[0] in ("vars", "payload"):
+        assigned = Run({"type": "transform.assign", "config": {"assign": {path: {"$expr": "5"}}}})
+        assert place(assigned, path) == 5
+
+
+def test_hole_24_a_filter_is_judged_once_when_it_is_resolved() -> None:
+    assert filter_problem({"path": "x", "op": "in", "value": "no list"}) is not None
+    wanted = {"$expr": "payload.wanted"}
+    run = Run(wait(filters=[{"path": "n", "op": "in", "value": wanted}]), payload={"id": "k1", "wanted": "no list"})
+    assert run.failure.code == "FILTER_INVALID"
+
+
+def test_hole_19_two_equal_signs_in_a_text_stay_and_a_missing_path_has_a_word() -> None:
+    config = {"assign": {"vars.text": {"$expr": "'a == b'"}, "vars.same": {"$expr": "1 == 1"}}}
+    run = Run({"type": "transform.assign", "config": config})
+    assert run.state.scopes.vars == {"text": "a == b", "same": True}
+    gone = Run({"type": "transform.assign", "config": {"assign": {"vars.x": {"$expr": "payload.not.there"}}}})
+    assert "'payload.not.there' reads a path that is not there" in gone.failure.message
+
+
+@pytest.mark.parametrize(
+    "bomb", ["$map([1..10000], function($x) { [1..1000] })", "($f := function($n) { $f($n) }; $f(1))"]
+)
+def test_hole_19_an_expression_that_does_not_end_is_ended_by_counts(bomb: str) -> None:
+    run = Run({"type": "transform.assign", "config": {"assign": {"vars.x": {"$expr": bomb}}}})
+    assert (run.outcome, run.failure.category) == ("FAILED", "ExpressionError")
+
+
+def test_hole_22_a_definition_is_planned_once_and_a_run_keeps_its_meaning() -> None:
+    loaded: Any = {"definition": document(act()), "definition_hash": "the-hash-of-hole-22"}
+    again: Any = {**loaded, "definition": dict(loaded["definition"])}
+    assert plan_for(loaded) is plan_for(again)
+    assert parse_definition(loaded["definition"])
+    run = Run(act())
+    older = {**run.state.to_checkpoint(), "semantics": SEMANTICS_VERSION - 1}
+    assert State.from_checkpoint(older).semantics == SEMANTICS_VERSION - 1
+    assert State.from_checkpoint(run.state.to_checkpoint()).semantics == SEMANTICS_VERSION
