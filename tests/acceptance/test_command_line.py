@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,11 @@ import pytest
 
 from acceptance.conftest import Stack
 from harness.interpreted import document, wait
-from harness.operator import publish, start, until_status, workflows
+from harness.operator import publish, refused, start, until_status, workflows
 from harness.service_process import ended
 from workflows_cli.dev.processes import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def refused(environment: Mapping[str, str], *arguments: str, code: int = 1) -> str:
-    """The message of a command that must be refused."""
-    found, output, error = await ended("workflows", *arguments, environment=environment)
-    assert found == code, f"exit code {found}\n{output}{error}"
-    assert "Traceback" not in output + error
-    return error
 
 
 async def test_from_a_definition_to_a_cancelled_run(stack: Stack, tmp_path: Path) -> None:

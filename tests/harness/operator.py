@@ -42,3 +42,11 @@ async def until_status(environment: Mapping[str, str], run_id: str, status: str)
             return shown
         assert shown["run"]["status"] not in ("SUCCEEDED", "FAILED", "CANCELED"), shown
         await asyncio.sleep(0.2)
+
+
+async def refused(environment: Mapping[str, str], *arguments: str, code: int = 1) -> str:
+    """The message of a command that must be refused."""
+    found, output, error = await ended("workflows", *arguments, environment=environment)
+    assert found == code, f"exit code {found}\n{output}{error}"
+    assert "Traceback" not in output + error
+    return error

@@ -21,6 +21,7 @@ from workflows_cli.commands.events import events_group
 from workflows_cli.commands.ownership import ownership
 from workflows_cli.commands.runs import runs_group
 from workflows_cli.commands.simulate import simulate_command
+from workflows_cli.commands.tasks import tasks_group
 from workflows_cli.commands.tokens import tokens_group
 from workflows_cli.embedded.failures import EmbeddedStartFailed
 from workflows_cli.output import emit
@@ -41,6 +42,7 @@ for command in (
     simulate_command,
     runs_group,
     events_group,
+    tasks_group,
     tokens_group,
     ownership,
     dev,

@@ -1,0 +1,55 @@
+"""`workflows tasks list | show | answer`: the inbox of human tasks."""
+
+from __future__ import annotations
+
+import click
+
+from workflows_cli.errors import not_found
+from workflows_cli.output import table
+from workflows_cli.session import Session, command, parse_json
+from workflows_core.storage.human_tasks import answer_task, get_task, list_tasks
+
+
+@click.group("tasks")
+def tasks_group() -> None:
+    """What runs ask people."""
+
+
+@tasks_group.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also those that are completed, expired or cancelled.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@command
+async def list_(session: Session, limit: int, *, everything: bool) -> int:
+    """List open tasks, oldest first."""
+    async with session.db.tenant(session.tenant) as conn:
+        rows = [task.to_json() for task in await list_tasks(conn, open_only=not everything, limit=limit)]
+    columns = ("task_id", "task_type", "title", "status", "assigned_users", "assigned_roles", "due_date", "created_at")
+    session.emit(rows, table(rows, columns))
+    return 0
+
+
+@tasks_group.command("show")
+@click.argument("task_id")
+@command
+async def show(session: Session, task_id: str) -> int:
+    """Show a task with its context and the schema of its answer."""
+    async with session.db.tenant(session.tenant) as conn:
+        task = await get_task(conn, task_id)
+    if task is None:
+        raise not_found("TASK_NOT_FOUND", "task", task_id, session.tenant)
+    facts = task.to_json()
+    session.emit(facts, table([{"field": name, "value": value} for name, value in facts.items()], ("field", "value")))
+    return 0
+
+
+@tasks_group.command("answer")
+@click.argument("task_id")
+@click.argument("answer")
+@command
+async def answer_(session: Session, task_id: str, answer: str) -> int:
+    """Answer a task with a JSON value; its run goes on. An answer that does not fit leaves the task open."""
+    value = parse_json(answer, "ANSWER")
+    async with session.db.tenant(session.tenant) as conn:
+        task = await answer_task(conn, session.tenant, task_id, value, session.actor)
+    session.emit(task.to_json(), f"answered task {task.task_id} of run {task.execution_id}")
+    return 0
