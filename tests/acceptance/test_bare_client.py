@@ -16,7 +16,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_client_with_literals_only_starts_queries_and_signals_a_run(stack: Stack, tmp_path: Path) -> None:
-    definition = {**document(wait("PAYMENT", "'order-7'", assign={"vars.paid": {"$expr": "vars.event.amount"}}))}
+    schema = {"type": "object", "required": ["ok"]}
+    config = {
+        "taskType": "t",
+        "title": {"$expr": "'T'"},
+        "responseSchema": schema,
+        "assign": {"ok": {"$expr": "event.ok"}},
+    }
+    definition = document(
+        wait("PAYMENT", "'order-7'", assign={"vars.paid": {"$expr": "vars.event.amount"}}),
+        {"type": "human.task", "config": config},
+    )
     key = await publish(stack.environment, {**definition, "id": "bare"}, tmp_path)
     [row] = [r for r in await workflows(stack.environment, "definitions", "list") if r["key"] == key]
     run_id = str(uuid.uuid4())
@@ -47,7 +57,14 @@ async def test_a_client_with_literals_only_starts_queries_and_signals_a_run(stac
             "receivedAt": "2026-01-01T00:00:00Z",
         },
     )
+    await handle.signal("workflowRuntimeV2QuotaResume", {})
+    task_id = f"{run_id}:root.steps[1]:1"
+    while (await handle.query("workflowRuntimeV2InterpreterSummary"))["openWaits"] != [task_id]:
+        await asyncio.sleep(0.05)
+    for answer in ({"wrong": 1}, {"ok": True}):
+        await handle.signal("workflowRuntimeV2HumanTask", {"taskId": task_id, "payload": answer})
     result = await handle.result()
-    assert result["scopes"]["vars"]["paid"] == 12
+    assert (result["scopes"]["vars"]["paid"], result["scopes"]["vars"]["ok"]) == (12, True)
     shown = await until_status(stack.environment, run_id, "SUCCEEDED")
-    assert [w["matchedEventId"] for w in shown["waits"]] == ["e-1"]
+    assert shown["waits"][0]["matchedEventId"] == "e-1"
+    assert any("does not fit the task's schema" in line["message"] for line in shown["logs"])

@@ -34,7 +34,7 @@ DEFINITION = {
     "id": "projection",
     "version": 1,
     "name": "Projection",
-    "payloadSchemaRef": "payload.Empty.v1",
+    "payloadSchemaRef": "payload.Order.v1",
     "steps": [
         {"id": "compute", "type": "transform.assign", "config": {"assign": {"vars.n": {"$expr": "payload.n * 2"}}}},
         {

@@ -26,6 +26,7 @@ def definition() -> dict[str, Any]:
             {"type": "control.return", "value": {"$expr": "vars.n"}},
         ),
         "id": "approved-number",
+        "payloadSchemaRef": "payload.Number.v1",
     }
 
 
@@ -69,3 +70,17 @@ async def test_a_definition_is_tried_before_it_is_published(stack: Stack, tmp_pa
     assert [one["key"] for one in bundle["workflows"]] == ["approved-number"]
     drawn = await workflows({}, "definitions", "graph", str(path))
     assert "task approval" in drawn["mermaid"]
+
+
+async def test_schemas_and_events_are_imported_and_listed(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "schemas.json"
+    path.write_text(json.dumps({"payload.Seen.v1": {"type": "object"}}), encoding="utf-8")
+    events = tmp_path / "events.json"
+    events.write_text(json.dumps({"SEEN": {"payloadSchemaRef": "payload.Seen.v1"}}), encoding="utf-8")
+    environment = {**stack.environment, "WORKFLOWS_TENANT": "with-schemas"}
+    assert "CATALOG_IMPORT_INVALID" in await refused(environment, "catalog", "import", str(events))
+    await workflows(environment, "schemas", "import", str(path))
+    await workflows(environment, "catalog", "import", str(events))
+    refs = [one["ref"] for one in await workflows(environment, "schemas", "list")]
+    assert refs == ["payload.Empty.v1", "payload.WorkflowClockTrigger.v1", "payload.Seen.v1"]
+    assert [one["eventType"] for one in await workflows(environment, "catalog", "list")] == ["SEEN"]

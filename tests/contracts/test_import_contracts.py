@@ -75,7 +75,7 @@ VIOLATIONS = {
         "workflows_core.validation.planted", "import workflows_core.storage.revision", "core-layers"
     ),
     "upwards inside core, from a new module": violation(
-        "workflows_core.publishing.planted", "import workflows_core.launching.planted", "core-layers"
+        "workflows_core.publishing.planted", "import workflows_core.launching.planted", "core-layers", "acyclic"
     ),
     "siblings inside service-host": violation(
         "service_host.events", "import service_host.leaving", "service-host-layers"

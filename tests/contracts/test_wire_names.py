@@ -86,7 +86,7 @@ def test_the_page_names_tables_that_exist() -> None:
     files = (ROOT / "packages/workflows-cli/src/workflows_cli/migrations/sql").glob("*.sql")
     sql = "\n".join(path.read_text(encoding="utf-8") for path in files)
     tables = set(re.findall(r"^CREATE TABLE (\w+)", sql, flags=re.MULTILINE))
-    named = set(re.findall(r"`(workflow_[a-z_]+)`", PAGE)) - {"workflow_runtime"}
+    named = set(re.findall(r"`(workflow_[a-z_]+|event_catalog)`", PAGE)) - {"workflow_runtime"}
     # Heartbeats belong to no tenant and are read by `workflows ownership`; tokens are nobody's business.
     private = {"workflow_processes", "workflow_api_tokens"}
     assert named == tables - private

@@ -12,6 +12,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 
 from workflows_core.actions.action import Action, ActionContext, Effect
+from workflows_core.actions.ports import StepQuota
 from workflows_core.actions.registry import Pack
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory
@@ -173,6 +174,7 @@ async def authored_runtime(
     policy: RunPolicy | None = None,
     without: Sequence[str] = (),
     more: Mapping[str, Pack] | None = None,
+    quota: StepQuota | None = None,
 ) -> AsyncIterator[Authored]:
     """A worker of the authored queue in this process, with the test pack, and more packs."""
     effects = Effects()
@@ -181,6 +183,7 @@ async def authored_runtime(
         {"test": lambda: [a for a in test_pack(effects)() if a.id not in without], **(more or {})},
         MappingSecrets(secrets or {}),
         policy,
+        quota,
     )
     async with authored_worker(client, runtime.activities, WorkerLimits(grace_seconds=1)):
         yield Authored(runtime, client, effects)

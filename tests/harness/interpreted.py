@@ -28,7 +28,7 @@ from workflows_core.wire.messages import EventSignal
 def document(*steps: dict[str, Any]) -> dict[str, Any]:
     """A definition of these steps; ids are given where absent."""
     numbered = [{"id": f"s{index}", **one} for index, one in enumerate(steps)]
-    return {"id": "wf", "version": 1, "name": "wf", "payloadSchemaRef": "payload.Empty.v1", "steps": numbered}
+    return {"id": "wf", "version": 1, "name": "wf", "payloadSchemaRef": "payload.Test.v1", "steps": numbered}
 
 
 def act(save_as: str | None = None, mapping: dict[str, Any] | None = None, **step_fields: Any) -> dict[str, Any]:

@@ -18,17 +18,17 @@ async def workflows(environment: Mapping[str, str], *arguments: str) -> Any:
     return json.loads(output)
 
 
-async def publish(environment: Mapping[str, str], document: Mapping[str, Any], directory: Path) -> str:
+async def publish(environment: Mapping[str, str], document: Mapping[str, Any], directory: Path, *options: str) -> str:
     """Imports and publishes a definition; its key."""
     key = str(document["id"])
     path = directory / f"{key}.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     await workflows(environment, "definitions", "import", str(path))
-    await workflows(environment, "definitions", "publish", key)
+    await workflows(environment, "definitions", "publish", key, *options)
     return key
 
 
-async def start(environment: Mapping[str, str], key: str, payload: Any) -> str:
+async def start(environment: Mapping[str, str], key: str, payload: Any = None) -> str:
     """Starts a run; its id."""
     answer = await workflows(environment, "runs", "start", key, "--payload", json.dumps(payload))
     return str(answer["runId"])

@@ -24,7 +24,7 @@ async def publish(db: Database, key: str, *calls: tuple[str, int]) -> PublishedV
         {"type": "control.callWorkflow", "workflowId": name, "workflowVersion": version} for name, version in calls
     ]
     async with db.tenant(TENANT) as conn:
-        await import_definition(conn, document(*steps), key=key)
+        await import_definition(conn, {**document(*steps), "payloadSchemaRef": "payload.Empty.v1"}, key=key)
     return await publish_definition(db, TENANT, key, CORE)
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness.run_records import EXECUTION, TENANT, a_call, a_step, an_end, rows
 from workflows_core.storage.database import Database
 from workflows_core.storage.key_values import PostgresKeyValueStore
-from workflows_core.storage.ledger import announce, complete, complete_in, completing, start_again
+from workflows_core.storage.ledger import announce, complete, complete_in, completing, release, start_again
 from workflows_core.wire.records import ActionCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -132,3 +132,39 @@ async def test_an_effect_in_the_same_database_is_there_with_its_record_or_not_at
         assert (entry.taken, entry.output) == (False, 1)
     (row,) = await rows(db, "workflow_data_store")
     assert row["value"] == 1
+
+
+async def test_three_lost_starts_make_a_suspect_and_only_what_is_lost_alone_is_its_crash(db: Database) -> None:
+    call = a_call()
+    assert (await start_again(db, call, "2", lost=1)).taken
+    assert not (await start_again(db, call, "3")).suspect
+    suspect = await start_again(db, call, "4")
+    assert (suspect.taken, suspect.suspect, suspect.crashes) == (False, True, 0)
+    # Waiting for its turn counts nothing.
+    assert (await start_again(db, call, "5")).crashes == 0
+    for crashes in range(3):
+        assert (await start_again(db, call, f"alone-{crashes}", alone=True)).taken
+        found = await start_again(db, call, f"look-{crashes}")
+        assert (found.taken, found.suspect, found.crashes) == (False, True, crashes + 1)
+    assert (await start_again(db, call, "last", alone=True)).taken
+    assert await end(db, call, "last")
+
+
+async def test_a_start_that_was_released_is_not_lost(db: Database) -> None:
+    call = a_call()
+    for token in "abcdef":
+        entry = await start_again(db, call, token)
+        assert (entry.taken, entry.suspect) == (True, False)
+        await release(db, call, token)
+    await start_again(db, call, "g")
+    await release(db, call, "not the owner")
+    assert (await ledger(db))["owner_token"] == "g"
+
+
+async def test_an_authored_attempt_begins_without_suspicion(db: Database) -> None:
+    await start_again(db, a_call(), "1", lost=1)
+    await start_again(db, a_call(), "2")
+    assert await end(db, a_call(), "2", status="FAILED")
+    retried = a_call(2, attempt=2)
+    assert (await start_again(db, retried, "3")).taken
+    assert not (await start_again(db, retried, "4")).suspect

@@ -13,8 +13,10 @@ from harness.run_records import EXECUTION, a_call, a_wait, a_write, an_end, publ
 from workflows_core.storage.api_tokens import create_token
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.event_catalog import upsert_event
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import complete
+from workflows_core.storage.payload_schemas import upsert_schema
 from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -40,6 +42,8 @@ async def fill(db: Database) -> None:
         await publish_version(conn, "orders", document())
         await PostgresKeyValueStore(conn, "acme", "run-1").set("n", "k", 1)
         await create_token(conn, name="t", role="viewer")
+        await upsert_schema(conn, "payload.A.v1", {})
+        await upsert_event(conn, "A")
     await publish(db, "e1")
     log = {"level": "INFO", "message": "m", "step_path": None, "context_json": None, "at": 0}
     facts = {"taskId": "t1", "taskType": "t", "title": "T", "assignedUsers": [], "assignedRoles": []}

@@ -13,6 +13,7 @@ import click
 
 from service_host.errors import StartRefused, Unreachable
 from service_host.leaving import leave
+from workflows_cli.commands.contracts import catalog_group, schemas_group
 from workflows_cli.commands.database import db_group, setup
 from workflows_cli.commands.definitions import definitions_group
 from workflows_cli.commands.demo import demo
@@ -43,6 +44,8 @@ for command in (
     runs_group,
     events_group,
     tasks_group,
+    schemas_group,
+    catalog_group,
     tokens_group,
     ownership,
     dev,

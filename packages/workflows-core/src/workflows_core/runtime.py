@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.ports import SecretProvider, StepQuota
 from workflows_core.actions.registry import ActionRegistry, Pack
 from workflows_core.execution.activities import RunActivities
 from workflows_core.execution.policy import RunPolicy
@@ -20,6 +20,7 @@ class AuthoredRuntime:
     registry: ActionRegistry
     secrets: SecretProvider
     policy: RunPolicy = field(default_factory=RunPolicy)
+    quota: StepQuota | None = None
 
     @classmethod
     def build(
@@ -28,6 +29,7 @@ class AuthoredRuntime:
         packs: Mapping[str, Pack],
         secrets: SecretProvider,
         policy: RunPolicy | None = None,
+        quota: StepQuota | None = None,
     ) -> AuthoredRuntime:
         """Registers the packs in their order.
 
@@ -36,13 +38,14 @@ class AuthoredRuntime:
             packs: Name of each pack, as operators know it, and the pack.
             secrets: Where `{"$secret": NAME}` is looked up.
             policy: Bounds of runs.
+            quota: Asked before each regular action; None for no limit.
 
         Raises:
             Refused: Actions that are wrong or registered twice, all of them.
         """
-        return cls(db, ActionRegistry.of(packs), secrets, policy or RunPolicy())
+        return cls(db, ActionRegistry.of(packs), secrets, policy or RunPolicy(), quota)
 
     @property
     def activities(self) -> RunActivities:
         """The run's activities over these parts."""
-        return RunActivities.of(self.db, self.registry, self.secrets, self.policy)
+        return RunActivities.of(self.db, self.registry, self.secrets, self.policy, self.quota)

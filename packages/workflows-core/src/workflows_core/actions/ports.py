@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 
@@ -57,4 +58,17 @@ class StoredValue(Protocol):
     @property
     def revision(self) -> int:
         """From 1, plus 1 at each write."""
+        ...
+
+
+class StepQuota(Protocol):
+    """How many steps a tenant may still run; asked before each regular action. Without one there is no limit."""
+
+    async def reserve(self, tenant_id: str, run_id: str, steps: int) -> Mapping[str, Any] | None:
+        """Takes so many steps from what is left: the action's, and those done since the last one.
+
+        Returns:
+            None when they are taken; else what people should know (`periodEnd`, `usedCount`, `effectiveLimit`): the run
+            waits for signal `workflowRuntimeV2QuotaResume`, and asks again then.
+        """
         ...

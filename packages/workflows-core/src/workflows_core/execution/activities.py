@@ -14,12 +14,12 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.ports import SecretProvider, StepQuota
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
 from workflows_core.execution.child_runs import ChildRunActivities
 from workflows_core.execution.durably import durably
-from workflows_core.execution.failures import action_unavailable
+from workflows_core.execution.failures import action_unavailable, quota_exceeded
 from workflows_core.execution.load import RunLoader
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
@@ -58,11 +58,19 @@ class RunActivities:
     secrets: SecretProvider
     policy: RunPolicy
     loader: RunLoader
+    quota: StepQuota | None = None
 
     @classmethod
-    def of(cls, db: Database, registry: ActionRegistry, secrets: SecretProvider, policy: RunPolicy) -> RunActivities:
+    def of(
+        cls,
+        db: Database,
+        registry: ActionRegistry,
+        secrets: SecretProvider,
+        policy: RunPolicy,
+        quota: StepQuota | None = None,
+    ) -> RunActivities:
         """With a loader of their own."""
-        return cls(db, registry, secrets, policy, RunLoader(db, registry, policy))
+        return cls(db, registry, secrets, policy, RunLoader(db, registry, policy), quota)
 
     def authored(self, launcher: Launcher) -> Sequence[Callable[..., Any]]:
         """For the worker of the authored queue, in a fixed order; the launcher starts child runs."""
@@ -110,6 +118,11 @@ class RunActivities:
                 next_retry_delay=_ELSEWHERE_RETRY,
                 category=ApplicationErrorCategory.BENIGN,
             )
+        if self.quota is not None:
+            write = work.call["write"]
+            refused = await self.quota.reserve(write["tenant"], write["run_id"], 1 + len(write["steps"]))
+            if refused is not None:
+                raise StepFailed(quota_exceeded(refused))
         return await work.run()
 
     @activity.defn(name=names.ACTIVITY_SHORT_ACTION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ from temporalio.exceptions import (
 
 from workflows_core.actions.action import Place
 from workflows_core.errors import ErrorCategory, Failure, WorkflowsError
+from workflows_core.interpreter.action_steps import STEP_QUOTA_EXCEEDED
 from workflows_core.wire.names import FAILURE_TYPE_PREFIX
-from workflows_core.wire.records import FoundAction
+from workflows_core.wire.records import ActionCall, FoundAction
 
 _CATEGORIES = frozenset(ErrorCategory)
 
@@ -74,6 +75,22 @@ def action_unavailable(action_id: str, version: int, found: FoundAction | None =
     if last is not None:
         message += f"; last served by {last}"
     return Failure(ErrorCategory.ACTION_UNAVAILABLE, message, code="ACTION_UNAVAILABLE", details=details)
+
+
+def action_crashed(call: ActionCall, crashes: int) -> Failure:
+    """A call that takes its worker with it."""
+    key = f"{call['action_id']}@{call['action_version']}"
+    message = (
+        f"{key} did not come back {crashes} times in a row while no other suspect ran beside it: it kills its worker, "
+        "for instance by using too much memory; it is not started again"
+    )
+    return Failure(ErrorCategory.ACTION_CRASHED, message, code="ACTION_CRASHED", details={"crashes": crashes})
+
+
+def quota_exceeded(facts: Mapping[str, Any]) -> Failure:
+    """No failure for the author: the interpreter makes a pause of it."""
+    message = "the tenant's quota of steps is used up: the run waits until it is resumed"
+    return Failure(ErrorCategory.QUOTA_EXCEEDED, message, code=STEP_QUOTA_EXCEEDED, details=facts)
 
 
 def run_error(failure: Failure) -> ApplicationError:

@@ -10,7 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from temporalio import activity
@@ -19,7 +19,8 @@ from workflows_core.actions.action import Action, Effect
 from workflows_core.actions.ports import KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
-from workflows_core.execution.failures import authored_error
+from workflows_core.execution import suspects
+from workflows_core.execution.failures import action_crashed, authored_error
 from workflows_core.execution.handlers import call_handler, required_action
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage import ledger
@@ -29,6 +30,10 @@ from workflows_core.storage.ledger import LedgerEntry
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire.records import INLINE_OUTPUT_BYTES, ActionCall, InvocationRecord, StepRecord, StepStatus
 
+MAX_CRASHES = 5
+"""A call that lost so many starts while it ran alone has killed them."""
+
+_RELEASE_SECONDS = 1.0
 _SLOW_AFTER_SECONDS = 1.0
 """A handler that runs longer than this is announced in the database and starts to heartbeat."""
 
@@ -47,6 +52,7 @@ class RegularAction:
         self.write = call["write"]
         self.execution = activity.info().workflow_run_id or ""
         self.token = uuid.uuid4().hex
+        self.held = AsyncExitStack()
         self.started_at = int(time.time() * 1000)
 
     async def run(self) -> Any:
@@ -55,6 +61,17 @@ class RegularAction:
         Raises:
             ApplicationError: The authored failure, recorded.
         """
+        try:
+            return await self._run()
+        except asyncio.CancelledError:
+            # Such as by a worker that drains; for the ledger only, which a database that is away must not hold up.
+            with suppress(Exception):
+                await asyncio.wait_for(ledger.release(self.db, self.call, self.token), _RELEASE_SECONDS)
+            raise
+        finally:
+            await self.held.aclose()
+
+    async def _run(self) -> Any:
         try:
             action = required_action(self.registry, self.call)
             if action.effect is Effect.TRANSACTIONAL:
@@ -75,7 +92,7 @@ class RegularAction:
         first = activity.info().attempt == 1 and self.call["attempt"] == 1 and not self.call["authored_key"]
         if first and action.effect is not Effect.AT_MOST_ONCE:
             return False, None
-        before = await ledger.start_again(self.db, self.call, self.token)
+        before = await self._start_again()
         if not before.taken:
             return True, await self._known_end(before)
         if before.status == "STARTED" and action.effect is Effect.AT_MOST_ONCE:
@@ -85,6 +102,24 @@ class RegularAction:
             )
             raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))
         return False, None
+
+    async def _start_again(self) -> LedgerEntry:
+        """Takes the row, alone if this call has to run alone.
+
+        Raises:
+            StepFailed: `ActionCrashed`.
+            ApplicationError: It is another suspect's turn.
+        """
+        lost = 0 if activity.info().attempt == 1 else 1
+        before = await ledger.start_again(self.db, self.call, self.token, lost=lost)
+        if not before.suspect:
+            return before
+        if before.crashes < MAX_CRASHES:
+            await self.held.enter_async_context(suspects.turn(self.call))
+        taken = await ledger.start_again(self.db, self.call, self.token, alone=True)
+        if taken.taken and before.crashes >= MAX_CRASHES:
+            raise StepFailed(action_crashed(self.call, before.crashes))
+        return taken
 
     async def _known_end(self, before: LedgerEntry) -> Any:
         """Answers a call that has ended before; what travels along is written all the same.
@@ -173,7 +208,8 @@ class RegularAction:
         """Announces and heartbeats a slow handler; a fast one pays for neither."""
         loop = asyncio.get_running_loop()
         slow: list[asyncio.Task[None]] = []
-        handle = loop.call_later(_SLOW_AFTER_SECONDS, lambda: slow.append(loop.create_task(self._slow(action))))
+        slow_after = min(_SLOW_AFTER_SECONDS, action.heartbeat_ms / 3000)
+        handle = loop.call_later(slow_after, lambda: slow.append(loop.create_task(self._slow(action))))
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from workflows_core.errors import ErrorCategory, Refused
 from workflows_core.execution.driver import RunDriver, now_ms
-from workflows_core.interpreter.messages import Event, EventReceived, Noted, TaskAnswered
+from workflows_core.interpreter.messages import Event, EventReceived, Noted, QuotaResumed, TaskAnswered
 from workflows_core.interpreter.writes import waiting_for
 from workflows_core.wire import names
 from workflows_core.wire.messages import EventSignal, RunInput
@@ -64,7 +64,7 @@ class RunWorkflow:
     @workflow.signal(name=names.SIGNAL_QUOTA_RESUME)
     def on_quota_resume(self, body: Any) -> None:
         """The tenant's quota has room again."""
-        self._ignore("this build has no quota pause yet")
+        self._take(QuotaResumed(now_ms()))
 
     def _ignore(self, reason: str) -> None:
         self._take(Noted("WARN", f"a signal was ignored: {reason}", None, now_ms()))

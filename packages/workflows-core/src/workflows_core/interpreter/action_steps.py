@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
@@ -12,7 +13,11 @@ from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceeded, RunAction
 from workflows_core.interpreter.plan import ActionStep
 from workflows_core.interpreter.state import Frame, Pending
+from workflows_core.interpreter.wait_steps import new_wait
 from workflows_core.wire.records import INLINE_OUTPUT_BYTES, InvocationRecord
+
+STEP_QUOTA_EXCEEDED = "STEP_QUOTA_EXCEEDED"
+"""Code of the failure that pauses an action instead of failing its step."""
 
 
 def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> None:
@@ -63,11 +68,38 @@ def succeeded(machine: Machine, frame: Frame, pending: Pending, event: ActionSuc
 
 
 def failed(machine: Machine, frame: Frame, pending: Pending, event: ActionStepFailed) -> None:
-    """Routes the failure."""
+    """Routes the failure; a quota that is used up is a pause instead."""
+    if event.failure.code == STEP_QUOTA_EXCEEDED:
+        _pause(machine, frame, pending, event.failure)
+        return
     invocation = None if event.recorded else _invocation(pending, "FAILED", None, event.failure.to_json())
     machine.fail(
         frame, event.failure, pending.attempt, pending.started_at, recorded=event.recorded, invocation=invocation
     )
+
+
+def _pause(machine: Machine, frame: Frame, pending: Pending, failure: Failure) -> None:
+    wait = new_wait(machine, frame, pending, "quota")
+    wait["wait_id"] = f"{wait['wait_id']}.quota{machine.at}"
+    wait["payload"] = {"reason": "workflow_step_quota_exceeded", **(failure.details or {})}
+    machine.block(frame, replace(pending, kind="quota", wait=wait))
+    machine.log("WARN", failure.message, frame.step_path, wait["payload"])
+
+
+def resume(machine: Machine) -> None:
+    """There may be steps again: asks for every paused action anew."""
+    for frame in list(machine.frames.values()):
+        pending = frame.pending
+        if pending is None or pending.kind != "quota" or pending.call is None:
+            continue
+        machine.close_wait(pending, "RESOLVED")
+        step = machine.step_of(frame)
+        # Another id, since the answer to the first command has come.
+        command_id = f"{pending.command_id}+"
+        machine.block(frame, replace(pending, kind="action", wait=None, command_id=command_id))
+        machine.commands.append(
+            RunAction(command_id, frame.step_path, step.id, step.name, pending.attempt, pending.call)
+        )
 
 
 def _invocation(pending: Pending, status: Any, output: Any, error: dict[str, Any] | None) -> InvocationRecord:

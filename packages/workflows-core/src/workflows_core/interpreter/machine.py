@@ -175,7 +175,7 @@ class Machine:
             self.close_wait(pending, "CANCELED")
         if pending.due_at is not None:
             self.commands.append(CancelTimer(pending.command_id))
-        if pending.call is not None:
+        if pending.kind == "action":
             self.commands.append(CancelAction(pending.command_id))
         if pending.progress is not None:
             self.commands.append(CancelChild(pending.progress["childRunId"], frame.step_path))

@@ -80,6 +80,13 @@ class TaskAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaResumed:
+    """A signal `workflowRuntimeV2QuotaResume`."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something for the run's own log, such as a signal that was ignored; `step_path` None is the current step."""
 
@@ -104,6 +111,7 @@ Event = (
     | TimerFired
     | EventReceived
     | TaskAnswered
+    | QuotaResumed
     | Noted
     | CancelRequested
 )

@@ -18,7 +18,7 @@ SEMANTICS_VERSION = 1
 """Meaning of the authored language in this build; a run keeps the one it started with."""
 
 PendingKind = Literal[
-    "action", "time", "event", "launch", "retry", "block", "try", "catch", "loop", "while", "parallel"
+    "action", "time", "event", "launch", "quota", "retry", "block", "try", "catch", "loop", "while", "parallel"
 ]
 
 BLOCK_KINDS: frozenset[PendingKind] = frozenset({"block", "try", "catch", "loop", "while", "parallel"})
@@ -43,8 +43,8 @@ class Pending:
 
     Attributes:
         kind: `action` an action's end, `time` and `event` a wait (also for an answer, or for a child's end),
-            `launch` the start of a child, `retry` the next attempt; the others are steps that wait for steps
-            inside them: `block` is a chosen branch.
+            `launch` the start of a child, `quota` an action whose tenant has no steps left, `retry` the next attempt;
+            the others are steps that wait for steps inside them: `block` is a chosen branch.
         command_id: Name of the command whose answer ends it.
         attempt: Authored attempt of the step, from 1.
         started_at: When the step began, milliseconds since the epoch.

@@ -37,6 +37,7 @@ from workflows_core.interpreter.messages import (
     EventReceived,
     Finish,
     Noted,
+    QuotaResumed,
     RunAction,
     StartTimer,
     TaskAnswered,
@@ -147,6 +148,8 @@ def _apply(machine: Machine, event: Event) -> None:
             signals.receive(machine, event)
         case TaskAnswered():
             signals.answered(machine, event)
+        case QuotaResumed():
+            action_steps.resume(machine)
         case Noted():
             machine.log(event.level, event.message, event.step_path or machine.current_path)
         case CancelRequested() if machine.ending is not None:

@@ -14,10 +14,10 @@ IDLE_MS = 1_000
 
 def is_idle(state: State, at: int) -> bool:
     """True when the run waits for an event, or for a time more than `IDLE_MS` away, and for no action."""
-    waiting = state.pending("event", "time", "retry")
+    waiting = state.pending("event", "quota", "time", "retry")
     if not waiting or state.pending("action", "launch") or state.runnable:
         return False
-    return all(p.kind == "event" or (p.due_at is not None and p.due_at - at > IDLE_MS) for _, p in waiting)
+    return all(p.kind in ("event", "quota") or (p.due_at is not None and p.due_at - at > IDLE_MS) for _, p in waiting)
 
 
 def write_is_due(state: State, at: int) -> bool:
@@ -26,8 +26,8 @@ def write_is_due(state: State, at: int) -> bool:
     if outbox.is_full:
         return True
     event_waits = {p.wait["wait_id"] for _, p in state.pending("event") if p.wait is not None}
-    if outbox.waits_written is None or not event_waits <= outbox.waits_written:
-        return bool(event_waits)
+    if event_waits and (outbox.waits_written is None or not event_waits <= outbox.waits_written):
+        return True
     if not is_idle(state, at):
         return False
     return outbox.uncarried > 0 or outbox.status_written != "WAITING" or outbox.waits_written != _ids(state)
@@ -66,7 +66,7 @@ def waiting_for(state: State) -> dict[str, Any] | None:
             "key": None if pending.wait is None else pending.wait["key"],
             "dueAt": pending.due_at,
         }
-        for frame, pending in state.pending("event", "time", "retry")
+        for frame, pending in state.pending("event", "quota", "time", "retry")
     ]
     return {"waits": waits} if waits else None
 

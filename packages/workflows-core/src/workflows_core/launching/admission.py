@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Problem, Refused
 from workflows_core.launching.problems import ConcurrencyLimitReached
 from workflows_core.launching.request import LaunchRequest
+from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.admission import hold_definition, open_runs, published_versions
 from workflows_core.storage.definitions import get_version, list_definitions
 from workflows_core.storage.rows import RunRow
@@ -23,7 +24,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
 
     Raises:
         Refused: `WORKFLOW_UNKNOWN`, `WORKFLOW_NOT_PUBLISHED`, `WORKFLOW_VERSION_UNKNOWN`, `WORKFLOW_PAUSED`,
-            `CONCURRENCY_LIMIT_REACHED`, `RUN_ID_TAKEN`.
+            `CONCURRENCY_LIMIT_REACHED`, `RUN_ID_TAKEN`, `PAYLOAD_INVALID`.
     """
     held = await hold_definition(conn, request.workflow)
     if held is None:
@@ -38,6 +39,11 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
         raise Refused.one("WORKFLOW_PAUSED", f"workflow {held.key!r} is paused: resume it first", "workflow")
     if held.concurrency_limit is not None and await open_runs(conn, held.workflow_id) >= held.concurrency_limit:
         raise ConcurrencyLimitReached(held.key, held.concurrency_limit)
+    payload = {} if request.payload is None else request.payload
+    if version.payload_schema is not None:
+        problems = payload_problems(version.payload_schema, payload, "PAYLOAD_INVALID", "payload")
+        if problems:
+            raise Refused(problems)
     row, inserted = await insert_starting(
         conn,
         NewRun(
@@ -45,7 +51,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
             workflow_id=held.workflow_id,
             workflow_version=version.version,
             definition_hash=version.definition_hash,
-            payload={} if request.payload is None else request.payload,
+            payload=payload,
             trigger_type=request.trigger_type,
             trigger_metadata=request.trigger_metadata,
             trigger_fire_key=request.trigger_fire_key,

@@ -98,8 +98,8 @@ class Launcher:
 
         Raises:
             Refused: The request is refused (`LAUNCH_INVALID`, `WORKFLOW_UNKNOWN`, `WORKFLOW_VERSION_UNKNOWN`,
-                `WORKFLOW_NOT_PUBLISHED`, `WORKFLOW_PAUSED`, `CONCURRENCY_LIMIT_REACHED`, `RUN_ID_TAKEN`): nothing is
-                left behind.
+                `WORKFLOW_NOT_PUBLISHED`, `WORKFLOW_PAUSED`, `CONCURRENCY_LIMIT_REACHED`, `RUN_ID_TAKEN`,
+                `PAYLOAD_INVALID`): nothing is left behind.
             TemporalUnavailable: The run is STARTING; launch it again with the same id.
             SearchAttributesMissing: As above, once the namespace is set up.
             LaunchRejected: Temporal refused this run for good; it is FAILED.

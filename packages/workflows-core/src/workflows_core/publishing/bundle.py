@@ -13,6 +13,7 @@ from workflows_core.definitions.model import ActionCallStep
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Problem, Refused
+from workflows_core.publishing.contracts import registered_schema
 from workflows_core.publishing.publish import import_definition
 from workflows_core.storage.definitions import find, list_definitions, list_versions, publish_version, set_operation
 
@@ -104,7 +105,13 @@ async def import_bundle(
         if not version:
             for published in workflow.published:
                 parse_definition(published)
-                made = await publish_version(conn, row.workflow_id, published, published_by=published_by)
+                made = await publish_version(
+                    conn,
+                    row.workflow_id,
+                    published,
+                    published_by=published_by,
+                    payload_schema=await registered_schema(conn, published["payloadSchemaRef"]),
+                )
                 version = made.version
         await set_operation(
             conn,
@@ -142,7 +149,11 @@ async def export_bundle(conn: AsyncConnection, keys: Sequence[str], now: datetim
                 "dependencies": _dependencies(row.draft_definition),
                 "draft": {"draftVersion": row.draft_version, "definition": dict(row.draft_definition)},
                 "publishedVersions": [
-                    {"version": one.version, "definition": dict(one.definition), "payloadSchemaJson": None}
+                    {
+                        "version": one.version,
+                        "definition": dict(one.definition),
+                        "payloadSchemaJson": one.payload_schema,
+                    }
                     for one in versions
                 ],
             }

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,11 +16,13 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.publishing.callees import callee_problems
+from workflows_core.publishing.contracts import TenantContracts
 from workflows_core.publishing.known_actions import AnnouncedActions
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find, publish_version, save_draft
 from workflows_core.storage.rows import DefinitionRow
 from workflows_core.validation.mappings import KnownActions
+from workflows_core.validation.payload_contracts import KnownContracts, contract_problems, known_schema
 from workflows_core.validation.publish import publish_problems
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -35,13 +38,25 @@ class PublishedVersion:
     warnings: Sequence[Problem]
 
 
-def validate_document(document: Any, actions: KnownActions) -> list[Problem]:
-    """Everything that publishing this document would say against these actions, errors and warnings."""
+def validate_document(
+    document: Any, actions: KnownActions, contracts: KnownContracts | None = None, *, now: datetime | None = None
+) -> list[Problem]:
+    """Everything that publishing this document would say, errors and warnings.
+
+    Args:
+        document: The definition.
+        actions: What it may call.
+        contracts: What its tenant has registered; None where that is not known.
+        now: What a time of its trigger has to lie after; this moment by default.
+    """
     try:
         definition = parse_definition(document)
     except Refused as error:
         return list(error.problems)
-    return publish_problems(definition, actions, JlensEngine())
+    return [
+        *publish_problems(definition, actions, JlensEngine()),
+        *contract_problems(definition, contracts, now=now or datetime.now(UTC)),
+    ]
 
 
 async def import_definition(
@@ -110,7 +125,9 @@ async def publish_definition(
             message = f"tenant {tenant!r} has no workflow {workflow!r}; list them with `workflows definitions list`"
             raise Refused.one("WORKFLOW_UNKNOWN", message, "workflow")
         actions = await AnnouncedActions.read(conn, declared)
-        problems = validate_document(draft.draft_definition, actions)
+        ref = str(draft.draft_definition.get("payloadSchemaRef"))
+        contracts = await TenantContracts.read(conn, ref)
+        problems = validate_document(draft.draft_definition, actions, contracts)
         if not any(problem.code in ("INVALID_WORKFLOW_DEFINITION", "NON_SERIALIZABLE") for problem in problems):
             definition = parse_definition(draft.draft_definition)
             problems += await callee_problems(conn, definition, draft.workflow_id, draft.key)
@@ -124,5 +141,6 @@ async def publish_definition(
             draft.draft_definition,
             published_by=published_by,
             expected_draft_version=draft.draft_version if expected_draft_version is None else expected_draft_version,
+            payload_schema=known_schema(contracts, ref),
         )
     return PublishedVersion(version.workflow_id, version.version, version.definition_hash, problems)

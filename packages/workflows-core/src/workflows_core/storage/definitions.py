@@ -21,6 +21,7 @@ _VERSION = [
     versions.c.version,
     versions.c.definition_json.label("definition"),
     versions.c.definition_hash,
+    versions.c.payload_schema_json.label("payload_schema"),
     versions.c.published_by,
     versions.c.published_at,
 ]
@@ -88,8 +89,11 @@ async def publish_version(
     *,
     published_by: str | None = None,
     expected_draft_version: int | None = None,
+    payload_schema: Mapping[str, Any] | None = None,
 ) -> VersionRow:
     """Inserts the next version, which never changes; its document carries the workflow's id and its number.
+
+    With `payload_schema`, the version's runs keep to that schema whatever is registered later.
 
     Raises:
         Refused: `DRAFT_CHANGED`, when the draft is another one than expected or there is no such workflow.
@@ -114,6 +118,7 @@ async def publish_version(
                 version=version,
                 definition_json=as_json(final),
                 definition_hash=definition_hash(final),
+                payload_schema_json=as_json(payload_schema),
                 published_by=published_by,
             )
             .returning(*_VERSION)

@@ -24,6 +24,7 @@ from workflows_core.wire.records import ActionCall, RunWrite, StepRecord
 
 _START = text("SELECT * FROM workflow_start_action(CAST(:call AS jsonb), :token, :semantics)")
 _ANNOUNCE = text("SELECT workflow_announce_action(CAST(:call AS jsonb), :token, :semantics)")
+_RELEASE = text("SELECT workflow_release_action(CAST(:call AS jsonb), :token)")
 _SETTLE = text("SELECT workflow_settle_action(CAST(:write AS jsonb), CAST(:step AS jsonb), :token, :semantics)")
 _COMPLETE = text(
     "SELECT workflow_complete_action(CAST(:write AS jsonb), CAST(:step AS jsonb), :token, :execution, :semantics)"
@@ -42,6 +43,8 @@ class LedgerEntry:
         error: `Failure.to_json()`, when it FAILED.
         taken: True when this start owns the row now and may run the handler. False for a call that
             SUCCEEDED, and for one that FAILED in this very attempt: its end is to be answered again.
+        suspect: It has lost three starts or more: it may run alone only, and is not taken before.
+        crashes: How many starts it lost while it ran alone.
     """
 
     status: Literal["STARTED", "SUCCEEDED", "FAILED"] | None
@@ -50,12 +53,28 @@ class LedgerEntry:
     output: Json
     error: Mapping[str, Any] | None
     taken: bool
+    suspect: bool
+    crashes: int
 
 
-async def start_again(db: Database, call: ActionCall, token: str) -> LedgerEntry:
-    """Records a start that may not be the first; takes over a row left STARTED, or FAILED by an earlier attempt."""
+async def start_again(db: Database, call: ActionCall, token: str, *, lost: int = 0, alone: bool = False) -> LedgerEntry:
+    """Records a start that may not be the first; takes over a row left STARTED, or FAILED by an earlier attempt.
+
+    Args:
+        db: Where.
+        call: The call.
+        token: Of this start.
+        lost: Starts that were lost before any of them had a row.
+        alone: This start runs beside no other suspect of its process.
+    """
     async with single_statement(db) as conn:
-        return await _start(conn, call, token)
+        return await _start(conn, call, token, lost=lost, alone=alone)
+
+
+async def release(db: Database, call: ActionCall, token: str) -> None:
+    """Says that a start was interrupted in an orderly way: the next one does not take it for a crash."""
+    async with single_statement(db) as conn:
+        await conn.execute(_RELEASE, _call_values(call, token))
 
 
 async def announce(db: Database, call: ActionCall, token: str) -> None:
@@ -111,8 +130,11 @@ async def completing(db: Database, call: ActionCall, token: str) -> AsyncIterato
         yield conn, await _start(conn, call, token)
 
 
-async def _start(conn: AsyncConnection, call: ActionCall, token: str) -> LedgerEntry:
-    row = (await conn.execute(_START, _call_values(call, token))).mappings().one()
+async def _start(
+    conn: AsyncConnection, call: ActionCall, token: str, *, lost: int = 0, alone: bool | None = None
+) -> LedgerEntry:
+    values = _call_values(call, token, lost=lost, alone=alone)
+    row = (await conn.execute(_START, values)).mappings().one()
     return LedgerEntry(
         status=row["status"],
         attempt=row["attempt"],
@@ -120,10 +142,12 @@ async def _start(conn: AsyncConnection, call: ActionCall, token: str) -> LedgerE
         output=row["output_json"],
         error=row["error_json"],
         taken=row["taken"],
+        suspect=row["suspect"],
+        crashes=row["crashes"],
     )
 
 
-def _call_values(call: ActionCall, token: str) -> dict[str, Any]:
+def _call_values(call: ActionCall, token: str, **facts: int | bool | None) -> dict[str, Any]:
     write = call["write"]
     # Starting a call needs the run's identity of the write, not what travels with its end.
     identity = {
@@ -136,7 +160,7 @@ def _call_values(call: ActionCall, token: str) -> dict[str, Any]:
         "generation": write["generation"],
         "sequence": write["sequence"],
     }
-    slim = {**call, "write": identity}
+    slim = {**call, "write": identity, **facts}
     return {"call": json_text(slim), "token": token, "semantics": SEMANTICS_VERSION}
 
 

@@ -71,12 +71,13 @@ class DefinitionRow(DefinitionSummary):
 
 @dataclass(frozen=True, slots=True)
 class VersionRow(Row):
-    """A published version: it never changes."""
+    """A published version: it never changes; nor does the schema that payloads of its runs keep to (None: any)."""
 
     workflow_id: str
     version: int
     definition: dict[str, Any]
     definition_hash: str
+    payload_schema: Mapping[str, Any] | None
     published_by: str | None
     published_at: datetime
 

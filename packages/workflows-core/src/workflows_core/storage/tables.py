@@ -71,6 +71,7 @@ versions: Final = _table(
         "version": Integer,
         "definition_json": JSONB,
         "definition_hash": Text,
+        "payload_schema_json": JSONB,
         "published_by": Text,
         "published_at": _TIME,
     },

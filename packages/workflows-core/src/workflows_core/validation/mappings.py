@@ -60,7 +60,7 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
             step_id=step.id,
         )
     schema = action.input_schema
-    for missing in _missing(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
+    for missing in missing_fields(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
         where, field, given = missing
         if where == f"{path}.config.inputMapping.{INPUT_FIELD}":
             continue  # Said by `output_schema_problems`, which knows the step's own fields for it.
@@ -103,17 +103,20 @@ def _unknown_action(path: str, step: ActionCallStep, actions: KnownActions) -> P
     return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=nearest(name, actions.ids()))
 
 
-def _missing(
+def missing_fields(
     path: str, given: Mapping[str, Value], schema: Mapping[str, Any], root: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, list[str]]]:
-    # Nested only where the document itself holds the object: what an expression gives is known at run time only.
+    """Path, name and the siblings that are given, of each required field that a mapping lacks.
+
+    Nested only where the document itself holds the object: what an expression gives is known at run time only.
+    """
     for field in schema.get("required", ()):
         if field not in given:
             yield field_path(path, field), field, list(given)
     for field, nested in schema.get("properties", {}).items():
         value = given.get(field)
         if isinstance(value, dict) and isinstance(nested, Mapping):
-            yield from _missing(field_path(path, field), value, _resolved(nested, root), root)
+            yield from missing_fields(field_path(path, field), value, _resolved(nested, root), root)
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ RunStatus = Literal["STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CA
 FINAL_RUN_STATUSES = frozenset({"SUCCEEDED", "FAILED", "CANCELED"})
 
 StepStatus = Literal["STARTED", "SUCCEEDED", "FAILED", "CANCELED", "RETRY_SCHEDULED"]
-WaitType = Literal["event", "time", "human"]
+WaitType = Literal["event", "time", "human", "quota"]
 WaitOutcome = Literal["RESOLVED", "TIMED_OUT", "CANCELED"]
 
 INLINE_OUTPUT_BYTES = 2 * 1024

@@ -1,0 +1,82 @@
+"""A tenant without steps pauses its runs, which go on when they are told to, also over continue-as-new."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from harness.authored import authored_runtime
+from harness.interpreted import document
+from harness.run_records import rows
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage.database import Database
+from workflows_core.wire.names import SIGNAL_QUOTA_RESUME
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@dataclass
+class Steps:
+    """So many are left."""
+
+    left: int
+    asked: int = 0
+
+    async def reserve(self, tenant_id: str, run_id: str, steps: int) -> Mapping[str, Any] | None:
+        self.asked += 1
+        if steps > self.left:
+            return {"usedCount": 9, "effectiveLimit": 9}
+        self.left -= steps
+        return None
+
+
+def act(name: str) -> dict[str, Any]:
+    config = {"actionId": "test.act", "version": 1, "inputMapping": {"name": name}, "saveAs": name}
+    return {"id": name, "type": "action.call", "config": config}
+
+
+@pytest.mark.parametrize("continue_after", [250, 1])
+async def test_a_run_without_steps_waits_and_goes_on_when_resumed(
+    db: Database, client: Client, continue_after: int
+) -> None:
+    quota = Steps(left=2)
+    policy = RunPolicy(continue_after_steps=continue_after)
+    async with authored_runtime(db, client, quota=quota, policy=policy) as authored:
+        mark = {"id": "m", "type": "state.set", "config": {"state": "S"}}
+        run = await authored.start(document(mark, act("one"), act("two")))
+        timeline = await run.until("WAITING")
+        assert timeline.run.waiting_for is not None
+        assert [wait["kind"] for wait in timeline.run.waiting_for["waits"]] == ["quota"]
+        (wait,) = [row for row in await rows(db, "workflow_run_waits") if row["wait_type"] == "quota"]
+        assert (wait["status"], wait["payload"]["effectiveLimit"]) == ("WAITING", 9)
+        await run.handle.signal(SIGNAL_QUOTA_RESUME, {})
+        # A resume is for a wait that is open: the second ask has to come back first.
+        while [row["status"] for row in await rows(db, "workflow_run_waits", order="created_at")] != [
+            "RESOLVED",
+            "WAITING",
+        ]:
+            await asyncio.sleep(0.02)
+        assert quota.asked == 3
+        assert authored.effects.count("two") == 0
+        quota.left = 5
+        await run.handle.signal(SIGNAL_QUOTA_RESUME, {})
+        await run.handle.result()
+    assert [name for name, _ in authored.effects.calls] == ["one", "two"]
+    statuses = [row["status"] for row in await rows(db, "workflow_run_waits")]
+    assert statuses == ["RESOLVED", "RESOLVED"]
+    assert {step.status for step in (await run.timeline()).steps} == {"SUCCEEDED"}
+
+
+async def test_a_run_that_waits_for_steps_can_be_cancelled(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client, quota=Steps(left=0)) as authored:
+        run = await authored.start(document(act("one")))
+        await run.until("WAITING")
+        await run.handle.cancel()
+        timeline = await run.until("CANCELED")
+    assert [(w.wait_type, w.status) for w in timeline.waits] == [("quota", "CANCELED")]
+    assert authored.effects.calls == []
