@@ -107,3 +107,25 @@ async def test_servers_that_do_not_answer_are_named(stack: Stack) -> None:
     assert "DATABASE_UNAVAILABLE" in await refused({**stack.environment, "DB_PORT": nowhere}, "runs", "list")
     message = await refused({**stack.environment, "TEMPORAL_ADDRESS": f"127.0.0.1:{nowhere}"}, "ownership")
     assert f"UNREACHABLE: Temporal at 127.0.0.1:{nowhere}" in message
+
+
+async def test_why_an_event_did_not_match_is_told_from_both_sides(stack: Stack, tmp_path: Path) -> None:
+    environment = stack.environment
+    key = await publish(environment, {**document(wait("ASKED")), "id": "asked"}, tmp_path)
+    run_id = await start(environment, key, {"id": "right"})
+    shown = await until_status(environment, run_id, "WAITING")
+    await workflows(environment, "events", "publish", "ASKED", "--key", "wrong", "--event-id", "asked-1")
+    while (await workflows(environment, "events", "show", "asked-1"))["status"] != "routed":
+        pass
+    (candidate,) = (await workflows(environment, "events", "show", "asked-1"))["candidates"]
+    assert candidate["why"] == "the wait's key is 'right', the event has ['wrong']"
+    seen = await workflows(environment, "waits", "show", shown["waits"][0]["waitId"])
+    assert [(one["eventId"], one["why"]) for one in seen["events"]] == [("asked-1", candidate["why"])]
+    (planned,) = await workflows(environment, "events", "replay", "asked-1", "--dry-run")
+    assert planned["wouldReach"] == []
+    assert "EVENT_NOT_DEAD" in await refused(environment, "events", "requeue", "asked-1")
+    assert "EVENT_CONFLICT" in await refused(
+        environment, "events", "publish", "ASKED", "--event-id", "asked-1", "--payload", "[1]"
+    )
+    assert "WAIT_NOT_FOUND" in await refused(environment, "waits", "show", "nothing")
+    await workflows(environment, "runs", "cancel", run_id, "--reason", "a test is over")

@@ -129,7 +129,11 @@ async def test_hole_32_keys_are_derived_from_the_payload_when_the_publisher_name
 
 async def test_the_same_event_id_is_published_once_in_its_tenant(db: Database) -> None:
     assert await publish(db, "e1")
-    assert not await publish(db, "e1", payload={"other": 1})
+    assert not await publish(db, "e1")
+    for other in ({"payload": {"other": 1}}, {"event_name": "OTHER"}, {"key": "other"}):
+        with pytest.raises(Refused, match="EVENT_CONFLICT"):
+            await publish(db, "e1", **other)
+    assert [row["payload"] for row in await rows(db, "workflow_runtime_events")] == [{"amount": 5}]
     assert await publish(db, "e1", tenant="another")
     with pytest.raises(Refused, match="EVENT_INVALID"):
         await publish(db, " ", event_name="")

@@ -17,6 +17,7 @@ from workflows_core.storage.event_catalog import upsert_event
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import complete
 from workflows_core.storage.payload_schemas import upsert_schema
+from workflows_core.storage.routing import claim_for
 from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -58,6 +59,7 @@ async def fill(db: Database) -> None:
                 " VALUES ('acme', 'd1', 'e1', 'wait', 'wait-1', 'run-1')"
             )
         )
+        assert await claim_for(conn, "acme", "e1", "wait-1", "run-1")
 
 
 async def test_every_table_with_a_tenant_is_forced_to_its_policy(database: MigratedDatabase) -> None:

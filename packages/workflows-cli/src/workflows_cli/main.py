@@ -18,7 +18,7 @@ from workflows_cli.commands.database import db_group, setup
 from workflows_cli.commands.definitions import definitions_group
 from workflows_cli.commands.demo import demo
 from workflows_cli.commands.dev import dev
-from workflows_cli.commands.events import events_group
+from workflows_cli.commands.events import events_group, waits_group
 from workflows_cli.commands.ownership import ownership
 from workflows_cli.commands.runs import runs_group
 from workflows_cli.commands.simulate import simulate_command
@@ -43,6 +43,7 @@ for command in (
     simulate_command,
     runs_group,
     events_group,
+    waits_group,
     tasks_group,
     schemas_group,
     catalog_group,

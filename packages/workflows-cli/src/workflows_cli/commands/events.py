@@ -1,14 +1,22 @@
-"""`workflows events publish | list`."""
+"""`workflows events publish | list | show | requeue | replay` and `workflows waits show`."""
 
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 
 import click
 
+from workflows_cli.errors import not_found
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, parse_json
-from workflows_core.storage.events import list_events, publish_event
+from workflows_core.errors import Refused
+from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach
+from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
+from workflows_core.storage.events import list_events
+
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+STATUSES = ("pending", "routed", "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
 
 
 @click.group("events")
@@ -21,14 +29,23 @@ def events_group() -> None:
 @click.option("--key", help="Correlation key; without one, keys are derived from the payload.")
 @click.option("--payload", default="{}", show_default=True, help="JSON payload of the event.")
 @click.option("--event-id", help="Id of the event; the same id is published once. By default a new one.")
+@click.option("--schema", help="Ref of the payload's schema; by default that of the event catalogue.")
 @command
-async def publish(session: Session, name: str, key: str | None, payload: str, event_id: str | None) -> int:
+async def publish(
+    session: Session, name: str, key: str | None, payload: str, event_id: str | None, schema: str | None
+) -> int:
     """Publish event NAME."""
     body = parse_json(payload, "--payload")
     chosen = event_id or str(uuid.uuid4())
     async with session.db.tenant(session.tenant) as conn:
-        fresh = await publish_event(
-            conn, tenant=session.tenant, event_id=chosen, event_name=name, payload=body, correlation_key=key
+        fresh = await publish_checked(
+            conn,
+            tenant=session.tenant,
+            event_id=chosen,
+            event_name=name,
+            payload=body,
+            correlation_key=key,
+            payload_schema_ref=schema,
         )
     text = f"published {name} as {chosen}" if fresh else f"event {chosen} was published before; nothing changed"
     session.emit({"eventId": chosen, "published": fresh}, text)
@@ -37,11 +54,102 @@ async def publish(session: Session, name: str, key: str | None, payload: str, ev
 
 @events_group.command("list")
 @click.option("--name", help="Only events of this name.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only those with this status, or a delivery with it.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @command
-async def list_(session: Session, name: str | None, limit: int) -> int:
+async def list_(session: Session, name: str | None, status: str | None, limit: int) -> int:
     """List events with what became of them, newest first."""
     async with session.db.tenant(session.tenant) as conn:
-        rows = [row.to_json() for row in await list_events(conn, name=name, limit=limit)]
+        rows = [row.to_json() for row in await list_events(conn, name=name, status=status, limit=limit)]
     session.emit(rows, table(rows, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt")))
     return 0
+
+
+@events_group.command("show")
+@click.argument("event_id")
+@command
+async def show(session: Session, event_id: str) -> int:
+    """Show an event with each wait and workflow it could concern, and why it went there or not."""
+    async with session.db.tenant(session.tenant) as conn:
+        found = await explain_event(conn, event_id)
+    if found is None:
+        raise not_found("EVENT_NOT_FOUND", "event", event_id, session.tenant)
+    rows = [candidate.to_json() for candidate in found.candidates]
+    facts = {**found.event.to_json(), "keys": list(found.keys), "candidates": rows, "notes": list(found.notes)}
+    lines = [f"{event_id} ({found.event.event_name}) is {found.event.status}, keys: {', '.join(found.keys) or 'none'}"]
+    lines += [*found.notes, table(rows, ("kind", "targetId", "verdict", "why"))]
+    session.emit(facts, "\n".join(lines))
+    return 0
+
+
+@events_group.command("requeue")
+@click.argument("event_id")
+@command
+async def requeue(session: Session, event_id: str) -> int:
+    """Try again what is dead about an event: its routing, or deliveries of it."""
+    async with session.db.tenant(session.tenant) as conn:
+        done = await requeue_event(conn, session.tenant, event_id)
+    text = "is routed again" if done["event"] or done["claims"] else f"sends {done['deliveries']} deliveries again"
+    session.emit({"eventId": event_id, **done}, f"event {event_id} {text}")
+    return 0
+
+
+@events_group.command("replay")
+@click.argument("event_id", required=False)
+@click.option("--name", help="Only events of this name.")
+@click.option("--from", "since", type=click.DateTime(_TIMES), help="Events published at this time (UTC) or later.")
+@click.option("--until", type=click.DateTime(_TIMES), help="Events published before this time (UTC).")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True)
+@click.option("--dry-run", is_flag=True, help="Say who would get them now, and publish nothing.")
+@command
+async def replay(
+    session: Session,
+    event_id: str | None,
+    name: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    *,
+    dry_run: bool,
+) -> int:
+    """Publish an event, or those of a window of time, again under new ids, for the waits and workflows of now."""
+    rows = []
+    async with session.db.tenant(session.tenant) as conn:
+        for event in await events_to_replay(conn, event_id, name, _utc(since), _utc(until), limit):
+            if dry_run:
+                targets = [_target(one) for one in await would_reach(conn, event)]
+                rows.append({"eventId": event.event_id, "eventName": event.event_name, "wouldReach": targets})
+            else:
+                new_id = await replay_event(conn, session.tenant, event)
+                rows.append({"eventId": event.event_id, "eventName": event.event_name, "newEventId": new_id})
+    session.emit(rows, table(rows, ("eventId", "eventName", "wouldReach" if dry_run else "newEventId")))
+    return 0
+
+
+@click.group("waits")
+def waits_group() -> None:
+    """What runs wait for."""
+
+
+@waits_group.command("show")
+@click.argument("wait_id")
+@command
+async def show_wait(session: Session, wait_id: str) -> int:
+    """Show what a wait is for, and the events of that name since its window began, with why each did not match."""
+    async with session.db.tenant(session.tenant) as conn:
+        found = await explain_wait(conn, wait_id)
+    if found is None:
+        message = f"tenant {session.tenant!r} has no wait {wait_id!r}; `workflows runs show` lists those of a run"
+        raise Refused.one("WAIT_NOT_FOUND", message, "waitId")
+    wait, events = found.wait.to_json(), [dict(event) for event in found.events]
+    text = table([{"field": name, "value": value} for name, value in wait.items()], ("field", "value"))
+    session.emit({**wait, "events": events}, f"{text}\n\n{table(events, ('eventId', 'at', 'verdict', 'why'))}")
+    return 0
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return None if time is None else time.replace(tzinfo=UTC)
+
+
+def _target(candidate: Candidate) -> str:
+    return f"{candidate.kind} {candidate.target_id}"

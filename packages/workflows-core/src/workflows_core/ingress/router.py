@@ -9,14 +9,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.interpreter.correlation import correlation_keys
 from workflows_core.interpreter.matching import EventFacts, matches
+from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.definitions import published_triggers
 from workflows_core.storage.routing import (
     PendingEvent,
     claim_event,
+    claim_for,
     event_failed,
     pending_events,
     read_pending,
@@ -60,6 +64,16 @@ async def route_event(db: Database, tenant: str, event_id: str, policy: IngressP
         event = await read_pending(conn, tenant, event_id)
         if event is None:
             return False
+        if event.schema is not None and event.schema_ref is not None:
+            problems = payload_problems(event.schema, event.payload, "EVENT_PAYLOAD_INVALID", "payload")
+            if problems:
+                await _dead(
+                    conn,
+                    event,
+                    f"the payload does not keep to {event.schema_ref}: {problems[0].path} "
+                    f"{problems[0].message}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""),
+                )
+                return True
         keys = keys_of(event, policy)
         waits = await claim_event(conn, event, keys)
         if waits is None:
@@ -67,8 +81,12 @@ async def route_event(db: Database, tenant: str, event_id: str, policy: IngressP
         facts = EventFacts(event.event_id, event.event_name, keys, event.payload)
         # A candidate has just the columns that matching reads.
         found = [wait for wait in waits if matches(facts, cast(WaitRecord, wait))]
-        deliveries = [_to_wait(event_id, wait) for wait in found]
-        for trigger in await published_triggers(conn, event.event_name):
+        deliveries = [_to_wait(event_id, wait) for wait in found if wait["match"] == "all"]
+        for wait in found:
+            if wait["match"] == "one" and await claim_for(conn, tenant, event_id, wait["wait_id"], wait["run_id"]):
+                deliveries.append(_to_wait(event_id, wait))
+                break
+        for trigger in () if event.again else await published_triggers(conn, event.event_name):
             run_id = run_id_of_start(tenant, event_id, trigger.workflow_id)
             key = keys[0] if keys else None
             deliveries.append(new_delivery(event_id, "start", trigger.workflow_id, run_id, key))
@@ -86,6 +104,14 @@ def keys_of(event: PendingEvent, policy: IngressPolicy) -> tuple[str, ...]:
 def run_id_of_start(tenant: str, event_id: str, workflow_id: str) -> str:
     """Id of the run that this event starts of this workflow: the same however often it is tried."""
     return str(uuid.uuid5(_STARTS, f"{tenant}\x1f{event_id}\x1f{workflow_id}"))
+
+
+async def _dead(conn: AsyncConnection, event: PendingEvent, reason: str) -> None:
+    """No further attempt could change anything."""
+    reason = reason[:_REASON_LENGTH]
+    await event_failed(conn, event.tenant, event.event_id, reason, delay_seconds=0, max_attempts=1)
+    extra = {"event": "event_routing_failed", "tenant": event.tenant}
+    _log.warning("event %s of tenant %s is dead: %s", event.event_id, event.tenant, reason, extra=extra)
 
 
 def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:

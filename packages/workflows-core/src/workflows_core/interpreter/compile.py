@@ -221,6 +221,8 @@ class _Compiler:
                 for index, item in enumerate(config.filters or ())
             ),
             timeout_ms=config.timeout_ms,
+            lookback_ms=config.lookback_ms,
+            exclusive=config.match == "one",
             assignments=self.assignments(f"{path}.config.assign", config.assign, "vars"),
         )
 

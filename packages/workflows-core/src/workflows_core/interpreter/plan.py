@@ -161,12 +161,14 @@ class PlanFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventWaitStep(PlanStep):
-    """`event.wait`; `timeout_ms` None waits for ever."""
+    """`event.wait`; `timeout_ms` None waits for ever, `lookback_ms` None looks back to the run's start."""
 
     event_name: str = ""
     key: Expression | None = None
     filters: tuple[PlanFilter, ...] = ()
     timeout_ms: int | None = None
+    lookback_ms: int | None = None
+    exclusive: bool = False
     assignments: Assignments = ()
 
 

@@ -36,6 +36,10 @@ def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending
     wait = new_wait(machine, frame, pending, "event", event_name=step.event_name, key=key, filters=filters)
     if step.timeout_ms is not None:
         wait["timeout_at"] = machine.at + step.timeout_ms
+    if step.lookback_ms is not None:
+        wait["look_back_from"] = machine.at - step.lookback_ms
+    if step.exclusive:
+        wait["match"] = "one"
     open_wait(machine, frame, pending, wait, f"{step.name or step.id}: {step.event_name} {key}")
 
 

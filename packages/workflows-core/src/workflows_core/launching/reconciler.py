@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import timedelta
+from typing import Any, Protocol
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
@@ -21,10 +22,12 @@ from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.repairs import end_run, quiet_runs
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run
+from workflows_core.wire import names
 from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 10
+_QUERY_SECONDS = 10
 
 
 class ReconcilerProgress(Protocol):
@@ -117,7 +120,7 @@ class Reconciler:
             return "looked at"
         status, category, what = ending
         failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
-        return await self._end(tenant, row, status, failure, found.run_id)
+        return await self._end(tenant, row, status, failure, found.run_id, await self._consumed(row))
 
     async def _launch(self, tenant: str, row: RunRow) -> str:
         request = LaunchRequest(
@@ -139,10 +142,33 @@ class Reconciler:
     async def _lost(self, tenant: str, row: RunRow) -> str:
         message = "Temporal knows nothing of the run any more: whether it went on after its last record is unknown"
         failure = Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="RUN_HISTORY_GONE")
-        return await self._end(tenant, row, "FAILED", failure, row.temporal_run_id or "")
+        return await self._end(tenant, row, "FAILED", failure, row.temporal_run_id or "", None)
 
-    async def _end(self, tenant: str, row: RunRow, status: RunStatus, failure: Failure, execution: str) -> str:
-        if not await end_run(self.db, tenant, row.run_id, status, failure, execution):
+    async def _consumed(self, row: RunRow) -> list[dict[str, Any]] | None:
+        """What the closed run took and could not write any more; None when its history cannot be asked."""
+        handle = self.client.get_workflow_handle(row.temporal_workflow_id)
+        try:
+            summary = await handle.query(
+                names.QUERY_SUMMARY, rpc_timeout=timedelta(seconds=_QUERY_SECONDS), result_type=dict[str, Any]
+            )
+            # One that ended before it was loaded took nothing.
+            return list(summary.get("consumed", ()))
+        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            _log.warning(
+                "run %s cannot say what it took: %s", row.run_id, error, extra={"event": "run_outcome_unknown"}
+            )
+            return None
+
+    async def _end(
+        self,
+        tenant: str,
+        row: RunRow,
+        status: RunStatus,
+        failure: Failure,
+        execution: str,
+        consumed: list[dict[str, Any]] | None,
+    ) -> str:
+        if not await end_run(self.db, tenant, row.run_id, status, failure, execution=execution, consumed=consumed):
             return "looked at"
         extra = {"event": "run_repaired", "tenant": tenant}
         _log.warning("run %s is now %s: %s", row.run_id, status, failure.message, extra=extra)

@@ -12,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json, Problem, Refused
 from workflows_core.storage.json_text import is_storable, json_text
+from workflows_core.storage.statements import coded_errors
 
 MAX_PAYLOAD_BYTES = 512 * 1024
 """An event has to fit into a signal, and a signal into what Temporal takes."""
+
+MAX_KEY_LENGTH = 1024
 
 _PUBLISH = text(
     "SELECT workflow_publish_event(:tenant, :event_id, :event_name, CAST(:payload AS jsonb), :correlation_key,"
@@ -24,10 +27,9 @@ _PAYLOADS = text(
     "SELECT event_id, payload FROM workflow_runtime_events"
     " WHERE tenant = current_setting('workflows.tenant') AND event_id = ANY(CAST(:ids AS text[]))"
 )
-_LIST = text(
-    """
+_EVENTS = """
     SELECT e.event_id, e.event_name, e.correlation_keys, e.payload, e.status, e.attempts, e.created_at,
-           e.processed_at, e.error_message,
+           e.processed_at, e.error_message, e.replay_of,
            coalesce((SELECT jsonb_agg(jsonb_build_object(
                          'deliveryId', d.delivery_id, 'targetKind', d.target_kind, 'targetId', d.target_id,
                          'runId', d.run_id, 'status', d.status, 'attempts', d.attempts, 'reason', d.reason)
@@ -35,11 +37,32 @@ _LIST = text(
                        FROM workflow_event_deliveries d
                       WHERE d.tenant = e.tenant AND d.event_id = e.event_id), '[]') AS deliveries
       FROM workflow_runtime_events e
-     WHERE (CAST(:name AS text) IS NULL OR e.event_name = :name)
+     WHERE e.tenant = current_setting('workflows.tenant')
+"""
+_LIST = text(
+    f"""{_EVENTS}
+       AND (CAST(:name AS text) IS NULL OR e.event_name = :name)
+       AND (CAST(:status AS text) IS NULL OR e.status = :status
+            OR EXISTS (SELECT 1 FROM workflow_event_deliveries d
+                        WHERE d.tenant = e.tenant AND d.event_id = e.event_id AND d.status = :status))
      ORDER BY e.created_at DESC, e.event_id DESC
+     LIMIT :limit
+    """  # noqa: S608 - a constant of ours
+)
+_GET = text(f"{_EVENTS} AND e.event_id = :event_id")
+_BETWEEN = text(
+    f"""{_EVENTS}
+       AND (CAST(:name AS text) IS NULL OR e.event_name = :name)
+       AND e.created_at >= :since AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until)
+     ORDER BY e.created_at, e.event_id
      LIMIT :limit
     """
 )
+_REPLAY = text(
+    "UPDATE workflow_runtime_events SET replay_of = :original"
+    " WHERE tenant = current_setting('workflows.tenant') AND event_id = :event_id"
+)
+_REQUEUE = text("SELECT workflow_requeue_event(:tenant, :event_id)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +79,7 @@ class EventRow:
         created_at: When it was published.
         processed_at: When it was routed.
         error_message: Why it could not be routed.
+        replay_of: The event that it repeats.
         deliveries: One per run it goes to: deliveryId, targetKind, targetId, runId, status, attempts, reason.
     """
 
@@ -68,6 +92,7 @@ class EventRow:
     created_at: datetime
     processed_at: datetime | None
     error_message: str | None
+    replay_of: str | None
     deliveries: tuple[Mapping[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,6 +107,7 @@ class EventRow:
             "createdAt": self.created_at,
             "processedAt": self.processed_at,
             "errorMessage": self.error_message,
+            "replayOf": self.replay_of,
             "deliveries": [dict(delivery) for delivery in self.deliveries],
         }
 
@@ -115,7 +141,7 @@ async def publish_event(
         False when the tenant has an event of this id already; nothing changes then.
 
     Raises:
-        Refused: `EVENT_INVALID`, with everything that is wrong.
+        Refused: `EVENT_INVALID`, with everything that is wrong; `EVENT_CONFLICT`, the id is taken by another content.
     """
     keys = None if correlation_keys is None else [key.strip() for key in correlation_keys]
     key = None if correlation_key is None else correlation_key.strip() or None
@@ -131,33 +157,64 @@ async def publish_event(
         "payload_schema_ref": payload_schema_ref,
         "occurred_at": occurred_at,
     }
-    return bool((await conn.execute(_PUBLISH, values)).scalar_one())
+    with coded_errors():
+        return bool((await conn.execute(_PUBLISH, values)).scalar_one())
 
 
-async def list_events(conn: AsyncConnection, *, name: str | None = None, limit: int = 50) -> list[EventRow]:
+async def list_events(
+    conn: AsyncConnection, *, name: str | None = None, status: str | None = None, limit: int = 50
+) -> list[EventRow]:
     """Events of the tenant with their deliveries, newest first.
 
     Args:
         conn: Connection whose transaction has its tenant set.
         name: Only events of this name.
+        status: Only events with this status, or with a delivery that has it.
         limit: At most so many.
     """
-    rows = (await conn.execute(_LIST, {"name": name, "limit": limit})).mappings()
-    return [
-        EventRow(
-            event_id=row["event_id"],
-            event_name=row["event_name"],
-            keys=tuple(row["correlation_keys"]),
-            payload=row["payload"],
-            status=row["status"],
-            attempts=row["attempts"],
-            created_at=row["created_at"],
-            processed_at=row["processed_at"],
-            error_message=row["error_message"],
-            deliveries=tuple(row["deliveries"]),
-        )
-        for row in rows
-    ]
+    rows = (await conn.execute(_LIST, {"name": name, "status": status, "limit": limit})).mappings()
+    return [_event(row) for row in rows]
+
+
+async def get_event(conn: AsyncConnection, event_id: str) -> EventRow | None:
+    """One event of the tenant, or None."""
+    row = (await conn.execute(_GET, {"event_id": event_id})).mappings().one_or_none()
+    return None if row is None else _event(row)
+
+
+async def events_between(
+    conn: AsyncConnection, name: str | None, since: datetime, until: datetime | None, limit: int
+) -> list[EventRow]:
+    """Events of the tenant by their time of publishing, oldest first."""
+    values = {"name": name, "since": since, "until": until, "limit": limit}
+    return [_event(row) for row in (await conn.execute(_BETWEEN, values)).mappings()]
+
+
+async def mark_replay(conn: AsyncConnection, event_id: str, original: str) -> None:
+    """Says which event another one repeats."""
+    await conn.execute(_REPLAY, {"event_id": event_id, "original": original})
+
+
+async def requeue(conn: AsyncConnection, tenant: str, event_id: str) -> dict[str, Any] | None:
+    """Sets going again what is dead: `event`, `deliveries`, `claims`; None when there is no such event."""
+    found: dict[str, Any] | None = (await conn.execute(_REQUEUE, {"tenant": tenant, "event_id": event_id})).scalar_one()
+    return found
+
+
+def _event(row: Mapping[Any, Any]) -> EventRow:
+    return EventRow(
+        event_id=row["event_id"],
+        event_name=row["event_name"],
+        keys=tuple(row["correlation_keys"]),
+        payload=row["payload"],
+        status=row["status"],
+        attempts=row["attempts"],
+        created_at=row["created_at"],
+        processed_at=row["processed_at"],
+        error_message=row["error_message"],
+        replay_of=row["replay_of"],
+        deliveries=tuple(row["deliveries"]),
+    )
 
 
 def _check(names: Mapping[str, str], keys: list[str] | None, key: str | None, payload: Json) -> None:
@@ -168,6 +225,8 @@ def _check(names: Mapping[str, str], keys: list[str] | None, key: str | None, pa
     ]
     if keys is not None and not all(keys):
         problems.append(Problem("EVENT_INVALID", "must have no blank keys", "correlationKeys"))
+    if any(len(one) > MAX_KEY_LENGTH for one in (key or "", *(keys or ()))):
+        problems.append(Problem("EVENT_INVALID", f"a key has at most {MAX_KEY_LENGTH} characters", "correlationKey"))
     if not is_storable([key, *(keys or ())]):
         problems.append(Problem("EVENT_INVALID", "must have no NUL and no half of a surrogate pair", "correlationKey"))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -13,7 +14,9 @@ from workflows_core.storage.statements import single_statement
 from workflows_core.wire.records import RunStatus
 
 _QUIET = text("SELECT tenant, run_id FROM workflow_quiet_runs(:seconds, :tenant, :run, :limit)")
-_END = text("SELECT workflow_end_run(:tenant, :run, :status, CAST(:error AS jsonb), :execution)")
+_END = text(
+    "SELECT workflow_end_run(:tenant, :run, :status, CAST(:error AS jsonb), :execution, CAST(:consumed AS jsonb))"
+)
 
 
 async def quiet_runs(db: Database, seconds: float, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
@@ -23,14 +26,34 @@ async def quiet_runs(db: Database, seconds: float, after: tuple[str, str], limit
         return [(row.tenant, row.run_id) for row in await conn.execute(_QUIET, values)]
 
 
-async def end_run(db: Database, tenant: str, run_id: str, status: RunStatus, failure: Failure, execution: str) -> bool:
-    """Ends an open run with a final status; False when it has ended meanwhile."""
+async def end_run(
+    db: Database,
+    tenant: str,
+    run_id: str,
+    status: RunStatus,
+    failure: Failure,
+    *,
+    execution: str,
+    consumed: Sequence[Mapping[str, Any]] | None,
+) -> bool:
+    """Ends an open run with a final status; False when it has ended meanwhile.
+
+    Args:
+        db: Where.
+        tenant: Of the run.
+        run_id: The run.
+        status: What it ended as.
+        failure: Why.
+        execution: Temporal's id of its last execution.
+        consumed: What it took and had not written yet (`ConsumedRecord`); None when nobody can tell.
+    """
     values = {
         "tenant": tenant,
         "run": run_id,
         "status": status,
         "error": json_text(failure.to_json()),
         "execution": execution,
+        "consumed": None if consumed is None else json_text(list(consumed)),
     }
     async with single_statement(db) as conn:
         return bool((await conn.execute(_END, values)).scalar_one())

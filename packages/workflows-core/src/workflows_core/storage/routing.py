@@ -15,12 +15,17 @@ from workflows_core.storage.json_text import json_text
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _READ = text(
     """
-    SELECT event_id, event_name, correlation_key, correlation_keys, payload, payload_schema_ref, attempts
-      FROM workflow_runtime_events
-     WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending'
+    SELECT e.event_id, e.event_name, e.correlation_key, e.correlation_keys, e.payload, e.payload_schema_ref, e.attempts,
+           e.processed_at IS NOT NULL AS again, s.ref AS schema_ref, s.schema_json AS schema
+      FROM workflow_runtime_events e
+      LEFT JOIN event_catalog c ON c.tenant = e.tenant AND c.event_type = e.event_name
+      LEFT JOIN workflow_payload_schemas s
+        ON s.tenant = e.tenant AND s.ref = coalesce(e.payload_schema_ref, c.payload_schema_ref)
+     WHERE e.tenant = :tenant AND e.event_id = :event_id AND e.status = 'pending'
     """
 )
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
+_CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)")
 _SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb))")
 _FAILED = text(
     """
@@ -36,7 +41,21 @@ _FAILED = text(
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """An event to route; `attempts` that failed so far."""
+    """An event to route.
+
+    Attributes:
+        tenant: Its tenant.
+        event_id: Its id.
+        event_name: Its name.
+        correlation_key: The publisher's key.
+        correlation_keys: The publisher's keys; derived ones once it was routed.
+        payload: Its payload.
+        payload_schema_ref: As the publisher named it.
+        attempts: That failed so far.
+        again: It was routed before, and its claim was released.
+        schema_ref: What its payload has to keep to, if the tenant has registered that.
+        schema: The schema of that ref.
+    """
 
     tenant: str
     event_id: str
@@ -46,6 +65,9 @@ class PendingEvent:
     payload: Json
     payload_schema_ref: str | None
     attempts: int
+    again: bool
+    schema_ref: str | None
+    schema: Mapping[str, Any] | None
 
 
 async def pending_events(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:
@@ -68,6 +90,9 @@ async def read_pending(conn: AsyncConnection, tenant: str, event_id: str) -> Pen
         payload=row["payload"],
         payload_schema_ref=row["payload_schema_ref"],
         attempts=row["attempts"],
+        again=row["again"],
+        schema_ref=row["schema_ref"],
+        schema=row["schema"],
     )
 
 
@@ -76,11 +101,17 @@ async def claim_event(
 ) -> list[Mapping[str, Any]] | None:
     """Locks the event's keys, then the event; the open waits for its name and keys, oldest first.
 
-    Each has wait_id, run_id, event_name, key, filters. None when another router was quicker.
+    Each has wait_id, run_id, event_name, key, filters, match. None when another router was quicker.
     """
     values = {"tenant": event.tenant, "event_id": event.event_id, "event_name": event.event_name, "keys": list(keys)}
     found: list[Mapping[str, Any]] | None = (await conn.execute(_CLAIM, values)).scalar_one()
     return found
+
+
+async def claim_for(conn: AsyncConnection, tenant: str, event_id: str, wait_id: str, run_id: str) -> bool:
+    """Gives an event to one wait of those with `match: one`; False when it, or the wait, has been claimed."""
+    values = {"tenant": tenant, "event_id": event_id, "wait_id": wait_id, "run_id": run_id}
+    return bool((await conn.execute(_CLAIM_FOR, values)).scalar_one())
 
 
 async def settle_event(conn: AsyncConnection, event: PendingEvent, deliveries: Sequence[Mapping[str, Any]]) -> None:

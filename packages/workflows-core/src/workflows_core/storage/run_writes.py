@@ -17,6 +17,7 @@ from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
+from workflows_core.storage.routing import claim_for
 from workflows_core.storage.statements import coded_errors, single_statement
 from workflows_core.wire.records import RunWrite, WaitRecord
 
@@ -56,12 +57,17 @@ async def write_in(conn: AsyncConnection, write: RunWrite, execution: str) -> No
     if not missed:
         return
     opened = {wait["wait_id"]: wait for wait in write["waits"] or ()}
-    found = [
-        new_delivery(row["event_id"], "wait", row["wait_id"], write["run_id"], opened[row["wait_id"]]["key"])
-        for row in missed
-        if matches(event_facts(dict(row)), opened[row["wait_id"]])
-    ]
+    found = []
+    for row in missed:
+        wait = opened[row["wait_id"]]
+        if matches(event_facts(dict(row)), wait) and await _may_have(conn, write, row["event_id"], wait):
+            found.append(new_delivery(row["event_id"], "wait", wait["wait_id"], write["run_id"], wait["key"]))
     await add_deliveries(conn, write["tenant"], found)
+
+
+async def _may_have(conn: AsyncConnection, write: RunWrite, event_id: str, wait: WaitRecord) -> bool:
+    """True unless only one wait may have the event and another one has it, or this one has an event already."""
+    return "match" not in wait or await claim_for(conn, write["tenant"], event_id, wait["wait_id"], write["run_id"])
 
 
 async def add_deliveries(conn: AsyncConnection, tenant: str, deliveries: Sequence[Mapping[str, Any]]) -> None:

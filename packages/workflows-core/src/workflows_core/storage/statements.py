@@ -12,6 +12,7 @@ from workflows_core.errors import Problem, Refused
 from workflows_core.storage.database import Database
 
 _RUN_RESET = "WF001"
+_EVENT_CONFLICT = "WF002"
 
 
 class RunReset(Refused):
@@ -50,6 +51,11 @@ class coded_errors:  # noqa: N801 - a context manager, read as a verb
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raises the coded error in place of the database's."""
-        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _RUN_RESET:
-            message = getattr(getattr(error.orig, "diag", None), "message_primary", None)
-            raise RunReset(str(message or error.orig)) from None
+        if not isinstance(error, DBAPIError):
+            return
+        state = getattr(error.orig, "sqlstate", None)
+        message = str(getattr(getattr(error.orig, "diag", None), "message_primary", None) or error.orig)
+        if state == _RUN_RESET:
+            raise RunReset(message) from None
+        if state == _EVENT_CONFLICT:
+            raise Refused.one("EVENT_CONFLICT", message, "eventId") from None

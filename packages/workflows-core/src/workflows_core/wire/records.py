@@ -61,7 +61,10 @@ class FilterRecord(TypedDict):
 
 
 class WaitRecord(TypedDict):
-    """An open wait. `look_back_from` is the start of the window in which routed events still match."""
+    """An open wait. `look_back_from` is the start of the window in which routed events still match.
+
+    `match` is there for `one` only: of such waits a single one gets an event.
+    """
 
     wait_id: str
     step_path: str
@@ -74,6 +77,7 @@ class WaitRecord(TypedDict):
     timeout_at: int | None
     look_back_from: int
     payload: dict[str, Any]
+    match: NotRequired[Literal["one"]]
 
 
 class ConsumedRecord(TypedDict):

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends, Response
 from workflow_server.api.access import allowed
 from workflow_server.api.models import PublishedEvent, PublishEvent
 from workflow_server.api.responses import refused
+from workflows_core.launching.events import publish_checked
 from workflows_core.storage.api_tokens import TokenHolder
 from workflows_core.storage.database import Database
-from workflows_core.storage.events import publish_event
 
 
 def events_router(db: Database) -> APIRouter:
@@ -26,7 +26,7 @@ def events_router(db: Database) -> APIRouter:
         """Publish an event. One whose id was published before changes nothing (200)."""
         event_id = body.event_id or str(uuid.uuid4())
         async with db.tenant(holder.tenant) as conn:
-            created = await publish_event(
+            created = await publish_checked(
                 conn,
                 tenant=holder.tenant,
                 event_id=event_id,

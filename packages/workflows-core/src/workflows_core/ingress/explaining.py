@@ -1,0 +1,189 @@
+"""Why an event went where it went, and why a wait did not get one: with the comparison that failed.
+
+Every function needs a connection whose transaction has its tenant set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.interpreter.correlation import DEFAULT_PATHS, correlation_keys
+from workflows_core.interpreter.matching import EventFacts, mismatch
+from workflows_core.storage.definitions import published_triggers
+from workflows_core.storage.events import EventRow, get_event
+from workflows_core.storage.near_misses import (
+    EventForWait,
+    WaitFacts,
+    claimed_by,
+    consumed_by,
+    events_for,
+    get_wait,
+    in_catalog,
+    waits_for,
+)
+from workflows_core.wire.records import WaitRecord
+
+MAX_CANDIDATES = 50
+"""Waits of an event, and events of a wait, that are explained; those with the right key come first."""
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A wait or workflow that an event could concern, and what became of that."""
+
+    kind: str
+    target_id: str
+    run_id: str | None
+    verdict: str
+    why: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "kind": self.kind,
+            "targetId": self.target_id,
+            "runId": self.run_id,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EventExplanation:
+    """An event, the candidates, and what else there is to say about it."""
+
+    event: EventRow
+    keys: tuple[str, ...]
+    candidates: Sequence[Candidate]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitExplanation:
+    """A wait, and the events of its name since its window began: each with `eventId`, `verdict` and `why`."""
+
+    wait: WaitFacts
+    events: Sequence[Mapping[str, Any]]
+
+
+async def explain_event(
+    conn: AsyncConnection, event_id: str, paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS
+) -> EventExplanation | None:
+    """Each wait and workflow that the event could concern, with its verdict; None when there is no such event."""
+    event = await get_event(conn, event_id)
+    if event is None:
+        return None
+    keys = event.keys or correlation_keys(event.event_name, event.payload, None, paths)
+    facts = EventFacts(event_id, event.event_name, keys, event.payload)
+    claimed, consumed = await claimed_by(conn, event_id), await consumed_by(conn, event_id)
+    delivered = {(one["targetKind"], one["targetId"]): one for one in event.deliveries}
+    since = event.processed_at or event.created_at
+    candidates: list[Candidate] = []
+    for wait in await waits_for(conn, event_id, event.event_name, list(keys), since, MAX_CANDIDATES):
+        found = delivered.pop(("wait", wait.wait_id), None)
+        if found is not None:
+            candidates.append(_delivered(found))
+            continue
+        why = mismatch(facts, _record(wait)) or _outside(event, wait, claimed, consumed)
+        candidates.append(Candidate("wait", wait.wait_id, wait.run_id, "no match", why))
+    candidates += [_delivered(one) for one in delivered.values()]
+    candidates += [
+        Candidate("start", trigger.workflow_id, None, "no match", f"workflow {trigger.key!r} was published later")
+        for trigger in await published_triggers(conn, event.event_name)
+        if ("start", trigger.workflow_id) not in delivered and event.processed_at is not None
+    ]
+    return EventExplanation(event, keys, candidates, await _notes(conn, event, keys, candidates))
+
+
+async def explain_wait(conn: AsyncConnection, wait_id: str) -> WaitExplanation | None:
+    """The events of the wait's name, each with why it did or did not resolve the wait; None when there is no wait."""
+    wait = await get_wait(conn, wait_id)
+    if wait is None:
+        return None
+    events = [] if wait.event_name is None else await events_for(conn, wait, MAX_CANDIDATES)
+    return WaitExplanation(wait, [await _seen_by(conn, wait, event) for event in events])
+
+
+async def would_reach(
+    conn: AsyncConnection, event: EventRow, paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS
+) -> list[Candidate]:
+    """Who would get an event with the content of this one if it was published now."""
+    keys = event.keys or correlation_keys(event.event_name, event.payload, None, paths)
+    facts = EventFacts("", event.event_name, keys, event.payload)
+    found = [
+        Candidate("wait", wait.wait_id, wait.run_id, "match", None)
+        for wait in await waits_for(conn, "", event.event_name, list(keys), _NEVER, MAX_CANDIDATES)
+        if mismatch(facts, _record(wait)) is None
+    ]
+    return found + [
+        Candidate("start", trigger.workflow_id, None, "match", None)
+        for trigger in await published_triggers(conn, event.event_name)
+    ]
+
+
+async def _seen_by(conn: AsyncConnection, wait: WaitFacts, event: EventForWait) -> dict[str, Any]:
+    if event.event_id == wait.matched_event_id:
+        verdict, why = "consumed", None
+    elif event.delivery is not None:
+        verdict, why = event.delivery, None
+    elif event.processed_at is None:
+        verdict, why = event.status, event.error_message
+    else:
+        facts = EventFacts(event.event_id, event.event_name, tuple(event.correlation_keys), event.payload)
+        verdict, why = "no match", mismatch(facts, _record(wait))
+        if why is None:
+            claimed, consumed = await claimed_by(conn, event.event_id), await consumed_by(conn, event.event_id)
+            why = _beside(wait, claimed, consumed) or "the wait was not open when the event was routed"
+    return {"eventId": event.event_id, "at": event.created_at, "verdict": verdict, "why": why}
+
+
+def _record(wait: WaitFacts) -> WaitRecord:
+    # Matching reads event_name, key and filters only.
+    return cast(WaitRecord, {"event_name": wait.event_name, "key": wait.key, "filters": wait.filters})
+
+
+def _delivered(found: Mapping[str, Any]) -> Candidate:
+    return Candidate(found["targetKind"], found["targetId"], found["runId"], found["status"], found["reason"])
+
+
+def _beside(wait: WaitFacts, claimed: str | None, consumed: Mapping[str, str]) -> str | None:
+    earlier = consumed.get(wait.run_id)
+    if earlier not in (None, wait.wait_id):
+        return f"the run took this event with an earlier wait, {earlier}"
+    if wait.match == "one" and claimed not in (None, wait.wait_id):
+        return f"only one wait gets it (match: one), and that is {claimed}"
+    return None
+
+
+def _outside(event: EventRow, wait: WaitFacts, claimed: str | None, consumed: Mapping[str, str]) -> str:
+    beside = _beside(wait, claimed, consumed)
+    if beside is not None:
+        return beside
+    if event.processed_at is None:
+        return "would match: the event is not routed yet"
+    if wait.look_back_from > event.processed_at:
+        return f"the wait looks back to {wait.look_back_from.isoformat()} only, and the event was routed before"
+    return f"the wait was not open when the event was routed: it is {wait.status}"
+
+
+async def _notes(
+    conn: AsyncConnection, event: EventRow, keys: Sequence[str], candidates: Sequence[Candidate]
+) -> list[str]:
+    notes = []
+    if event.error_message is not None:
+        notes.append(event.error_message)
+    if not keys:
+        notes.append("it has no correlation key, and none can be derived from its payload: no wait can match it")
+    if not await in_catalog(conn, event.event_name):
+        notes.append(f"{event.event_name!r} is not in the tenant's event catalogue")
+    if not candidates:
+        notes.append(f"no wait for {event.event_name!r} was open and no workflow is started by it")
+    return notes

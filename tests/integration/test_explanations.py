@@ -1,0 +1,162 @@
+"""Why an event went where it went, requeue and replay, and verdicts on bad events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from harness.interpreted import document
+from harness.run_records import EXECUTION, TENANT, a_wait, a_write, closed, deliveries_of, publish, rows
+from workflows_core.errors import Refused
+from workflows_core.ingress.explaining import explain_event, explain_wait, would_reach
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import route_pending
+from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
+from workflows_core.publishing.contracts import import_events, import_schemas
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.run_writes import write_run
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+POLICY = IngressPolicy(first_delay_seconds=0.01)
+FILTER = [{"path": "amount", "op": ">", "value": 9}]
+
+
+async def route(db: Database) -> None:
+    while await route_pending(db, POLICY):
+        pass
+
+
+async def verdicts(db: Database, event_id: str) -> dict[str, tuple[str, str | None]]:
+    async with db.tenant(TENANT) as conn:
+        found = await explain_event(conn, event_id)
+    assert found is not None
+    return {one.target_id: (one.verdict, one.why) for one in found.candidates}
+
+
+async def test_each_candidate_has_its_verdict_and_the_comparison_that_failed(db: Database) -> None:
+    waits = [a_wait("right"), a_wait("key", "other"), a_wait("filter", filters=FILTER), a_wait("gone")]
+    await write_run(db, a_write(1, waits=waits), EXECUTION)
+    await write_run(db, a_write(2, waits=waits[:3], closed=[closed("gone", "TIMED_OUT")]), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    later = int((datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000)
+    await write_run(db, a_write(1, run_id="r2", waits=[a_wait("narrow", look_back_from=later)]), "x2")
+    found = await verdicts(db, "e1")
+    assert found["right"] == ("new", None)
+    assert found["key"] == ("no match", "the wait's key is 'other', the event has ['key-1']")
+    assert found["filter"] == ("no match", "filter amount > 9 does not hold: the event has 5")
+    assert "looks back to" in str(found["narrow"][1])
+    assert "gone" not in found, "closed before the event came"
+
+
+async def test_a_wait_shows_near_misses_and_what_it_got(db: Database) -> None:
+    await publish(db, "early", "other")
+    await route(db)
+    await write_run(db, a_write(1, waits=[a_wait("w", filters=FILTER)]), EXECUTION)
+    await publish(db, "small", payload={"amount": 3})
+    await publish(db, "big", payload={"amount": 30})
+    await publish(db, "pending", payload={"amount": 30}, event_name="PAID")
+    async with db.tenant(TENANT) as conn:
+        before = await explain_wait(conn, "w")
+    assert before is not None
+    assert {one["verdict"] for one in before.events if one["eventId"] != "early"} == {"pending"}
+    await route(db)
+    async with db.tenant(TENANT) as conn:
+        found = await explain_wait(conn, "w")
+        assert await explain_wait(conn, "nothing") is None
+        assert await explain_event(conn, "nothing") is None
+    assert found is not None
+    said = {one["eventId"]: (one["verdict"], one["why"]) for one in found.events}
+    assert said["early"] == ("no match", "the wait's key is 'key-1', the event has ['other']")
+    assert said["small"] == ("no match", "filter amount > 9 does not hold: the event has 3")
+    assert said["big"] == ("new", None)
+
+
+async def test_triggers_and_notes(db: Database) -> None:
+    content = {**document(), "trigger": {"type": "event", "eventName": "ORDERED"}}
+    async with db.tenant(TENANT) as conn:
+        await save_draft(conn, workflow_id="w", key="w", name="W", document=content)
+        await publish_version(conn, "w", content)
+        await import_events(conn, {"KNOWN": {}})
+    await publish(db, "o1", None, event_name="ORDERED")
+    await route(db)
+    async with db.tenant(TENANT) as conn:
+        found = await explain_event(conn, "o1")
+    assert found is not None
+    assert [(one.kind, one.target_id, one.verdict) for one in found.candidates] == [("start", "w", "new")]
+    assert len(found.notes) == 2, found.notes
+    assert "no correlation key" in found.notes[0]
+    assert "not in the tenant's event catalogue" in found.notes[1]
+
+
+async def test_hole_25_a_payload_that_breaks_its_schema_is_refused_or_dead_and_goes_again_once_the_schema_is_right(
+    db: Database,
+) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Paid.v1": {"type": "object", "required": ["currency"]}})
+        await import_events(conn, {"PAID": {"payloadSchemaRef": "payload.Paid.v1"}})
+        with pytest.raises(Refused, match="EVENT_PAYLOAD_INVALID"):
+            await publish_checked(conn, tenant=TENANT, event_id="e0", event_name="PAID", payload={})
+    await publish(db, "e1")
+    await route(db)
+    (row,) = await rows(db, "workflow_runtime_events")
+    assert (row["status"], "payload.Paid.v1" in row["error_message"]) == ("dead", True)
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Paid.v1": {"type": "object"}})
+        assert (await requeue_event(conn, TENANT, "e1"))["event"]
+    await route(db)
+    assert await deliveries_of(db) == {("e1", "wait-1"): "new"}
+    async with db.tenant(TENANT) as conn:
+        for event_id, code in (("e1", "EVENT_NOT_DEAD"), ("nothing", "EVENT_NOT_FOUND")):
+            with pytest.raises(Refused, match=code):
+                await requeue_event(conn, TENANT, event_id)
+
+
+async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> None:
+    await publish(db, "e1")
+    await publish(db, "e2", "elsewhere")
+    await route(db)
+    await write_run(db, a_write(1, waits=[a_wait(look_back_from=4_000_000_000_000)]), EXECUTION)
+    async with db.tenant(TENANT) as conn:
+        window = await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10)
+        assert [event.event_id for event in window] == ["e1", "e2"]
+        assert [[one.target_id for one in await would_reach(conn, event)] for event in window] == [["wait-1"], []]
+        (event,) = await events_to_replay(conn, "e1", None, None, None, 10)
+        new_id = await replay_event(conn, TENANT, event)
+        with pytest.raises(Refused, match="OPTION_NOT_FITTING"):
+            await events_to_replay(conn, None, None, None, None, 10)
+        with pytest.raises(Refused, match="EVENT_NOT_FOUND"):
+            await events_to_replay(conn, "nothing", None, None, None, 10)
+    await route(db)
+    assert await deliveries_of(db) == {(new_id, "wait-1"): "new"}
+    (row,) = [row for row in await rows(db, "workflow_runtime_events") if row["event_id"] == new_id]
+    assert row["replay_of"] == "e1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"key": "k" * 10_240}, "at most 1024 characters"),
+        ({"payload": {"text": "x" * 600_000}}, "bytes, at most"),
+        ({"payload": {"text": "a\x00b"}}, "NUL"),
+        ({"event_name": " "}, "not empty"),
+    ],
+)
+async def test_what_nothing_could_route_is_refused_with_what_is_taken(
+    db: Database, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Refused, match=said):
+        await publish(db, "e1", **fields)
+    assert await rows(db, "workflow_runtime_events") == []
+
+
+async def test_a_clock_far_off_changes_nothing_since_routing_goes_by_its_own(db: Database) -> None:
+    await publish(db, "future", occurred_at=datetime(2999, 1, 1, tzinfo=UTC))
+    await publish(db, "past", occurred_at=datetime(1970, 1, 2, tzinfo=UTC))
+    await route(db)
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    assert await deliveries_of(db) == {("future", "wait-1"): "new", ("past", "wait-1"): "new"}
