@@ -58,16 +58,16 @@ BEGIN
 END $$;
 
 -- As in revision 0001, with the cardinality of each wait. Of an event that is routed again only waits for one are
--- candidates, and none once it has a claim; a wait that has claimed an event waits for that one.
+-- candidates, whose window holds the first routing, and none once it has a claim; a wait that has claimed an event waits for that one.
 CREATE OR REPLACE FUNCTION workflow_claim_event(p_tenant text, p_event_id text, p_event_name text, p_keys text[])
 RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
-    again   boolean;
+    before  timestamptz;  -- when it was routed first
     claimed boolean;
 BEGIN
     PERFORM workflow_lock_keys(p_tenant, array_fill(p_event_name, ARRAY[cardinality(p_keys)]), p_keys);
-    SELECT e.processed_at IS NOT NULL INTO again FROM workflow_runtime_events e
+    SELECT e.processed_at INTO before FROM workflow_runtime_events e
       WHERE e.tenant = p_tenant AND e.event_id = p_event_id AND e.status = 'pending' FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -81,8 +81,8 @@ BEGIN
               FROM workflow_run_waits o
              WHERE o.tenant = p_tenant AND o.event_name = p_event_name AND o.key = ANY (p_keys)
                AND o.status = 'WAITING'
-               AND CASE o.match WHEN 'all' THEN NOT again
-                   ELSE NOT claimed AND NOT EXISTS (
+               AND CASE o.match WHEN 'all' THEN before IS NULL
+                   ELSE NOT claimed AND (before IS NULL OR o.look_back_from <= before) AND NOT EXISTS (
                        SELECT 1 FROM workflow_event_claims c WHERE c.tenant = p_tenant AND c.wait_id = o.wait_id) END
                AND NOT EXISTS (
                    SELECT 1 FROM workflow_run_waits c
