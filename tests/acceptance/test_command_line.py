@@ -129,3 +129,35 @@ async def test_why_an_event_did_not_match_is_told_from_both_sides(stack: Stack, 
     )
     assert "WAIT_NOT_FOUND" in await refused(environment, "waits", "show", "nothing")
     await workflows(environment, "runs", "cancel", run_id, "--reason", "a test is over")
+
+
+async def test_a_schedule_is_made_shown_fired_and_deleted(stack: Stack, tmp_path: Path) -> None:
+    environment = stack.environment
+    key = await publish(environment, {**document(), "id": "by-the-clock"}, tmp_path)
+    calendars = tmp_path / "calendars.json"
+    week = {"monday": [["09:00", "17:00"]]}
+    calendars.write_text(json.dumps({"main": {"timezone": "UTC", "hours": week, "default": True}}), encoding="utf-8")
+    await workflows(environment, "calendars", "import", str(calendars))
+    options = ("--name", "Mondays", "--cron", "0 9 * * *", "--days", "business")
+    made = await workflows(environment, "schedules", "create", key, *options)
+    assert made["inTemporal"] is True
+    shown = await workflows(environment, "schedules", "show", made["id"], "--next", "3")
+    assert len(shown["next"]) == 3
+    assert "DAY_FILTER_NOT_ALLOWED" in await refused(
+        *(environment, "schedules", "create", key, "--name", "x", "--at", "2099-01-01T00:00:00Z", "--days", "business")
+    )
+    other = await workflows(environment, "schedules", "create", key, "--name", "any day", "--cron", "0 9 * * *")
+    await workflows(environment, "schedules", "trigger", other["id"])
+    while (await _schedule(stack, other["id"]))["lastRunStatus"] != "SUCCEEDED":
+        pass
+    await workflows(environment, "schedules", "pause", other["id"])
+    assert (await _schedule(stack, other["id"]))["status"] == "paused"
+    for one in (made, other):
+        await workflows(environment, "schedules", "delete", one["id"])
+    assert await workflows(environment, "schedules", "list") == []
+    assert "SCHEDULE_NOT_FOUND" in await refused(environment, "schedules", "show", made["id"])
+
+
+async def _schedule(stack: Stack, schedule_id: str) -> Any:
+    [row] = [one for one in await workflows(stack.environment, "schedules", "list") if one["id"] == schedule_id]
+    return row

@@ -23,6 +23,7 @@ LITERALS = {
     "SIGNAL_EVENT": "workflowRuntimeV2Event",
     "SIGNAL_HUMAN_TASK": "workflowRuntimeV2HumanTask",
     "SIGNAL_QUOTA_RESUME": "workflowRuntimeV2QuotaResume",
+    "SIGNAL_RUN_ENDED": "workflowRuntimeV2RunEnded",
     "QUERY_CURRENT_STEP": "workflowRuntimeV2CurrentStep",
     "QUERY_CURRENT_WAIT": "workflowRuntimeV2CurrentWait",
     "QUERY_SUMMARY": "workflowRuntimeV2InterpreterSummary",
@@ -38,6 +39,8 @@ LITERALS = {
     "SEARCH_PARENT": "WorkflowParentRun",
     "ACTIVITY_LAUNCH_CHILD": "workflowRuntimeV2LaunchChildRun",
     "ACTIVITY_CANCEL_CHILD": "workflowRuntimeV2CancelChildRun",
+    "ACTIVITY_FIRE_SCHEDULE": "workflowRuntimeV2FireSchedule",
+    "ACTIVITY_WATCH_SCHEDULED_RUN": "workflowRuntimeV2WatchScheduledRun",
     "HUMAN_TASK_COMPLETED": "HUMAN_TASK_COMPLETED",
     "RUN_ENDED": "WORKFLOW_RUN_ENDED",
 }
@@ -86,7 +89,9 @@ def test_the_page_names_tables_that_exist() -> None:
     files = (ROOT / "packages/workflows-cli/src/workflows_cli/migrations/sql").glob("*.sql")
     sql = "\n".join(path.read_text(encoding="utf-8") for path in files)
     tables = set(re.findall(r"^CREATE TABLE (\w+)", sql, flags=re.MULTILINE))
-    named = set(re.findall(r"`(workflow_[a-z_]+|event_catalog)`", PAGE)) - {"workflow_runtime"}
+    named = set(
+        re.findall(r"`(workflow_[a-z_]+|event_catalog|tenant_workflow_schedule|business_hours_schedules)`", PAGE)
+    ) - {"workflow_runtime"}
     # Heartbeats belong to no tenant and are read by `workflows ownership`; tokens are nobody's business.
     private = {"workflow_processes", "workflow_api_tokens"}
     assert named == tables - private

@@ -19,6 +19,7 @@ from workflows_core.storage.ledger import complete
 from workflows_core.storage.payload_schemas import upsert_schema
 from workflows_core.storage.routing import claim_for
 from workflows_core.storage.run_writes import write_run
+from workflows_core.storage.schedules import CalendarRow, WantedSchedule, store_calendar, store_schedule
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,6 +46,8 @@ async def fill(db: Database) -> None:
         await create_token(conn, name="t", role="viewer")
         await upsert_schema(conn, "payload.A.v1", {})
         await upsert_event(conn, "A")
+        await store_schedule(conn, WantedSchedule("s", "orders", 1, "S", "operator", cron="0 * * * *"))
+        await store_calendar(conn, CalendarRow("c", "C", "UTC", {}, [], is_default=True))
     await publish(db, "e1")
     log = {"level": "INFO", "message": "m", "step_path": None, "context_json": None, "at": 0}
     facts = {"taskId": "t1", "taskType": "t", "title": "T", "assignedUsers": [], "assignedRoles": []}

@@ -21,6 +21,7 @@ from workflows_cli.commands.dev import dev
 from workflows_cli.commands.events import events_group, waits_group
 from workflows_cli.commands.ownership import ownership
 from workflows_cli.commands.runs import runs_group
+from workflows_cli.commands.schedules import calendars_group, schedules_group
 from workflows_cli.commands.simulate import simulate_command
 from workflows_cli.commands.tasks import tasks_group
 from workflows_cli.commands.tokens import tokens_group
@@ -45,6 +46,8 @@ for command in (
     events_group,
     waits_group,
     tasks_group,
+    schedules_group,
+    calendars_group,
     schemas_group,
     catalog_group,
     tokens_group,

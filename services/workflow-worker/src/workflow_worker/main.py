@@ -31,6 +31,7 @@ from workflows_core.ingress.loop import IngressLoop
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
 from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.launching.reconciler import Reconciler
+from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
 from workflows_core.storage.readiness import schema_verdict
 from workflows_core.wire.names import AUTHORED_QUEUE
@@ -103,6 +104,7 @@ async def _start(process: Process, settings: Settings) -> None:
     # A launcher without eager start: what it finishes may be executed by any process.
     reconciler = Reconciler(runtime.db, client, Launcher(runtime.db, client))
     process.supervisor.add(Loop("reconciler", reconciler.run, stage=StopStage.CLAIM))
+    process.supervisor.add(Loop("schedules", ScheduleSync(runtime.db, client).run, stage=StopStage.CLAIM))
     probe = OwnershipProbe(client, SERVICE, process.identity, (AUTHORED_QUEUE,))
     process.health.add_check(f"poller:{AUTHORED_QUEUE}", probe.check_of(AUTHORED_QUEUE))
     process.health.add_check("ownership", probe.intruders)

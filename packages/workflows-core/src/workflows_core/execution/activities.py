@@ -24,6 +24,7 @@ from workflows_core.execution.load import RunLoader
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.regular_action import RegularAction
+from workflows_core.execution.schedule_activities import ScheduleActivities
 from workflows_core.execution.short_action import run_short_action
 from workflows_core.launching.launcher import Launcher
 from workflows_core.storage.database import Database
@@ -37,10 +38,12 @@ ACTIVITY_NAMES = (
     names.ACTIVITY_CANCEL_CHILD,
     names.ACTIVITY_FIND_ACTION,
     names.ACTIVITY_FINISH,
+    names.ACTIVITY_FIRE_SCHEDULE,
     names.ACTIVITY_LAUNCH_CHILD,
     names.ACTIVITY_LOAD,
     names.ACTIVITY_ACTION,
     names.ACTIVITY_SHORT_ACTION,
+    names.ACTIVITY_WATCH_SCHEDULED_RUN,
     names.ACTIVITY_WRITE,
 )
 """What the worker of the authored queue registers, for banner and `describe`."""
@@ -73,10 +76,11 @@ class RunActivities:
         return cls(db, registry, secrets, policy, RunLoader(db, registry, policy), quota)
 
     def authored(self, launcher: Launcher) -> Sequence[Callable[..., Any]]:
-        """For the worker of the authored queue, in a fixed order; the launcher starts child runs."""
+        """For the worker of the authored queue, in a fixed order; the launcher starts child runs and scheduled ones."""
         children = ChildRunActivities(self.db, launcher)
         own = (self.load, self.find_action, self.run_action, self.run_short_action, self.write, self.finish)
-        return (*own, children.launch, children.cancel)
+        schedules = ScheduleActivities(self.db, launcher)
+        return (*own, children.launch, children.cancel, schedules.fire, schedules.watch)
 
     def application(self) -> Sequence[Callable[..., Any]]:
         """For the worker of the application's queue: it calls actions and does nothing else for a run."""

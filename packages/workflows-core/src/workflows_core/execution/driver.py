@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -61,6 +62,7 @@ from workflows_core.wire.names import (
     ACTIVITY_LOAD,
     ACTIVITY_SHORT_ACTION,
     ACTIVITY_WRITE,
+    SIGNAL_RUN_ENDED,
 )
 from workflows_core.wire.records import ActionTraits, LoadedRun, RunWrite
 
@@ -415,6 +417,7 @@ class RunDriver:
         result = result_of(self._state)
         self.state, write = take_final_write(self._state, result)
         await self._write_end(write)
+        await self._tell_scheduled_launch()
         return self._return(self._state.outcome, result)
 
     async def _write_end(self, write: RunWrite) -> None:
@@ -428,6 +431,15 @@ class RunDriver:
             if failure.category != ErrorCategory.RUN_RESET:
                 raise
             self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failure))
+
+    async def _tell_scheduled_launch(self) -> None:
+        launch = self.loaded.get("scheduled_launch")
+        if launch is None:
+            return
+        telling = workflow.get_external_workflow_handle(launch).signal(SIGNAL_RUN_ENDED, self.input.run_id)
+        # It may have ended, by an operator's hand; and it looks for itself from time to time.
+        with suppress(FailureError):
+            await _shielded(asyncio.create_task(telling))
 
     async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""

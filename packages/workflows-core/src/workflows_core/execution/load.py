@@ -64,7 +64,7 @@ class RunLoader:
         self._keep(key, version)
         if run is not None and run.definition_hash != version.definition_hash:
             raise _altered(run_input, "the run pinned", version.definition_hash, run.definition_hash)
-        return {
+        loaded: LoadedRun = {
             "started_at": started_at,
             "definition": version.definition,
             "definition_hash": version.definition_hash,
@@ -76,6 +76,10 @@ class RunLoader:
             "continue_after_signals": self.policy.continue_after_signals,
             "unavailable_after_ms": self.policy.unavailable_after_ms,
         }
+        trigger = None if run is None else run.trigger_metadata_json
+        if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):
+            loaded["scheduled_launch"] = trigger["scheduledLaunchId"]
+        return loaded
 
     async def find(self, action_id: str, version: int) -> FoundAction:
         """Whether a live process serves an action; reads only."""

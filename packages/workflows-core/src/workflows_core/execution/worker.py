@@ -12,14 +12,15 @@ from temporalio.worker import Replayer, Worker
 
 from workflows_core.execution.activities import RunActivities
 from workflows_core.execution.sandbox import workflow_runner
+from workflows_core.execution.scheduled_launch import ScheduledLaunchWorkflow
 from workflows_core.execution.workflow import RunWorkflow
 from workflows_core.launching.launcher import Launcher
-from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE, AUTHORED_QUEUE, RUN_WORKFLOW
+from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE, AUTHORED_QUEUE, RUN_WORKFLOW, SCHEDULED_LAUNCH_WORKFLOW
 
-WORKFLOWS: Sequence[type] = (RunWorkflow,)
+WORKFLOWS: Sequence[type] = (RunWorkflow, ScheduledLaunchWorkflow)
 """Every workflow class of the authored queue."""
 
-WORKFLOW_NAMES = (RUN_WORKFLOW,)
+WORKFLOW_NAMES = (RUN_WORKFLOW, SCHEDULED_LAUNCH_WORKFLOW)
 """What they are registered as, for banner and `describe`."""
 
 

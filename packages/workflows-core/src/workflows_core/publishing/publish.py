@@ -18,6 +18,7 @@ from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.publishing.callees import callee_problems
 from workflows_core.publishing.contracts import TenantContracts
 from workflows_core.publishing.known_actions import AnnouncedActions
+from workflows_core.publishing.rebinding import rebind_schedules
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find, publish_version, save_draft
 from workflows_core.storage.rows import DefinitionRow
@@ -143,4 +144,6 @@ async def publish_definition(
             expected_draft_version=draft.draft_version if expected_draft_version is None else expected_draft_version,
             payload_schema=known_schema(contracts, ref),
         )
+        definition = parse_definition(draft.draft_definition)
+        await rebind_schedules(conn, version.workflow_id, version.version, definition, known_schema(contracts, ref))
     return PublishedVersion(version.workflow_id, version.version, version.definition_hash, problems)

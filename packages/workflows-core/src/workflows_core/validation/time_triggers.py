@@ -14,6 +14,7 @@ from workflows_core.errors import Problem
 
 MAX_CRON_LENGTH = 128
 MIN_INTERVAL_MINUTES = 5
+MAX_YEAR = 2100
 
 # Sunday is 0 or 7.
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
@@ -78,6 +79,9 @@ def _run_at_problems(run_at: str, now: datetime) -> Iterator[Problem]:
         return
     if moment.tzinfo is None:
         message = f"{run_at!r} has no zone, so it is not one moment; write one, {example}"
+        yield Problem("TIME_TRIGGER_INVALID_RUN_AT", message, path)
+    elif moment.year > MAX_YEAR:
+        message = f"{run_at!r} is after {MAX_YEAR}, which is as far as Temporal's schedules go"
         yield Problem("TIME_TRIGGER_INVALID_RUN_AT", message, path)
     elif moment <= now:
         message = f"{run_at!r} is over, it is {now.isoformat(timespec='seconds')} now; choose a time to come"

@@ -190,3 +190,5 @@ class LoadedRun(TypedDict):
     continue_after_signals: int
     # Absent in histories older than it.
     unavailable_after_ms: NotRequired[int]
+    # Temporal workflow id of the scheduled launch that waits for the end of the run.
+    scheduled_launch: NotRequired[str]

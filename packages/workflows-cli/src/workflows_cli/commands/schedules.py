@@ -1,0 +1,194 @@
+"""`workflows schedules …` and `workflows calendars import | list`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import click
+from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows_cli.output import table
+from workflows_cli.session import Session, command, parse_json, read_document
+from workflows_core.errors import Refused
+from workflows_core.schedules import managing
+from workflows_core.schedules.days import read_calendars
+from workflows_core.schedules.temporal import ScheduleSync
+from workflows_core.storage.schedules import (
+    DayTypeFilter,
+    OverlapPolicy,
+    ScheduleRow,
+    list_calendars,
+    list_schedules,
+    store_calendar,
+)
+
+_COLUMNS = ("id", "name", "workflowId", "workflowVersion", "cron", "runAt", "timezone", "dayTypeFilter", "status")
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+@click.group("schedules")
+def schedules_group() -> None:
+    """What starts runs by the clock."""
+
+
+@schedules_group.command("list")
+@click.option("--workflow", help="Only those of this workflow id.")
+@command
+async def list_(session: Session, workflow: str | None) -> int:
+    """List schedules, those of triggers too."""
+    async with session.db.tenant(session.tenant) as conn:
+        rows = [row.to_json() for row in await list_schedules(conn, workflow)]
+    session.emit(rows, table(rows, (*_COLUMNS, "lastRunStatus", "lastFireAt", "lastError")))
+    return 0
+
+
+@schedules_group.command("create")
+@click.argument("workflow")
+@click.option("--name", required=True, help="What it is for.")
+@click.option("--at", "run_at", help="Fire once, at this ISO 8601 time with its zone.")
+@click.option("--cron", help="Fire by this five-field cron expression.")
+@click.option("--timezone", default="UTC", show_default=True, help="IANA zone of the cron expression.")
+@click.option("--days", type=click.Choice(get_args(DayTypeFilter)), default="any", show_default=True)
+@click.option("--calendar", help="Calendar of --days; by default the tenant's default.")
+@click.option("--overlap", type=click.Choice(get_args(OverlapPolicy)), default="skip", show_default=True)
+@click.option("--payload", help="JSON payload of the runs.")
+@command
+async def create(session: Session, workflow: str, **options: Any) -> int:
+    """Make a schedule that starts runs of WORKFLOW (key or id), always in its newest published version."""
+    payload = options.pop("payload")
+    body = None if payload is None else parse_json(payload, "--payload")
+    async with session.db.tenant(session.tenant) as conn:
+        row = await managing.create_schedule(conn, workflow, managing.ScheduleRequest(payload=body, **options))
+    return await _followed(session, row.id, "created")
+
+
+@schedules_group.command("show")
+@click.argument("schedule_id")
+@click.option("--next", "count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many next times.")
+@command
+async def show(session: Session, schedule_id: str, count: int) -> int:
+    """Show a schedule and its next times, as Temporal has them, without the days that its filter leaves out."""
+    client = await session.temporal()
+    async with session.db.tenant(session.tenant) as conn:
+        row = await managing.required(conn, schedule_id)
+        times = await _in_temporal(managing.next_times(conn, client, row, count), row)
+    facts = {**row.to_json(), "next": times}
+    session.emit(facts, table([{"field": name, "value": value} for name, value in facts.items()], ("field", "value")))
+    return 0
+
+
+@schedules_group.command("pause")
+@click.argument("schedule_id")
+@command
+async def pause(session: Session, schedule_id: str) -> int:
+    """Fire no more until resumed."""
+    async with session.db.tenant(session.tenant) as conn:
+        await managing.pause_schedule(conn, schedule_id)
+    return await _followed(session, schedule_id, "paused")
+
+
+@schedules_group.command("resume")
+@click.argument("schedule_id")
+@command
+async def resume(session: Session, schedule_id: str) -> int:
+    """Fire again, also after a failure."""
+    async with session.db.tenant(session.tenant) as conn:
+        await managing.resume_schedule(conn, schedule_id)
+    return await _followed(session, schedule_id, "resumed")
+
+
+@schedules_group.command("delete")
+@click.argument("schedule_id")
+@command
+async def delete(session: Session, schedule_id: str) -> int:
+    """Delete a schedule; the runs it started stay."""
+    async with session.db.tenant(session.tenant) as conn:
+        await managing.delete_schedule(conn, schedule_id)
+    return await _followed(session, schedule_id, "deleted")
+
+
+@schedules_group.command("trigger")
+@click.argument("schedule_id")
+@command
+async def trigger(session: Session, schedule_id: str) -> int:
+    """Fire now, whether it is paused or not; day filter and overlap policy hold."""
+    client = await session.temporal()
+    async with session.db.tenant(session.tenant) as conn:
+        row = await managing.required(conn, schedule_id)
+    await _in_temporal(client.get_schedule_handle(row.runner_schedule_id).trigger(), row)
+    session.emit({"id": schedule_id, "triggered": True}, f"schedule {schedule_id} fires now")
+    return 0
+
+
+@schedules_group.command("backfill")
+@click.argument("schedule_id")
+@click.option("--from", "since", type=click.DateTime(_TIMES), required=True, help="First time to make up for (UTC).")
+@click.option("--until", type=click.DateTime(_TIMES), required=True, help="Last time to make up for (UTC).")
+@command
+async def backfill(session: Session, schedule_id: str, since: datetime, until: datetime) -> int:
+    """Fire for past times, one after the other; a time that has a run already starts no second one."""
+    if since > until:
+        raise Refused.one("OPTION_NOT_FITTING", "must not be before --from", "--until")
+    client = await session.temporal()
+    async with session.db.tenant(session.tenant) as conn:
+        row = await managing.required(conn, schedule_id)
+    span = ScheduleBackfill(
+        start_at=since.replace(tzinfo=UTC), end_at=until.replace(tzinfo=UTC), overlap=ScheduleOverlapPolicy.BUFFER_ALL
+    )
+    await _in_temporal(client.get_schedule_handle(row.runner_schedule_id).backfill(span), row)
+    session.emit({"id": schedule_id, "backfilled": True}, f"schedule {schedule_id} makes up for {since} to {until}")
+    return 0
+
+
+@click.group("calendars")
+def calendars_group() -> None:
+    """Business calendars, which the day filters of schedules go by."""
+
+
+@calendars_group.command("import")
+@click.argument("file")
+@command
+async def import_(session: Session, file: str) -> int:
+    """Store the calendars in FILE: a JSON object from an id to {"name", "timezone", "hours", "holidays", "default"}."""
+    calendars = read_calendars(read_document(file))
+    async with session.db.tenant(session.tenant) as conn:
+        for calendar in calendars:
+            await store_calendar(conn, calendar)
+    rows = [calendar.to_json() for calendar in calendars]
+    session.emit(rows, table(rows, ("scheduleId", "name", "timezone", "isDefault")))
+    return 0
+
+
+@calendars_group.command("list")
+@command
+async def list_calendars_(session: Session) -> int:
+    """List the tenant's calendars."""
+    async with session.db.tenant(session.tenant) as conn:
+        rows = [calendar.to_json() for calendar in await list_calendars(conn)]
+    session.emit(rows, table(rows, ("scheduleId", "name", "timezone", "isDefault", "hours", "holidays")))
+    return 0
+
+
+async def _followed(session: Session, schedule_id: str, what: str) -> int:
+    """Makes Temporal follow at once where it answers; else workflow-worker does it."""
+    facts: dict[str, Any] = {"id": schedule_id, what: True, "inTemporal": False}
+    text = f"{what} schedule {schedule_id}"
+    try:
+        await ScheduleSync(session.db, await session.temporal()).sync(session.tenant, schedule_id)
+        facts["inTemporal"] = True
+    except Exception as error:
+        text += f"\nTemporal does not have it yet ({type(error).__name__}); workflow-worker brings it there"
+    session.emit(facts, text)
+    return 0
+
+
+async def _in_temporal(work: Any, row: ScheduleRow) -> Any:
+    try:
+        return await work
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+        message = "Temporal does not have it yet: workflow-worker brings it there within seconds; is one running?"
+        raise Refused.one("SCHEDULE_NOT_SYNCED", message, row.id) from error

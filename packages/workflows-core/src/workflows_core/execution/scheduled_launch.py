@@ -1,0 +1,76 @@
+"""The workflow that a Temporal Schedule starts: it launches the run of one firing, and stays open until that ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue, SearchAttributeKey
+
+from workflows_core.execution import options
+from workflows_core.execution.payloads import decode, encode
+from workflows_core.wire import names
+
+FIRST_LOOK = timedelta(minutes=1)
+LONGEST_LOOK = timedelta(hours=1)
+"""The run says when it ends; one that cannot, such as a terminated one, is seen at the next look."""
+
+_SCHEDULED_FOR = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
+
+
+@workflow.defn(name=names.SCHEDULED_LAUNCH_WORKFLOW)
+class ScheduledLaunchWorkflow:
+    """One firing of a schedule; the overlap policy of the schedule goes by it."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    @workflow.run
+    async def run(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """`{outcome, runId, reason, status}`.
+
+        Args:
+            wanted: `{tenantId, scheduleId}`.
+        """
+        scheduled_for = workflow.info().typed_search_attributes.get(_SCHEDULED_FOR) or workflow.info().start_time
+        call = {
+            "tenant": wanted["tenantId"],
+            "scheduleId": wanted["scheduleId"],
+            "scheduledFor": int(scheduled_for.timestamp() * 1000),
+            "launchId": workflow.info().workflow_id,
+        }
+        fired = await self._do(names.ACTIVITY_FIRE_SCHEDULE, call, "fire")
+        if fired["outcome"] != "launched":
+            return {**fired, "status": None}
+        call["runId"] = fired["runId"]
+        try:
+            return {**fired, "status": await self._end_of_run(call)}
+        except asyncio.CancelledError:
+            if workflow.cancellation_reason() is None:
+                raise
+            body = {"tenant": call["tenant"], "childRunId": call["runId"], "reason": "its schedule fires anew"}
+            await asyncio.shield(self._do(names.ACTIVITY_CANCEL_CHILD, body, "cancel the run"))
+            raise
+
+    @workflow.signal(name=names.SIGNAL_RUN_ENDED)
+    def on_run_ended(self, _: Any) -> None:
+        """The run of this firing has ended."""
+        self._told = True
+
+    async def _end_of_run(self, call: dict[str, Any]) -> str:
+        pause = FIRST_LOOK
+        while True:
+            try:
+                await workflow.wait_condition(lambda: self._told, timeout=pause)
+            except TimeoutError:
+                pause = min(pause * 2, LONGEST_LOOK)
+            status = await self._do(names.ACTIVITY_WATCH_SCHEDULED_RUN, call, "has the run ended?")
+            if status is not None:
+                return str(status)
+            self._told = False
+
+    async def _do(self, activity: str, body: dict[str, Any], summary: str) -> Any:
+        config = options.for_write(body["tenant"], summary)
+        return decode(await workflow.execute_activity(activity, encode(body), result_type=RawValue, **config))

@@ -1,0 +1,67 @@
+"""The schedules of a workflow follow its newest version, in the transaction that publishes it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.definitions.model import Definition, RecurringTrigger, ScheduleTrigger
+from workflows_core.publishing.contracts import payload_problems
+from workflows_core.storage.schedules import (
+    WantedSchedule,
+    bind_schedule,
+    change_schedule,
+    list_schedules,
+    store_schedule,
+)
+
+_TRIGGERS = uuid.UUID("7a1fd1f0-4f4c-5f0b-8d6e-1e5f6b0c9a27")
+
+
+async def rebind_schedules(
+    conn: AsyncConnection,
+    workflow_id: str,
+    version: int,
+    definition: Definition,
+    payload_schema: Mapping[str, Any] | None,
+) -> None:
+    """Stores the trigger's schedule, or deletes the one of an earlier version; binds the others to this version.
+
+    A schedule whose payload does not keep to the version's schema fires no more, and says why.
+    """
+    wanted = _of_trigger(workflow_id, version, definition)
+    if wanted is not None:
+        await store_schedule(conn, wanted)
+    for row in await list_schedules(conn, workflow_id):
+        if row.origin == "trigger":
+            if wanted is None:
+                await change_schedule(conn, row.id, enabled=False, status="deleted")
+            continue
+        await bind_schedule(conn, row.id, version)
+        if payload_schema is None or row.payload_json is None or row.status in ("completed", "failed"):
+            continue
+        problems = payload_problems(payload_schema, row.payload_json, "PAYLOAD_INVALID", "payload")
+        if problems:
+            reason = f"its payload does not fit version {version}: {problems[0].path} {problems[0].message}"
+            await change_schedule(conn, row.id, enabled=False, status="failed", error=reason)
+
+
+def _of_trigger(workflow_id: str, version: int, definition: Definition) -> WantedSchedule | None:
+    trigger = definition.trigger
+    if not isinstance(trigger, (ScheduleTrigger, RecurringTrigger)):
+        return None
+    once = isinstance(trigger, ScheduleTrigger)
+    return WantedSchedule(
+        id=str(uuid.uuid5(_TRIGGERS, workflow_id)),
+        workflow_id=workflow_id,
+        workflow_version=version,
+        name=definition.name,
+        origin="trigger",
+        run_at=datetime.fromisoformat(trigger.run_at.strip()) if isinstance(trigger, ScheduleTrigger) else None,
+        cron=None if isinstance(trigger, ScheduleTrigger) else trigger.cron.strip(),
+        timezone="UTC" if once or isinstance(trigger, ScheduleTrigger) else trigger.timezone,
+    )

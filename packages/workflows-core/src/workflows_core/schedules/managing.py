@@ -1,0 +1,210 @@
+"""What operators do with schedules. Every function needs a connection whose transaction has its tenant set."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.client import Client
+
+from workflows_core.definitions.model import RecurringTrigger, ScheduleTrigger
+from workflows_core.errors import Json, Problem, Refused
+from workflows_core.publishing.contracts import payload_problems
+from workflows_core.schedules.days import day_filter
+from workflows_core.schedules.firing import payload_of
+from workflows_core.schedules.temporal import matching_times
+from workflows_core.storage.definitions import find, get_version
+from workflows_core.storage.schedules import (
+    DayTypeFilter,
+    OverlapPolicy,
+    ScheduleRow,
+    WantedSchedule,
+    change_schedule,
+    get_calendar,
+    get_schedule,
+    store_schedule,
+)
+from workflows_core.validation.time_triggers import time_trigger_problems
+
+_WINDOWS = (timedelta(days=2), timedelta(days=35), timedelta(days=400), timedelta(days=366 * 4))
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRequest:
+    """A schedule that somebody wants.
+
+    Attributes:
+        name: What it is for.
+        run_at: ISO 8601 time with its zone, to fire once.
+        cron: Five-field cron expression, to fire again and again.
+        timezone: IANA zone of the cron expression.
+        days: Which days it fires on.
+        calendar: Calendar that says which those are; None for the tenant's default.
+        overlap: What happens when the last run is still open.
+        payload: What runs start with; None for the clock's payload where the workflow takes it, else `{}`.
+    """
+
+    name: str
+    run_at: str | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    days: DayTypeFilter = "any"
+    calendar: str | None = None
+    overlap: OverlapPolicy = "skip"
+    payload: Json = None
+
+
+async def create_schedule(
+    conn: AsyncConnection, workflow: str, request: ScheduleRequest, *, now: datetime | None = None
+) -> ScheduleRow:
+    """Stores a schedule of a workflow (key or id), for its newest published version; Temporal follows.
+
+    Raises:
+        Refused: Everything that is wrong: `WORKFLOW_UNKNOWN`, `WORKFLOW_NOT_PUBLISHED`, `SCHEDULE_INVALID`,
+            `TIME_TRIGGER_*`, `DAY_FILTER_NOT_ALLOWED_FOR_ONE_TIME`, `BUSINESS_HOURS_OVERRIDE_NOT_FOUND`,
+            `BUSINESS_HOURS_SCHEDULE_REQUIRED`, `PAYLOAD_INVALID`.
+    """
+    definition = await find(conn, workflow)
+    if definition is None:
+        raise Refused.one("WORKFLOW_UNKNOWN", f"this tenant has no workflow {workflow!r}", "workflow")
+    version = await get_version(conn, definition.workflow_id, None)
+    if version is None:
+        message = f"workflow {definition.key!r} has only a draft: publish it first"
+        raise Refused.one("WORKFLOW_NOT_PUBLISHED", message, "workflow")
+    run_at, cron = request.run_at, request.cron
+    problems = _time_problems(run_at, cron, request.timezone, now or datetime.now(UTC))
+    problems += await _day_problems(conn, request.days, request.calendar, once=run_at is not None)
+    if problems:
+        raise Refused(problems)
+    schedule_id = str(uuid.uuid4())
+    wanted = WantedSchedule(
+        id=schedule_id,
+        workflow_id=definition.workflow_id,
+        workflow_version=version.version,
+        name=request.name,
+        origin="operator",
+        run_at=None if run_at is None else datetime.fromisoformat(run_at.strip()),
+        cron=None if cron is None else cron.strip(),
+        timezone=request.timezone,
+        day_type_filter=request.days,
+        business_hours_schedule_id=request.calendar,
+        overlap_policy=request.overlap,
+        payload_json=request.payload,
+    )
+    await store_schedule(conn, wanted)
+    row = await required(conn, schedule_id)
+    if version.payload_schema is not None:
+        moment = datetime.now(UTC)
+        wrong = payload_problems(
+            version.payload_schema, payload_of(row, version, moment, moment), "PAYLOAD_INVALID", "payload"
+        )
+        if wrong:
+            raise Refused(wrong)
+    return row
+
+
+async def required(conn: AsyncConnection, schedule_id: str) -> ScheduleRow:
+    """The schedule.
+
+    Raises:
+        Refused: `SCHEDULE_NOT_FOUND`.
+    """
+    row = await get_schedule(conn, schedule_id)
+    if row is None or row.status == "deleted":
+        raise Refused.one("SCHEDULE_NOT_FOUND", f"this tenant has no schedule {schedule_id!r}", "scheduleId")
+    return row
+
+
+async def pause_schedule(conn: AsyncConnection, schedule_id: str) -> None:
+    """It fires no more until it is resumed.
+
+    Raises:
+        Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`.
+    """
+    row = await required(conn, schedule_id)
+    _check_open(row)
+    await change_schedule(conn, schedule_id, enabled=False, status="paused")
+
+
+async def resume_schedule(conn: AsyncConnection, schedule_id: str) -> None:
+    """It fires again, also one that had failed.
+
+    Raises:
+        Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
+    """
+    row = await required(conn, schedule_id)
+    _check_open(row)
+    day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id))
+    await change_schedule(conn, schedule_id, enabled=True, status="scheduled")
+
+
+async def delete_schedule(conn: AsyncConnection, schedule_id: str) -> None:
+    """It is gone once Temporal has followed.
+
+    Raises:
+        Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_OF_TRIGGER`.
+    """
+    row = await required(conn, schedule_id)
+    if row.origin == "trigger":
+        message = "it is the trigger of its workflow: publish a version without it, or pause it"
+        raise Refused.one("SCHEDULE_OF_TRIGGER", message, "scheduleId")
+    await change_schedule(conn, schedule_id, enabled=False, status="deleted")
+
+
+async def next_times(conn: AsyncConnection, client: Client, row: ScheduleRow, count: int) -> list[datetime]:
+    """The next times it fires, as Temporal has them, without those that the day filter leaves out.
+
+    Raises:
+        Refused: `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
+        RPCError: Temporal does not know the schedule yet, or does not answer.
+    """
+    if row.run_at is not None:
+        return [row.run_at] if row.enabled and row.run_at > datetime.now(UTC) else []
+    admits = day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id)).admits
+    found: list[datetime] = []
+    start = datetime.now(UTC)
+    for window in _WINDOWS:
+        end = datetime.now(UTC) + window
+        found += [at for at in await matching_times(client, row, start, end) if admits(at)]
+        if len(found) >= count:
+            break
+        start = end + timedelta(seconds=1)
+    return found[:count]
+
+
+def _check_open(row: ScheduleRow) -> None:
+    if row.status == "completed":
+        raise Refused.one("SCHEDULE_ENDED", "it has fired and is completed: create another one", "scheduleId")
+
+
+def _time_problems(run_at: str | None, cron: str | None, timezone: str, now: datetime) -> list[Problem]:
+    if (run_at is None) is (cron is None):
+        message = "give either a time to fire once, or a cron expression to fire again and again"
+        return [Problem("SCHEDULE_INVALID", message, "runAt" if cron is None else "cron")]
+    trigger: ScheduleTrigger | RecurringTrigger
+    if run_at is not None:
+        trigger = ScheduleTrigger.model_validate({"type": "schedule", "runAt": run_at or " "})
+    else:
+        trigger = RecurringTrigger.model_validate({"type": "recurring", "cron": cron or " ", "timezone": timezone})
+    return list(time_trigger_problems(trigger, now))
+
+
+async def _day_problems(
+    conn: AsyncConnection, days: DayTypeFilter, calendar: str | None, *, once: bool
+) -> list[Problem]:
+    if days == "any" and calendar is None:
+        return []
+    if once:
+        message = "a schedule for one time fires at that time, whatever day it is: leave the day filter out"
+        return [Problem("DAY_FILTER_NOT_ALLOWED_FOR_ONE_TIME", message, "days")]
+    row = await get_calendar(conn, calendar)
+    if calendar is not None and row is None:
+        message = f"this tenant has no calendar {calendar!r}; `workflows calendars list` has those there are"
+        return [Problem("BUSINESS_HOURS_OVERRIDE_NOT_FOUND", message, "calendar")]
+    try:
+        day_filter(days, row)
+    except Refused as error:
+        return list(error.problems)
+    return []

@@ -1,0 +1,233 @@
+"""The Temporal Schedule of a row, and the loop that makes Temporal follow the rows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleRange,
+    ScheduleSpec,
+    ScheduleState,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+from temporalio.common import Priority
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.schedules import (
+    OverlapPolicy,
+    ScheduleRow,
+    change_schedule,
+    get_schedule,
+    mark_synced,
+    remove_deleted,
+    schedules_behind,
+)
+from workflows_core.wire import names
+
+CATCH_UP = timedelta(hours=1)
+"""A firing that Temporal missed by less than this is made up for."""
+
+_OVERLAPS: dict[OverlapPolicy, ScheduleOverlapPolicy] = {
+    "skip": ScheduleOverlapPolicy.SKIP,
+    "buffer_one": ScheduleOverlapPolicy.BUFFER_ONE,
+    "buffer_all": ScheduleOverlapPolicy.BUFFER_ALL,
+    "cancel_other": ScheduleOverlapPolicy.CANCEL_OTHER,
+    "terminate_other": ScheduleOverlapPolicy.TERMINATE_OTHER,
+    "allow_all": ScheduleOverlapPolicy.ALLOW_ALL,
+}
+_log = logging.getLogger(__name__)
+
+
+class SyncProgress(Protocol):
+    """What the loop tells its supervisor."""
+
+    def mark(self, detail: str = "") -> None:
+        """A pass was made."""
+        ...
+
+    def degraded(self, reason: str) -> None:
+        """A pass could not be made; the loop tries on."""
+        ...
+
+
+def temporal_schedule(row: ScheduleRow) -> Schedule:
+    """What Temporal is to do for a row."""
+    action = ScheduleActionStartWorkflow(
+        names.SCHEDULED_LAUNCH_WORKFLOW,
+        {"tenantId": row.tenant, "scheduleId": row.id},
+        id=f"workflow-runtime-v2:scheduled:{row.tenant}:{row.id}",
+        task_queue=names.AUTHORED_QUEUE,
+        static_summary=row.name,
+        priority=Priority(fairness_key=row.tenant[:64]),
+    )
+    once = row.run_at is not None
+    return Schedule(
+        action=action,
+        spec=ScheduleSpec(calendars=[_moment(row.run_at)])
+        if row.run_at is not None
+        else ScheduleSpec(cron_expressions=[row.cron or ""], time_zone_name=row.timezone),
+        policy=SchedulePolicy(overlap=_OVERLAPS[row.overlap_policy], catchup_window=CATCH_UP),
+        state=ScheduleState(
+            paused=not row.enabled,
+            note=row.last_error or row.name,
+            limited_actions=once,
+            remaining_actions=1 if once and row.enabled else 0,
+        ),
+    )
+
+
+def _moment(at: datetime) -> ScheduleCalendarSpec:
+    utc = at.astimezone(UTC)
+
+    def only(value: int) -> Sequence[ScheduleRange]:
+        return (ScheduleRange(value),)
+
+    return ScheduleCalendarSpec(
+        second=only(utc.second),
+        minute=only(utc.minute),
+        hour=only(utc.hour),
+        day_of_month=only(utc.day),
+        month=only(utc.month),
+        year=only(utc.year),
+    )
+
+
+async def matching_times(client: Client, row: ScheduleRow, start: datetime, end: datetime) -> list[datetime]:
+    """When Temporal would fire between two times, whatever the day filter says.
+
+    Raises:
+        RPCError: Temporal does not know the schedule, or does not answer.
+    """
+    request = ListScheduleMatchingTimesRequest(namespace=client.namespace, schedule_id=row.runner_schedule_id)
+    request.start_time.FromDatetime(start.astimezone(UTC))
+    request.end_time.FromDatetime(end.astimezone(UTC))
+    answer = await client.workflow_service.list_schedule_matching_times(request)
+    return [stamp.ToDatetime(tzinfo=UTC) for stamp in answer.start_time]
+
+
+@dataclass(slots=True)
+class ScheduleSync:
+    """Makes Temporal follow the rows; several processes do no harm, since each writes what the row says.
+
+    Attributes:
+        db: The database, as the application role.
+        client: Connected to the namespace of authored runs.
+        every_seconds: Between two passes over what has changed.
+        all_every_seconds: Between two passes over everything.
+        batch_size: Schedules of one pass.
+    """
+
+    db: Database
+    client: Client
+    every_seconds: float = 5.0
+    all_every_seconds: float = 600.0
+    batch_size: int = 1000
+    _next_all: float = field(default=0.0)
+
+    async def run(self, progress: SyncProgress) -> None:
+        """Passes until cancelled."""
+        while True:
+            everything = time.monotonic() >= self._next_all
+            try:
+                done = await self.one_pass(everything=everything)
+            except RPCError as error:
+                progress.degraded(f"Temporal does not answer: {error}")
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                progress.degraded(f"the database does not answer: {type(error).__name__}")
+            else:
+                if everything:
+                    self._next_all = time.monotonic() + self.all_every_seconds
+                progress.mark(f"{done} written" if done else "")
+            await asyncio.sleep(self.every_seconds)
+
+    async def one_pass(self, *, everything: bool = False) -> int:
+        """How many Temporal Schedules were written.
+
+        Raises:
+            RPCError: Temporal does not answer.
+            Exception: The database is away.
+        """
+        async with self.db.narrow() as conn:
+            found = await schedules_behind(conn, everything=everything, limit=self.batch_size)
+        return sum([await self.sync(tenant, schedule_id) for tenant, schedule_id in found])
+
+    async def sync(self, tenant: str, schedule_id: str) -> bool:
+        """Makes Temporal follow one row; False when nothing was to be done."""
+        async with self.db.tenant(tenant) as conn:
+            row = await get_schedule(conn, schedule_id)
+        if row is None:
+            return False
+        if row.status == "deleted":
+            await self._delete(row)
+        elif row.synced_revision >= row.revision and await self._is_there(row):
+            return False
+        else:
+            try:
+                await self._write(row)
+            except RPCError as error:
+                if error.status != RPCStatusCode.INVALID_ARGUMENT:
+                    raise
+                await self._refused(row, error.message)
+                return False
+        async with self.db.tenant(tenant) as conn:
+            await mark_synced(conn, row)
+            await remove_deleted(conn, row.id)
+        extra = {"event": "schedule_synced", "tenant": tenant}
+        _log.info("schedule %s is %s in Temporal", row.id, row.status, extra=extra)
+        return True
+
+    async def _write(self, row: ScheduleRow) -> None:
+        wanted = temporal_schedule(row)
+
+        def update(_: ScheduleUpdateInput) -> ScheduleUpdate:
+            return ScheduleUpdate(schedule=wanted)
+
+        try:
+            await self.client.create_schedule(row.runner_schedule_id, wanted)
+        except ScheduleAlreadyRunningError:
+            await self.client.get_schedule_handle(row.runner_schedule_id).update(update)
+
+    async def _refused(self, row: ScheduleRow, reason: str) -> None:
+        """Temporal will never take it: it is failed, and stops no other."""
+        async with self.db.tenant(row.tenant) as conn:
+            await change_schedule(conn, row.id, enabled=False, status="failed", error=f"Temporal refused it: {reason}")
+            changed = await get_schedule(conn, row.id)
+            await mark_synced(conn, changed or row)
+        extra = {"event": "schedule_refused", "tenant": row.tenant}
+        _log.warning("Temporal refused schedule %s: %s", row.id, reason, extra=extra)
+
+    async def _delete(self, row: ScheduleRow) -> None:
+        try:
+            await self.client.get_schedule_handle(row.runner_schedule_id).delete()
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def _is_there(self, row: ScheduleRow) -> bool:
+        if row.status == "completed":
+            return True
+        try:
+            await self.client.get_schedule_handle(row.runner_schedule_id).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True

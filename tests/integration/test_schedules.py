@@ -1,0 +1,283 @@
+"""Schedules on real Temporal: they fire with workflow-worker's parts alone, once per time, and follow their rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client, ScheduleBackfill, ScheduleOverlapPolicy
+from temporalio.service import RPCError
+
+from harness.authored import Authored, authored_runtime
+from harness.interpreted import document, wait
+from harness.run_records import TENANT, publish, rows
+from workflows_core.actions.core_pack import core_pack
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.errors import Refused
+from workflows_core.launching.launcher import Launcher
+from workflows_core.publishing.publish import import_definition, publish_definition
+from workflows_core.schedules import managing
+from workflows_core.schedules.days import read_calendars
+from workflows_core.schedules.firing import fire
+from workflows_core.schedules.managing import ScheduleRequest, create_schedule
+from workflows_core.schedules.temporal import ScheduleSync
+from workflows_core.storage.database import Database
+from workflows_core.storage.schedules import ScheduleRow, get_schedule, list_schedules, store_calendar
+from workflows_core.wire.names import workflow_id_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+CORE = ActionRegistry.of({"core": core_pack(HttpPolicy())})
+ONCE = ScheduleRequest("once", run_at="2099-01-01T00:00:00Z")
+HOURLY = ScheduleRequest("hourly", cron="0 * * * *")
+WEEK = {day: [["09:00", "17:00"]] for day in ("monday", "tuesday", "wednesday", "thursday", "friday")}
+
+
+async def published(db: Database, *steps: Any, **fields: Any) -> None:
+    async with db.tenant(TENANT) as conn:
+        await import_definition(conn, {**document(*steps), **fields}, key="w")
+    await publish_definition(db, TENANT, "w", CORE)
+
+
+async def created(db: Database, request: ScheduleRequest) -> ScheduleRow:
+    async with db.tenant(TENANT) as conn:
+        return await create_schedule(conn, "w", request)
+
+
+async def row_of(db: Database, schedule_id: str) -> ScheduleRow:
+    async with db.tenant(TENANT) as conn:
+        row = await get_schedule(conn, schedule_id)
+    assert row is not None
+    return row
+
+
+@asynccontextmanager
+async def following(db: Database, client: Client) -> AsyncIterator[tuple[Authored, ScheduleSync]]:
+    """The authored worker, and the sync; Temporal's schedules are gone afterwards."""
+    sync = ScheduleSync(db, client)
+    try:
+        async with authored_runtime(db, client) as authored:
+            yield authored, sync
+    finally:
+        for row in await rows(db, "tenant_workflow_schedule"):
+            try:
+                await client.get_schedule_handle(row["runner_schedule_id"]).delete()
+            except RPCError:
+                continue
+
+
+async def until(db: Database, schedule_id: str, status: str) -> ScheduleRow:
+    while (row := await row_of(db, schedule_id)).last_run_status != status:
+        await asyncio.sleep(0.05)
+    return row
+
+
+async def test_a_firing_starts_a_run_and_stays_open_until_it_ends(db: Database, client: Client) -> None:
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, ONCE)
+        assert await sync.one_pass() == 1
+        assert await sync.one_pass() == 0
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        await handle.trigger()
+        fired = await until(db, row.id, "launched")
+        assert (fired.status, fired.enabled) == ("completed", False)
+        (run,) = await rows(db, "workflow_runs")
+        assert (run["trigger_type"], run["trigger_fire_key"]) == ("schedule", fired.last_fire_key)
+        launch = client.get_workflow_handle(run["trigger_metadata_json"]["scheduledLaunchId"])
+        described = await launch.describe()
+        assert (described.task_queue, described.status is not None and described.status.name) == (
+            "workflow-runtime-v2",
+            "RUNNING",
+        )
+        await client.get_workflow_handle(workflow_id_of(run["run_id"])).cancel()
+        result = await asyncio.wait_for(launch.result(), 20)
+        assert (result["outcome"], result["status"]) == ("launched", "CANCELED")
+        assert (await row_of(db, row.id)).last_run_status == "CANCELED"
+
+
+async def test_a_time_in_the_near_future_fires_by_itself(db: Database, client: Client) -> None:
+    await published(db, payloadSchemaRef="payload.WorkflowClockTrigger.v1")
+    async with following(db, client) as (_, sync):
+        at = datetime.now(UTC) + timedelta(seconds=3)
+        row = await created(db, ScheduleRequest("soon", run_at=at.isoformat(timespec="seconds")))
+        await sync.one_pass()
+        await until(db, row.id, "SUCCEEDED")
+        (run,) = await rows(db, "workflow_runs")
+        assert run["input_json"]["triggerType"] == "schedule"
+        assert run["input_json"]["scheduledFor"] == at.replace(microsecond=0).isoformat()
+
+
+async def test_a_time_fires_once_however_often_it_is_asked_for(db: Database, client: Client) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        span = ScheduleBackfill(
+            datetime(2026, 3, 2, 0, 30, tzinfo=UTC),
+            datetime(2026, 3, 2, 3, 30, tzinfo=UTC),
+            overlap=ScheduleOverlapPolicy.BUFFER_ALL,
+        )
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        for _ in range(2):
+            await handle.backfill(span)
+            while len(await rows(db, "workflow_runs")) < 3:
+                await asyncio.sleep(0.05)
+        launcher = Launcher(db, client)
+        again = await fire(db, launcher, TENANT, row.id, datetime(2026, 3, 2, 2, tzinfo=UTC), "by hand")
+        assert again.outcome == "launched"
+        assert len(await rows(db, "workflow_runs")) == 3
+
+
+async def test_an_overlap_is_skipped_while_the_last_run_is_open(db: Database, client: Client) -> None:
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        await handle.trigger()
+        await until(db, row.id, "launched")
+        await handle.trigger()
+        while (await handle.describe()).info.num_actions_skipped_overlap < 1:
+            await asyncio.sleep(0.05)
+        assert len(await rows(db, "workflow_runs")) == 1
+
+
+async def test_next_times_leave_out_what_the_day_filter_does(db: Database, client: Client) -> None:
+    await published(db)
+    (calendar,) = read_calendars({"main": {"timezone": "Europe/Berlin", "hours": WEEK, "default": True}})
+    async with following(db, client) as (_, sync):
+        async with db.tenant(TENANT) as conn:
+            await store_calendar(conn, calendar)
+        request = ScheduleRequest("weekend", cron="30 23 * * *", timezone="Europe/Berlin", days="non_business")
+        row = await created(db, request)
+        await sync.one_pass()
+        async with db.tenant(TENANT) as conn:
+            times = await managing.next_times(conn, client, row, 6)
+        assert len(times) == 6
+        assert all(at.weekday() >= 5 for at in times), "23:30 in Berlin is the same day in UTC"
+        launcher = Launcher(db, client)
+        monday = datetime(2026, 11, 30, 22, 30, tzinfo=UTC)
+        assert (await fire(db, launcher, TENANT, row.id, monday, "x")).outcome == "skipped"
+        assert (await row_of(db, row.id)).last_error == "no non-business day"
+        async with db.tenant(TENANT) as conn:
+            await store_calendar(conn, read_calendars({"main": {"timezone": "UTC", "hours": WEEK}})[0])
+        assert (await fire(db, launcher, TENANT, row.id, monday, "x")).outcome == "error"
+        gone = await row_of(db, row.id)
+        assert (gone.status, gone.enabled) == ("failed", False)
+
+
+async def test_pause_resume_delete_and_a_schedule_that_somebody_removed_by_hand(db: Database, client: Client) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        for change, paused in ((managing.pause_schedule, True), (managing.resume_schedule, False)):
+            async with db.tenant(TENANT) as conn:
+                await change(conn, row.id)
+            assert await sync.one_pass() == 1
+            assert (await handle.describe()).schedule.state.paused is paused
+        await handle.delete()
+        assert await sync.one_pass() == 0
+        assert await sync.one_pass(everything=True) == 1
+        assert (await handle.describe()).schedule.spec.time_zone_name == "UTC"
+        async with db.tenant(TENANT) as conn:
+            await managing.delete_schedule(conn, row.id)
+        assert await sync.one_pass() == 1
+        assert await rows(db, "tenant_workflow_schedule") == []
+        with pytest.raises(RPCError):
+            await handle.describe()
+
+
+async def test_hole_37_publishing_makes_moves_and_removes_the_schedule_of_a_trigger(
+    db: Database, client: Client
+) -> None:
+    recurring = {"type": "recurring", "cron": "0 6 * * *", "timezone": "Europe/Berlin"}
+    await published(db, trigger=recurring)
+    async with following(db, client) as (_, sync):
+        own = await created(db, ScheduleRequest("own", cron="0 * * * *", payload={"text": "x"}))
+        assert await sync.one_pass() == 2
+        await published(db, trigger={**recurring, "cron": "0 7 * * *"})
+        async with db.tenant(TENANT) as conn:
+            found = {row.origin: row for row in await list_schedules(conn)}
+        assert (found["trigger"].cron, found["trigger"].workflow_version) == ("0 7 * * *", 2)
+        assert found["operator"].workflow_version == 2
+        assert await sync.one_pass() == 1
+        async with db.tenant(TENANT) as conn:
+            with pytest.raises(Refused, match="SCHEDULE_OF_TRIGGER"):
+                await managing.delete_schedule(conn, found["trigger"].id)
+        await published(db, payloadSchemaRef="payload.Empty.v1")
+        failed = await row_of(db, own.id)
+        assert (failed.status, "does not fit version 3" in str(failed.last_error)) == ("failed", True)
+        assert (await row_of(db, found["trigger"].id)).status == "deleted"
+        assert await sync.one_pass() == 2
+        assert [row["id"] for row in await rows(db, "tenant_workflow_schedule")] == [own.id]
+
+
+async def test_a_firing_that_is_refused_is_told_and_fires_again_next_time(db: Database, client: Client) -> None:
+    await published(db)
+    async with following(db, client) as (authored, sync):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        async with db.tenant(TENANT) as conn:
+            await conn.exec_driver_sql("UPDATE workflow_definitions SET is_paused = true")
+        fired = await fire(db, Launcher(db, client), TENANT, row.id, datetime(2026, 1, 1, tzinfo=UTC), "x")
+        assert (fired.outcome, str(fired.reason).split(":")[0]) == ("error", "WORKFLOW_PAUSED")
+        assert (await row_of(db, row.id)).status == "scheduled"
+        assert await publish(db, "unrelated")
+        assert authored.effects.calls == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "codes"),
+    [
+        (ScheduleRequest("n"), ["SCHEDULE_INVALID"]),
+        (ScheduleRequest("n", run_at="2099-01-01T00:00:00Z", cron="0 * * * *"), ["SCHEDULE_INVALID"]),
+        (ScheduleRequest("n", run_at="2001-01-01T00:00:00Z"), ["TIME_TRIGGER_INVALID_RUN_AT"]),
+        (
+            ScheduleRequest("n", cron="* * * * *", timezone="Mars/One", days="business"),
+            ["TIME_TRIGGER_INVALID_CRON", "TIME_TRIGGER_INVALID_TIMEZONE", "BUSINESS_HOURS_SCHEDULE_REQUIRED"],
+        ),
+        (
+            ScheduleRequest("n", run_at="2099-01-01T00:00:00Z", days="business"),
+            ["DAY_FILTER_NOT_ALLOWED_FOR_ONE_TIME"],
+        ),
+        (ScheduleRequest("n", cron="0 * * * *", calendar="none"), ["BUSINESS_HOURS_OVERRIDE_NOT_FOUND"]),
+    ],
+)
+async def test_everything_wrong_with_a_schedule_is_said_at_once(
+    db: Database, request_: ScheduleRequest, codes: list[str]
+) -> None:
+    await published(db)
+    async with db.tenant(TENANT) as conn:
+        with pytest.raises(Refused) as found:
+            await create_schedule(conn, "w", request_)
+    assert [problem.code for problem in found.value.problems] == codes
+    assert await rows(db, "tenant_workflow_schedule") == []
+
+
+async def test_a_payload_that_does_not_fit_is_refused(db: Database) -> None:
+    await published(db, payloadSchemaRef="payload.Empty.v1")
+    with pytest.raises(Refused, match="PAYLOAD_INVALID"):
+        await created(db, ScheduleRequest("n", cron="0 * * * *", payload={"x": 1}))
+    assert await rows(db, "tenant_workflow_schedule") == []
+
+
+async def test_one_that_temporal_refuses_is_failed_and_stops_no_other(db: Database, client: Client) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        good, bad = await created(db, HOURLY), await created(db, HOURLY)
+        async with db.tenant(TENANT) as conn:
+            await conn.exec_driver_sql(
+                "UPDATE tenant_workflow_schedule SET timezone = 'Mars/One' WHERE id = %s", (bad.id,)
+            )
+        assert await sync.one_pass() == 1
+        assert await sync.one_pass() == 0
+        failed = await row_of(db, bad.id)
+        assert (failed.status, "Temporal refused it" in str(failed.last_error)) == ("failed", True)
+        assert (await row_of(db, good.id)).status == "scheduled"
