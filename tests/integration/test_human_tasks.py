@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,9 +14,10 @@ from harness.ingress import ingress
 from harness.interpreted import document
 from harness.run_records import publish, rows
 from workflows_core.errors import Refused
+from workflows_core.launching.reminders import TaskReminders
 from workflows_core.storage.database import Database
-from workflows_core.storage.human_tasks import answer_task, list_tasks
-from workflows_core.wire.names import SIGNAL_HUMAN_TASK
+from workflows_core.storage.human_tasks import answer_task, assign_task, claim_task, list_tasks, release_task
+from workflows_core.wire.names import HUMAN_TASK_REMINDER, SIGNAL_HUMAN_TASK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SCHEMA = {"type": "object", "required": ["approved"], "properties": {"approved": {"type": "boolean"}}}
@@ -114,3 +117,67 @@ async def test_an_answer_for_no_open_task_is_noted(db: Database, client: Client)
     lines = await log_of(run)
     assert sum("no task 'another' is open" in line for line in lines) == 1
     assert sum("its body is no answer" in line for line in lines) == 2
+
+
+async def test_a_claim_keeps_others_from_answering_until_it_is_taken_over_or_released(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(task()), {"id": "A", "amount": 1})
+        await run.until("WAITING")
+        task_id = (await task_row(db))["task_id"]
+
+        async def refused(work: Any, code: str) -> None:
+            with pytest.raises(Refused, match=code):
+                async with db.tenant(TENANT) as conn:
+                    await work(conn)
+
+        async with db.tenant(TENANT) as conn:
+            assert (await claim_task(conn, task_id, "anna")).status == "claimed"
+            assert (await claim_task(conn, task_id, "anna")).claimed_by == "anna"
+        await refused(lambda conn: claim_task(conn, task_id, "bert"), "TASK_CLAIMED")
+        await refused(lambda conn: answer_task(conn, TENANT, task_id, {"approved": True}, "bert"), "TASK_CLAIMED")
+        await refused(lambda conn: claim_task(conn, "nothing", "bert"), "TASK_NOT_FOUND")
+        async with db.tenant(TENANT) as conn:
+            assert (await claim_task(conn, task_id, "bert", take_over=True)).claimed_by == "bert"
+            assigned = await assign_task(conn, task_id, ["carla"], [])
+            assert (assigned.status, assigned.claimed_by, assigned.assigned_users) == ("pending", None, ["carla"])
+            await claim_task(conn, task_id, "carla")
+            assert (await release_task(conn, task_id)).claimed_by is None
+            await claim_task(conn, task_id, "dora")
+            await answer_task(conn, TENANT, task_id, {"approved": True}, "dora")
+        await refused(lambda conn: claim_task(conn, task_id, "dora"), "TASK_CLOSED")
+
+
+async def test_a_task_that_is_due_reminds_once_and_plans_the_next(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(task(dueInMs=1)), {"id": "A", "amount": 1})
+        await run.until("WAITING")
+        reminders = TaskReminders(db)
+        await asyncio.sleep(0.05)
+        await asyncio.gather(*(reminders.one_pass() for _ in range(3)))
+        assert await reminders.one_pass() == 0
+        row = await task_row(db)
+        (event,) = [
+            one for one in await rows(db, "workflow_runtime_events") if one["event_name"] == HUMAN_TASK_REMINDER
+        ]
+        assert (event["correlation_key"], event["payload"]["reminder"]) == (row["task_id"], 1)
+        assert event["payload"]["assignedRoles"] == ["manager"]
+        assert (row["reminders"], row["remind_at"] > row["due_date"] + timedelta(hours=23)) == (1, True)
+        async with db.tenant(TENANT) as conn:
+            await conn.exec_driver_sql("UPDATE workflow_tasks SET remind_at = now(), reminders = 29")
+        assert await reminders.one_pass() == 1
+        assert (await task_row(db))["remind_at"] is None
+        await run.handle.cancel()
+        await run.until("CANCELED")
+
+
+async def test_a_task_without_due_time_never_reminds(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        config = task()
+        del config["config"]["dueInMs"]
+        run = await authored.start(document(config), {"id": "A", "amount": 1})
+        await run.until("WAITING")
+        assert (await task_row(db))["remind_at"] is None
+        await run.handle.cancel()
+        await run.until("CANCELED")

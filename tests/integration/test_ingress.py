@@ -194,3 +194,34 @@ async def test_hole_26_hole_28_a_trigger_starts_its_run_once_and_a_paused_one_de
     (row,) = await rows(db, "workflow_runs")
     assert row["run_id"] == run_id_of_start(TENANT, "o1", started)
     assert (row["trigger_type"], row["input_json"]) == ("event", {"id": 7})
+
+
+@pytest.mark.parametrize("on_limit", ["wait", "refuse"])
+async def test_at_the_limit_an_event_waits_only_where_the_definition_asks_for_it(
+    db: Database, client: Client, on_limit: str
+) -> None:
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        trigger = {"type": "event", "eventName": "ORDERED"}
+        content = {**document(wait("PAID", "payload.id")), "trigger": trigger, "onConcurrencyLimit": on_limit}
+        await authored.publish(content)
+        async with db.tenant(TENANT) as conn:
+            await conn.execute(text("UPDATE workflow_definitions SET concurrency_limit = 1"))
+        await publish(db, "o1", event_name="ORDERED", payload={"id": "k1"})
+        while len(await rows(db, "workflow_runs")) < 1:
+            await asyncio.sleep(0.02)
+        await publish(db, "o2", event_name="ORDERED", payload={"id": "k2"})
+        while not [d for d in await rows(db, "workflow_event_deliveries") if d["event_id"] == "o2" and d["reason"]]:
+            await asyncio.sleep(0.02)
+        (second,) = [row for row in await rows(db, "workflow_event_deliveries") if row["event_id"] == "o2"]
+        assert (second["status"], "limit" in second["reason"]) == (
+            "new" if on_limit == "wait" else "undeliverable",
+            True,
+        )
+        await publish(db, "p1", "k1")
+        if on_limit == "wait":
+            while len(await rows(db, "workflow_runs")) < 2:
+                await asyncio.sleep(0.02)
+            await publish(db, "p2", "k2")
+        while {row["status"] for row in await rows(db, "workflow_runs")} != {"SUCCEEDED"}:
+            await asyncio.sleep(0.02)
+    assert len(await rows(db, "workflow_runs")) == (2 if on_limit == "wait" else 1)

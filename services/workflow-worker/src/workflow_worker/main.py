@@ -31,6 +31,7 @@ from workflows_core.ingress.loop import IngressLoop
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
 from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.launching.reconciler import Reconciler
+from workflows_core.launching.reminders import TaskReminders
 from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
 from workflows_core.storage.readiness import schema_verdict
@@ -105,6 +106,7 @@ async def _start(process: Process, settings: Settings) -> None:
     reconciler = Reconciler(runtime.db, client, Launcher(runtime.db, client))
     process.supervisor.add(Loop("reconciler", reconciler.run, stage=StopStage.CLAIM))
     process.supervisor.add(Loop("schedules", ScheduleSync(runtime.db, client).run, stage=StopStage.CLAIM))
+    process.supervisor.add(Loop("task-reminders", TaskReminders(runtime.db).run, stage=StopStage.CLAIM))
     probe = OwnershipProbe(client, SERVICE, process.identity, (AUTHORED_QUEUE,))
     process.health.add_check(f"poller:{AUTHORED_QUEUE}", probe.check_of(AUTHORED_QUEUE))
     process.health.add_check("ownership", probe.intruders)

@@ -1,4 +1,4 @@
-"""`workflows tasks list | show | answer`: the inbox of human tasks."""
+"""`workflows tasks list | show | claim | assign | answer`: the inbox of human tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import click
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, parse_json
-from workflows_core.storage.human_tasks import answer_task, get_task, list_tasks
+from workflows_core.storage.human_tasks import (
+    answer_task,
+    assign_task,
+    claim_task,
+    get_task,
+    list_tasks,
+    release_task,
+)
 
 
 @click.group("tasks")
@@ -23,7 +30,7 @@ async def list_(session: Session, limit: int, *, everything: bool) -> int:
     """List open tasks, oldest first."""
     async with session.db.tenant(session.tenant) as conn:
         rows = [task.to_json() for task in await list_tasks(conn, open_only=not everything, limit=limit)]
-    columns = ("task_id", "task_type", "title", "status", "assigned_users", "assigned_roles", "due_date", "created_at")
+    columns = ("task_id", "task_type", "title", "status", "claimed_by", "assigned_users", "assigned_roles", "due_date")
     session.emit(rows, table(rows, columns))
     return 0
 
@@ -52,4 +59,37 @@ async def answer_(session: Session, task_id: str, answer: str) -> int:
     async with session.db.tenant(session.tenant) as conn:
         task = await answer_task(conn, session.tenant, task_id, value, session.actor)
     session.emit(task.to_json(), f"answered task {task.task_id} of run {task.execution_id}")
+    return 0
+
+
+@tasks_group.command("claim")
+@click.argument("task_id")
+@click.option("--as", "person", help="Who works on it; by default you.")
+@click.option("--take-over", is_flag=True, help="Also when somebody else has claimed it.")
+@click.option("--release", is_flag=True, help="Say that nobody works on it any more.")
+@command
+async def claim(session: Session, task_id: str, person: str | None, *, take_over: bool, release: bool) -> int:
+    """Say who works on a task; only that one answers it."""
+    async with session.db.tenant(session.tenant) as conn:
+        if release:
+            task = await release_task(conn, task_id)
+        else:
+            task = await claim_task(conn, task_id, person or session.actor, take_over=take_over)
+    text = (
+        f"nobody works on task {task_id}" if task.claimed_by is None else f"{task.claimed_by} works on task {task_id}"
+    )
+    session.emit(task.to_json(), text)
+    return 0
+
+
+@tasks_group.command("assign")
+@click.argument("task_id")
+@click.option("--user", "users", multiple=True, help="Who is asked, by name.")
+@click.option("--role", "roles", multiple=True, help="Who is asked, by role.")
+@command
+async def assign(session: Session, task_id: str, users: tuple[str, ...], roles: tuple[str, ...]) -> int:
+    """Ask other people; whoever had claimed the task has not any more."""
+    async with session.db.tenant(session.tenant) as conn:
+        task = await assign_task(conn, task_id, users, roles)
+    session.emit(task.to_json(), f"task {task_id} is for {', '.join((*users, *roles)) or 'anybody'}")
     return 0

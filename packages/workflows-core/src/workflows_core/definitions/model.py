@@ -148,7 +148,8 @@ TRIGGER_MODELS: Mapping[str, type[Model]] = {
 class Definition(Model):
     """A whole workflow. `trigger` is absent (never null) when runs are started by callers or schedules only.
 
-    `compensate_on` says for which ends the `onCompensate` steps of what has succeeded run, last first.
+    `compensate_on` says for which ends the `onCompensate` steps of what has succeeded run, last first;
+    `on_concurrency_limit` what becomes of an event that would start a run while as many as may be are open.
     """
 
     id: Text
@@ -158,6 +159,7 @@ class Definition(Model):
     payload_schema_ref: Text
     trigger: MayBeAbsent[Trigger] = None
     compensate_on: MayBeAbsent[list[Literal["failure", "cancel"]]] = None
+    on_concurrency_limit: MayBeAbsent[Literal["refuse", "wait"]] = None
     steps: list[Step]
 
     def to_document(self) -> dict[str, Any]:

@@ -152,6 +152,11 @@ class Sender:
         )
         try:
             launched = await self.launcher.launch(request)
+        except ConcurrencyLimitReached as error:
+            if version.definition.get("onConcurrencyLimit") == "wait":
+                raise
+            await self._undeliverable(delivery, error.message)
+            return
         except _PASSING:
             raise
         except WorkflowsError as error:

@@ -42,6 +42,9 @@ FAILURE_TYPE_PREFIX: Final = "WorkflowRuntimeV2."
 HUMAN_TASK_COMPLETED: Final = "HUMAN_TASK_COMPLETED"
 """Event of a human task's answer; its correlation key is the task's id."""
 
+HUMAN_TASK_REMINDER: Final = "HUMAN_TASK_REMINDER"
+"""Event of a task that is due and still open; its correlation key is the task's id."""
+
 RUN_ENDED: Final = "WORKFLOW_RUN_ENDED"
 """Event of the end of a run that another run has started; its correlation key is the ended run's id."""
 

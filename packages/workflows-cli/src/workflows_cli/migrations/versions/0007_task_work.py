@@ -1,0 +1,15 @@
+"""Claims and reminders of human tasks."""
+
+from __future__ import annotations
+
+from workflows_cli.migrations.sql_files import execute_files
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds only; the previous release keeps working."""
+    execute_files(revision, ("task_work",))

@@ -1,0 +1,67 @@
+"""Reminds people of open tasks: an event `HUMAN_TASK_REMINDER` when a task is due, and again once a day."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.human_tasks import remind, tasks_to_remind
+
+_log = logging.getLogger(__name__)
+
+
+class ReminderProgress(Protocol):
+    """What the loop tells its supervisor."""
+
+    def mark(self, detail: str = "") -> None:
+        """A pass was made."""
+        ...
+
+    def degraded(self, reason: str) -> None:
+        """A pass could not be made; the loop tries on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReminders:
+    """One process's loop; several do no harm, since a reminder has one event id.
+
+    Attributes:
+        db: The database, as the application role.
+        every_seconds: Between two passes.
+        batch_size: Tasks of one pass.
+    """
+
+    db: Database
+    every_seconds: float = 15.0
+    batch_size: int = 200
+
+    async def run(self, progress: ReminderProgress) -> None:
+        """Passes until cancelled."""
+        while True:
+            try:
+                done = await self.one_pass()
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                progress.degraded(f"the database does not answer: {type(error).__name__}")
+            else:
+                progress.mark(f"{done} reminders" if done else "")
+            await asyncio.sleep(self.every_seconds)
+
+    async def one_pass(self) -> int:
+        """How many reminders were published.
+
+        Raises:
+            Exception: The database is away.
+        """
+        async with self.db.narrow() as conn:
+            due = await tasks_to_remind(conn, self.batch_size)
+        done = 0
+        for tenant, task_id in due:
+            async with self.db.tenant(tenant) as conn:
+                done += await remind(conn, tenant, task_id)
+        return done
