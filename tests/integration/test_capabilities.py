@@ -235,7 +235,7 @@ async def publish_draft(db: Database, mapping: dict[str, Any], **options: Any) -
     step = draft()
     step["config"]["inputMapping"] = mapping
     async with db.tenant(TENANT) as conn:
-        await import_definition(conn, document(step))
+        await import_definition(conn, {**document(step), "payloadSchemaRef": "payload.Empty.v1"})
     try:
         published = await publish_definition(db, TENANT, "wf", ActionRegistry.of({}), **options)
     except Refused as error:

@@ -29,7 +29,7 @@ DEFINITION = {
     "id": "with-ai",
     "version": 1,
     "name": "With AI",
-    "payloadSchemaRef": "payload.Empty.v1",
+    "payloadSchemaRef": "payload.Who.v1",
     "steps": [
         {
             "id": "before",
