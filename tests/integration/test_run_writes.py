@@ -29,7 +29,7 @@ from harness.run_records import (
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.storage.database import Database
-from workflows_core.storage.run_writes import write_run
+from workflows_core.storage.run_writes import PAGE, write_run
 from workflows_core.storage.statements import RunReset
 
 POLICY = IngressPolicy()
@@ -120,8 +120,20 @@ async def test_a_wait_that_is_not_named_is_closed_and_its_deliveries_get_their_v
         ("e1", "timed-out"): "late",
         ("e2", "gone"): "unknown",
         ("e3", "taken"): "consumed",
-        ("e4", "taken"): "unknown",
-    }
+    }, "a wait takes one event, so e4 was not sent to it"
+    await write(db, 3, waits=[a_wait("next", "key-3")])
+    assert (await deliveries_of(db))["e4", "next"] == "new"
+
+
+@pytest.mark.asyncio
+async def test_look_back_finds_an_event_behind_many_that_do_not_fit(db: Database) -> None:
+    for number in range(PAGE * 2 + 5):
+        await publish(db, f"small-{number:03}")
+    await publish(db, "big", payload={"amount": 50})
+    await publish(db, "bigger", payload={"amount": 60})
+    await route(db)
+    await write(db, 1, waits=[a_wait(filters=[{"path": "amount", "op": ">", "value": 40}])])
+    assert await deliveries_of(db) == {("big", "wait-1"): "new"}
 
 
 @pytest.mark.asyncio

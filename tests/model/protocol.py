@@ -205,6 +205,8 @@ class Step:
         for wait, status in state.waits:
             if status != "open" or self.seen(state, wait, index) or (index, wait) in deliveries:
                 continue
+            if any(owner == wait and found in OPEN for (_, owner), found in deliveries.items()):
+                continue
             before = again and event.routed < state.runs[wait[0]].started
             if before and self.rule("what is routed again goes to no wait whose window begins later"):
                 continue
@@ -324,13 +326,14 @@ class Step:
             return
         view = replace(self.state, matched=frozenset(rows.matched))
         anyhow = self.rule("look back over what was routed, whatever it is now")
-        for index, event in enumerate(rows.events):
+        for index, event in sorted(enumerate(rows.events), key=lambda found: found[1].routed):
             seen = event.status == "routed" or (anyhow and event.routed >= 0)
             if not seen or event.routed < self.state.runs[wait[0]].started or self.seen(view, wait, index):
                 continue
             if self.mode(wait) == "all":
                 yield index, event.claim
-            elif event.claim is None and all(other.claim != wait for other in rows.events):
+                return
+            if event.claim is None and all(other.claim != wait for other in rows.events):
                 yield index, wait
                 return
 

@@ -141,7 +141,7 @@ async def _seen_by(conn: AsyncConnection, wait: WaitFacts, event: EventForWait) 
         verdict, why = "no match", mismatch(facts, _record(wait))
         if why is None:
             claimed, consumed = await claimed_by(conn, event.event_id), await consumed_by(conn, event.event_id)
-            why = _beside(wait, claimed, consumed) or "the wait was not open when the event was routed"
+            why = _beside(wait, claimed, consumed) or "the wait was not open then, or had another event"
     return {"eventId": event.event_id, "at": event.created_at, "verdict": verdict, "why": why}
 
 
@@ -169,8 +169,12 @@ def _outside(event: EventRow, wait: WaitFacts, claimed: str | None, consumed: Ma
         return beside
     if event.processed_at is None:
         return "would match: the event is not routed yet"
+    if wait.matched_event_id is not None:
+        return f"the wait took event {wait.matched_event_id}"
     if wait.look_back_from > event.processed_at:
         return f"the wait looks back to {wait.look_back_from.isoformat()} only, and the event was routed before"
+    if wait.status == "WAITING":
+        return "another event is on its way to the wait, which takes one; the run's next wait looks back for this one"
     return f"the wait was not open when the event was routed: it is {wait.status}"
 
 

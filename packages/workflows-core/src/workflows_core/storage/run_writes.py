@@ -22,6 +22,14 @@ from workflows_core.storage.statements import coded_errors, single_statement
 from workflows_core.wire.records import RunWrite, WaitRecord
 
 _WRITE = text("SELECT * FROM workflow_write_run(CAST(:write AS jsonb), :execution, :semantics)")
+_MISSED = text(
+    "SELECT m.* FROM workflow_runtime_events e, LATERAL workflow_missed_events("
+    ":tenant, :wait_id, CAST(:consumed AS jsonb), e.processed_at, e.event_id) AS m"
+    " WHERE e.tenant = :tenant AND e.event_id = :after_id"
+)
+PAGE = 50
+"""As many as `workflow_missed_events` answers at a time."""
+
 _ADD = text("SELECT workflow_add_deliveries(:tenant, CAST(:deliveries AS jsonb))")
 _DELIVERIES = uuid.UUID("6f0f7d5e-3c0b-5c58-9a49-5a1f2f6a9d10")
 
@@ -54,15 +62,31 @@ async def write_in(conn: AsyncConnection, write: RunWrite, execution: str) -> No
     """As `write_run`, in a transaction whose tenant is set."""
     with coded_errors():
         missed = (await conn.execute(_WRITE, _values(write, execution))).mappings().all()
-    if not missed:
-        return
-    opened = {wait["wait_id"]: wait for wait in write["waits"] or ()}
-    found = []
+    pages: dict[str, list[Mapping[str, Any]]] = {}
     for row in missed:
-        wait = opened[row["wait_id"]]
-        if matches(event_facts(dict(row)), wait) and await _may_have(conn, write, row["event_id"], wait):
-            found.append(new_delivery(row["event_id"], "wait", wait["wait_id"], write["run_id"], wait["key"]))
-    await add_deliveries(conn, write["tenant"], found)
+        pages.setdefault(row["wait_id"], []).append(dict(row))
+    opened = {wait["wait_id"]: wait for wait in write["waits"] or ()}
+    for wait_id, page in pages.items():
+        await _look_back(conn, write, opened[wait_id], page)
+
+
+async def _look_back(conn: AsyncConnection, write: RunWrite, wait: WaitRecord, page: list[Mapping[str, Any]]) -> None:
+    """Sends the wait the first event that fits: it takes one, and the next wait looks back again."""
+    while page:
+        for row in page:
+            if matches(event_facts(dict(row)), wait) and await _may_have(conn, write, row["event_id"], wait):
+                found = new_delivery(row["event_id"], "wait", wait["wait_id"], write["run_id"], wait["key"])
+                await add_deliveries(conn, write["tenant"], [found])
+                return
+        if len(page) < PAGE:
+            return
+        values = {
+            "tenant": write["tenant"],
+            "wait_id": wait["wait_id"],
+            "consumed": json_text(write["consumed"]),
+            "after_id": page[-1]["event_id"],
+        }
+        page = [dict(row) for row in (await conn.execute(_MISSED, values)).mappings()]
 
 
 async def _may_have(conn: AsyncConnection, write: RunWrite, event_id: str, wait: WaitRecord) -> bool:

@@ -18,6 +18,12 @@ CREATE TABLE workflow_event_claims (
 );
 CREATE INDEX workflow_event_claims_run ON workflow_event_claims (tenant, run_id);
 
+-- A wait takes one event, so it has one delivery under way at most; what else comes is found when the next wait looks back.
+CREATE INDEX workflow_event_deliveries_under_way ON workflow_event_deliveries (tenant, target_id)
+    WHERE target_kind = 'wait' AND status IN ('new', 'accepted');
+CREATE INDEX workflow_run_waits_matched ON workflow_run_waits (tenant, run_id, matched_event_id)
+    WHERE matched_event_id IS NOT NULL;
+
 ALTER TABLE workflow_event_claims ENABLE ROW LEVEL SECURITY;
 ALTER TABLE workflow_event_claims FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant_only ON workflow_event_claims TO workflow_runtime
@@ -85,6 +91,10 @@ BEGIN
                    ELSE NOT claimed AND (before IS NULL OR o.look_back_from <= before) AND NOT EXISTS (
                        SELECT 1 FROM workflow_event_claims c WHERE c.tenant = p_tenant AND c.wait_id = o.wait_id) END
                AND NOT EXISTS (
+                   SELECT 1 FROM workflow_event_deliveries d
+                    WHERE d.tenant = p_tenant AND d.target_kind = 'wait' AND d.target_id = o.wait_id
+                      AND d.status IN ('new', 'accepted'))
+               AND NOT EXISTS (
                    SELECT 1 FROM workflow_run_waits c
                     WHERE c.tenant = p_tenant AND c.run_id = o.run_id AND c.matched_event_id = p_event_id)
         ) AS w);
@@ -101,6 +111,29 @@ BEGIN
         status = 'routed', processed_at = coalesce(e.processed_at, clock_timestamp()), error_message = NULL
      WHERE e.tenant = p_tenant AND e.event_id = p_event_id;
 END $$;
+
+-- Events that an open wait may have missed, in the order of routing: of its name and key, in its window, and not taken by
+-- the run already. A page of them, behind a given one: the caller applies the filters, and needs the first that fits.
+CREATE FUNCTION workflow_missed_events(
+    p_tenant text, p_wait_id text, p_consumed jsonb, p_after timestamptz, p_after_id text)
+RETURNS TABLE (wait_id text, event_id text, event_name text, keys text[], payload jsonb, processed_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT w.wait_id, e.event_id, e.event_name, e.correlation_keys, e.payload, e.processed_at
+      FROM workflow_run_waits w
+      JOIN workflow_runtime_events e
+        ON e.tenant = p_tenant AND e.event_name = w.event_name AND e.correlation_keys @> ARRAY[w.key]
+       -- One whose claim was released is pending again, and was routed all the same.
+       AND e.processed_at >= w.look_back_from
+     WHERE w.tenant = p_tenant AND w.wait_id = p_wait_id AND (e.processed_at, e.event_id) > (p_after, p_after_id)
+       AND (w.match = 'all' OR NOT EXISTS (
+           SELECT 1 FROM workflow_event_claims c WHERE c.tenant = p_tenant AND c.event_id = e.event_id))
+       AND NOT EXISTS (
+           SELECT 1 FROM workflow_run_waits c
+            WHERE c.tenant = p_tenant AND c.run_id = w.run_id AND c.matched_event_id = e.event_id)
+       AND NOT EXISTS (SELECT 1 FROM jsonb_to_recordset(p_consumed) AS c(event_id text) WHERE c.event_id = e.event_id)
+     ORDER BY e.processed_at, e.event_id
+     LIMIT 50
+$$;
 
 -- Rules 1 to 4. Answers which routed events the waits that it opened may have missed (by name, key and
 -- time of routing): the caller applies the filters and adds the deliveries in the same transaction.
@@ -209,22 +242,9 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-        SELECT w.wait_id, e.event_id, e.event_name, e.correlation_keys, e.payload
-          FROM workflow_run_waits w
-          JOIN workflow_runtime_events e
-            ON e.tenant = v_tenant AND e.event_name = w.event_name AND e.correlation_keys @> ARRAY[w.key]
-           -- One whose claim was released is pending again, and was routed all the same.
-           AND e.processed_at >= w.look_back_from
-           AND (w.match = 'all' OR NOT EXISTS (
-               SELECT 1 FROM workflow_event_claims c WHERE c.tenant = v_tenant AND c.event_id = e.event_id))
-         WHERE w.tenant = v_tenant AND w.wait_id = ANY (opened)
-           AND NOT EXISTS (
-               SELECT 1 FROM workflow_run_waits c
-                WHERE c.tenant = v_tenant AND c.run_id = v_run AND c.matched_event_id = e.event_id)
-           AND NOT EXISTS (
-               SELECT 1 FROM jsonb_to_recordset(p_write->'consumed') AS c(event_id text)
-                WHERE c.event_id = e.event_id)
-         ORDER BY e.processed_at, e.event_id, w.wait_id;
+        SELECT w.id, m.event_id, m.event_name, m.keys, m.payload
+          FROM unnest(opened) AS w(id),
+               LATERAL workflow_missed_events(v_tenant, w.id, p_write->'consumed', '-infinity', '') AS m;
 END $$;
 
 -- As the one of revision 0003, which the previous release goes on calling. `p_consumed` is what the closed run says it took; NULL when nobody can tell, and then what was
