@@ -14,6 +14,8 @@ from harness.ingress import ingress
 from harness.interpreted import document
 from harness.run_records import publish, rows
 from workflows_core.errors import Refused
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import route_pending
 from workflows_core.launching.reminders import TaskReminders
 from workflows_core.storage.database import Database
 from workflows_core.storage.human_tasks import answer_task, assign_task, claim_task, list_tasks, release_task
@@ -86,6 +88,25 @@ async def test_hole_15_an_answer_that_comes_to_the_run_is_checked_there(db: Data
     assert result["scopes"]["vars"]["approved"] is False
     assert (await task_row(db))["status"] == "completed"
     assert any("does not fit the task's schema" in line for line in await log_of(run))
+
+
+async def test_an_answer_that_comes_while_an_invalid_one_is_on_its_way_is_taken_after_it(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(task()), {"id": "A-1", "amount": 9})
+        await run.until("WAITING")
+        task_id = (await task_row(db))["task_id"]
+        for number, answer in enumerate([{"approved": "no boolean"}, {"approved": 7}, {"approved": False}]):
+            await publish(db, f"e{number}", task_id, event_name="HUMAN_TASK_COMPLETED", payload=answer)
+        while await route_pending(db, IngressPolicy()):
+            pass
+        async with ingress(db, client):
+            result = await run.handle.result()
+    assert result["scopes"]["vars"]["approved"] is False
+    verdicts = {row["event_id"]: (row["status"], row["reason"]) for row in await rows(db, "workflow_event_deliveries")}
+    refused = ("undeliverable", "an answer does not fit the task's schema: the task stays open")
+    assert verdicts == {"e0": refused, "e1": refused, "e2": ("consumed", None)}
 
 
 async def test_hole_15_a_task_expires_and_a_cancelled_run_leaves_none_open(db: Database, client: Client) -> None:

@@ -112,6 +112,27 @@ async def test_hole_25_an_event_that_cannot_be_routed_is_dead_with_its_reason_an
     assert "cannot be read" in row["error_message"]
 
 
+@pytest.mark.parametrize("match", ["all", "one"])
+async def test_hole_25_a_delivery_that_cannot_be_sent_is_dead_and_frees_its_wait_for_the_next(
+    db: Database, client: Client, match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = {"match": "one"} if match == "one" else {}
+    await write_run(db, a_write(1, waits=[a_wait(**only)]), EXECUTION)
+    for event_id in ("poison", "good"):
+        await publish(db, event_id)
+    await route(db)
+
+    async def broken(*_: Any) -> None:
+        raise ValueError("cannot be encoded")
+
+    monkeypatch.setattr(Launcher, "signal", broken)
+    policy = IngressPolicy(delivery_attempts=2, first_delay_seconds=0.01)
+    patient = Sender(db, Launcher(db, client), JlensEngine(), policy)
+    while (await deliveries_of(db))["poison", "wait-1"] != "dead":
+        await patient.send_ready()
+    assert await deliveries_of(db) == {("poison", "wait-1"): "dead", ("good", "wait-1"): "new"}
+
+
 async def test_hole_34_an_event_without_key_is_kept_and_matches_nothing(db: Database) -> None:
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
     await publish(db, "keyless", None, payload={"nothing": 1})

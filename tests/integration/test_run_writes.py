@@ -137,6 +137,19 @@ async def test_look_back_finds_an_event_behind_many_that_do_not_fit(db: Database
 
 
 @pytest.mark.asyncio
+async def test_a_wait_that_refused_an_event_looks_back_for_the_next(db: Database) -> None:
+    await write(db, 1, waits=[a_wait()])
+    for event_id in ("e1", "e2", "e3"):
+        await publish(db, event_id)
+    await route(db)
+    assert await deliveries_of(db) == {("e1", "wait-1"): "new"}
+    refused = [{"wait_id": "wait-1", "event_id": "e1", "reason": "does not fit"}]
+    for sequence in (2, 3):
+        await write(db, sequence, waits=[a_wait()], refused=refused)
+        assert await deliveries_of(db) == {("e1", "wait-1"): "undeliverable", ("e2", "wait-1"): "new"}
+
+
+@pytest.mark.asyncio
 async def test_a_final_verdict_is_final(db: Database) -> None:
     await write(db, 1, waits=[a_wait()])
     await publish(db, "event-1")

@@ -32,10 +32,14 @@ RULES = frozenset(
         "the reconciler judges runs that ended without telling",
         "the reconciler asks what the run took",
         "a consumption travels until it is acknowledged",
+        "a wait that refused an event looks back again",
+        "a wait whose delivery died looks back again",
     }
 )
 
-Mode = Literal["all", "one"]
+Mode = Literal["all", "one", "task"]
+"""A task is a wait that refuses event 0: an answer that does not fit its schema."""
+
 Wait = tuple[int, int]
 """Run and number of the wait in it."""
 
@@ -47,6 +51,7 @@ class Write(NamedTuple):
     consumed: frozenset[tuple[int, int]]
     open: frozenset[int]
     final: bool
+    refused: frozenset[tuple[int, int]] = frozenset()
 
 
 class Run(NamedTuple):
@@ -56,9 +61,10 @@ class Run(NamedTuple):
     at: int = 0
     took: tuple[tuple[int, int], ...] = ()
     unacknowledged: frozenset[tuple[int, int]] = frozenset()
+    refused: frozenset[tuple[int, int]] = frozenset()
     inbox: frozenset[tuple[int, int]] = frozenset()
     sequence: int = 0
-    written: tuple[int, int] | None = None
+    written: tuple[int, int, frozenset[tuple[int, int]]] | None = None
     in_flight: Write | None = None
     applied: bool = False
     zombie: Write | None = None
@@ -104,7 +110,7 @@ class Scenario:
         return State(runs, tuple(Event() for _ in range(self.events)), fences=(0,) * len(runs))
 
 
-OPEN, FINAL = ("new", "accepted"), ("consumed", "late", "undeliverable")
+UNDER_WAY, UNDECIDED = ("new", "accepted"), ("new", "accepted", "dead")
 
 
 class Rows:
@@ -128,6 +134,17 @@ class Rows:
             if (event, wait) in self.deliveries:
                 self.deliveries[event, wait] = "consumed"
 
+    def refuse(self, run: int, write: Write) -> Iterator[Wait]:
+        """The delivery has its verdict, and its wait is open for another."""
+        for number, event in write.refused:
+            if self.deliveries.get((event, (run, number))) in UNDECIDED and self.waits.get((run, number)) == "open":
+                self.deliveries[event, (run, number)] = "undeliverable"
+                yield run, number
+
+    def has_one_under_way(self, wait: Wait) -> bool:
+        """A wait takes one event."""
+        return any(owner == wait and status in UNDER_WAY for (_, owner), status in self.deliveries.items())
+
     def close(self, run: int, write: Write) -> None:
         """Open waits that the write does not name."""
         for wait, status in self.waits.items():
@@ -137,7 +154,7 @@ class Rows:
     def decide(self, run: int, verdict: str) -> None:
         """Unresolved deliveries of closed waits."""
         for (event, wait), status in self.deliveries.items():
-            if wait[0] == run and status in OPEN and self.waits.get(wait) != "open":
+            if wait[0] == run and status in UNDECIDED and self.waits.get(wait) != "open":
                 self.deliveries[event, wait] = verdict
 
     def release(self, run: int) -> None:
@@ -177,23 +194,32 @@ class Step:
     def environment(self) -> Iterator[tuple[str, State]]:
         """What may happen and need not."""
         state = self.state
+        yield from self.run_faults()
         for index, event in enumerate(state.events):
             if event.status == "":
                 yield f"publish e{index}", replace(state, events=_put(state.events, index, Event("pending")))
+        for (number, wait), status in state.deliveries:
+            if status == "new" and (fault := f"lose e{number}") in self.scenario.faults - state.spent:
+                yield fault, replace(self.died(number, wait), spent=state.spent | {fault})
         for index, run in enumerate(state.runs):
-            program = self.scenario.programs[index]
             if run.started < 0:
                 begun = replace(state, runs=_put(state.runs, index, Run(started=state.clock)), clock=state.clock + 1)
                 yield f"start r{index}", begun
-            if run.started >= 0 and not run.ended and run.at < len(program):
-                if (fault := f"time out r{index}") in self.scenario.faults - state.spent:
-                    spent = state.spent | {fault}
-                    yield fault, replace(self.with_run(index, run._replace(at=run.at + 1)), spent=spent)
-                if (fault := f"terminate r{index}") in self.scenario.faults - state.spent:
-                    dead = run._replace(ended="terminated", inbox=frozenset())
-                    yield fault, replace(self.with_run(index, dead), spent=state.spent | {fault})
             if run.zombie is not None:
                 yield f"zombie write of r{index}", self.applied(index, run.zombie, run._replace(zombie=None))
+
+    def run_faults(self) -> Iterator[tuple[str, State]]:
+        """A run's wait times out, or the run ends outside."""
+        state = self.state
+        for index, run in enumerate(state.runs):
+            if run.started < 0 or run.ended or run.at == len(self.scenario.programs[index]):
+                continue
+            if (fault := f"time out r{index}") in self.scenario.faults - state.spent:
+                spent = state.spent | {fault}
+                yield fault, replace(self.with_run(index, run._replace(at=run.at + 1)), spent=spent)
+            if (fault := f"terminate r{index}") in self.scenario.faults - state.spent:
+                dead = run._replace(ended="terminated", inbox=frozenset())
+                yield fault, replace(self.with_run(index, dead), spent=state.spent | {fault})
 
     # Router and sender
 
@@ -205,15 +231,15 @@ class Step:
         for wait, status in state.waits:
             if status != "open" or self.seen(state, wait, index) or (index, wait) in deliveries:
                 continue
-            if any(owner == wait and found in OPEN for (_, owner), found in deliveries.items()):
+            if any(owner == wait and found in UNDER_WAY for (_, owner), found in deliveries.items()):
                 continue
             before = again and event.routed < state.runs[wait[0]].started
             if before and self.rule("what is routed again goes to no wait whose window begins later"):
                 continue
-            if self.mode(wait) == "all":
+            if self.mode(wait) != "one":
                 if not again:
                     deliveries[index, wait] = "new"
-            elif claim is None and all(other.claim != wait for other in state.events):
+            elif claim is None:
                 claim = wait
                 deliveries[index, wait] = "new"
         first = event.routed if again and self.rule("the time of routing is the first") else state.clock
@@ -233,6 +259,14 @@ class Step:
         if deliveries[event, wait] == "new" or not self.rule("only what is still new becomes accepted"):
             deliveries[event, wait] = "accepted"
         return replace(state, deliveries=_sorted(deliveries), marks=state.marks - {(event, wait)})
+
+    def died(self, event: int, wait: Wait) -> State:
+        """Sending failed too often; an attempt may have come through all the same. Under the key's lock."""
+        rows = Rows(self.state)
+        rows.deliveries[event, wait] = "dead"
+        if rows.waits.get(wait) == "open" and self.rule("a wait whose delivery died looks back again"):
+            self.look_back(wait, rows)
+        return replace(self.state, deliveries=_sorted(rows.deliveries), events=tuple(rows.events))
 
     # The run
 
@@ -259,20 +293,23 @@ class Step:
         """What the run's own code does."""
         for wait, event in run.inbox:
             left = run._replace(inbox=run.inbox - {(wait, event)})
-            if wait == run.at or not self.rule("a run takes a delivery only while its wait is open"):
+            if wait == run.at < len(self.scenario.programs[index]) and self.refuses((index, wait), event):
+                left = left._replace(refused=run.refused | {(wait, event)})
+            elif wait == run.at or not self.rule("a run takes a delivery only while its wait is open"):
                 taken = (wait, event)
                 left = left._replace(
                     took=(*run.took, taken), unacknowledged=run.unacknowledged | {taken}, at=max(run.at, wait + 1)
                 )
             yield f"r{index} looks at e{event} for {wait}", self.with_run(index, left)
-        if run.in_flight is None and run.written != (run.at, len(run.took)):
+        told = (run.at, len(run.took), run.refused)
+        if run.in_flight is None and run.written != told:
             final = run.at == len(self.scenario.programs[index])
             named = frozenset() if final else frozenset({run.at})
             issued = run._replace(
                 sequence=run.sequence + 1,
-                in_flight=Write(run.sequence + 1, run.unacknowledged, named, final),
+                in_flight=Write(run.sequence + 1, run.unacknowledged, named, final, run.refused),
                 applied=False,
-                written=(run.at, len(run.took)),
+                written=told,
                 ended="finished" if final else "",
             )
             if not self.rule("a consumption travels until it is acknowledged"):
@@ -297,14 +334,17 @@ class Step:
         """The run write: rules 1 to 4 in one transaction under the keys' locks."""
         state, rows = self.state, Rows(self.state)
         rows.consume(index, write)
+        refusing = set(rows.refuse(index, write))
         current = write.sequence >= state.fences[index]
         if current or not self.rule("an older write closes and opens nothing"):
             rows.close(index, write)
             for number in sorted(write.open - rows.known(index)) if index not in state.rows_ended else ():
                 rows.waits[index, number] = "open"
-                for event, claim in self.looked_back((index, number), rows):
-                    rows.events[event] = rows.events[event]._replace(claim=claim)
-                    rows.deliveries.setdefault((event, (index, number)), "new")
+                if self.rule("look back when a wait opens"):
+                    self.look_back((index, number), rows)
+        for wait in sorted(refusing):
+            if rows.waits.get(wait) == "open" and self.rule("a wait that refused an event looks back again"):
+                self.look_back(wait, rows)
         if self.rule("a wait that closes gives its deliveries their verdict"):
             rows.decide(index, verdict)
         if self.rule("a claim of a closed wait is released"):
@@ -320,22 +360,28 @@ class Step:
             rows_ended=state.rows_ended | {index} if write.final else state.rows_ended,
         )
 
-    def looked_back(self, wait: Wait, rows: Rows) -> Iterator[tuple[int, Wait | None]]:
-        """Events that were routed since the run began; one at most for match one."""
-        if not self.rule("look back when a wait opens"):
-            return
+    def look_back(self, wait: Wait, rows: Rows) -> None:
+        """Sends the first event that was routed since the run began and fits, unless one is under way."""
         view = replace(self.state, matched=frozenset(rows.matched))
         anyhow = self.rule("look back over what was routed, whatever it is now")
+        if rows.has_one_under_way(wait):
+            return
         for index, event in sorted(enumerate(rows.events), key=lambda found: found[1].routed):
-            seen = event.status == "routed" or (anyhow and event.routed >= 0)
-            if not seen or event.routed < self.state.runs[wait[0]].started or self.seen(view, wait, index):
+            found = event.status == "routed" or (anyhow and event.routed >= 0)
+            if not found or event.routed < self.state.runs[wait[0]].started or self.seen(view, wait, index):
                 continue
-            if self.mode(wait) == "all":
-                yield index, event.claim
-                return
-            if event.claim is None and all(other.claim != wait for other in rows.events):
-                yield index, wait
-                return
+            if (index, wait) in rows.deliveries:
+                continue
+            if self.mode(wait) == "one":
+                if event.claim is not None:
+                    continue
+                rows.events[index] = event._replace(claim=wait)
+            rows.deliveries[index, wait] = "new"
+            return
+
+    def refuses(self, wait: Wait, event: int) -> bool:
+        """The answer does not fit."""
+        return self.mode(wait) == "task" and event == 0
 
     def seen(self, state: State, wait: Wait, event: int) -> bool:
         """An earlier wait of the run has consumed it."""

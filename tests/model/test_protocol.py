@@ -18,6 +18,9 @@ SCENARIOS = {
     "two events and a loop": Scenario(2, (("all", "all"),), faults("lose the answer of r0")),
     "one of two": Scenario(1, (("one",), ("one",)), faults("time out r0")),
     "one of two, one ends outside": Scenario(1, (("one",), ("one",)), faults("terminate r0")),
+    "a task that refuses": Scenario(2, (("task",),), faults("time out r0", "lose the answer of r0")),
+    "a delivery that dies": Scenario(2, (("all",),), faults("lose e0")),
+    "one of two, a delivery dies": Scenario(2, (("one",), ("one",)), faults("lose e0")),
     "one and all": Scenario(1, (("one",), ("all",)), faults("time out r0")),
 }
 

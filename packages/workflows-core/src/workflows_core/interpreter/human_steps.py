@@ -12,6 +12,9 @@ from workflows_core.interpreter.plan import HumanTaskStep
 from workflows_core.interpreter.state import Frame, Pending
 from workflows_core.wire.names import HUMAN_TASK_COMPLETED
 
+REFUSAL = "an answer does not fit the task's schema: the task stays open"
+"""Of the run's log and of the delivery that brought it."""
+
 
 def open_task(machine: Machine, frame: Frame, step: HumanTaskStep, pending: Pending) -> None:
     """Opens the task; its inbox row is written with the wait."""
@@ -38,7 +41,7 @@ def refuses(machine: Machine, frame: Frame, step: HumanTaskStep, answer: Any) ->
     problems = list(step.check(answer)) if step.check is not None else []
     if problems:
         context = {"problems": problems[:20]}
-        machine.log("WARN", "an answer does not fit the task's schema: the task stays open", frame.step_path, context)
+        machine.log("WARN", REFUSAL, frame.step_path, context)
     return bool(problems)
 
 

@@ -1,7 +1,7 @@
 """What a run has yet to write, and which write carries it.
 
 An entry stays here until a write that carried it is acknowledged; a write that failed for good gives
-its entries back. What was consumed, and how waits closed, goes with every write until then, because
+its entries back. What was consumed or refused, and how waits closed, goes with every write until then, because
 it must not hang on one particular write's fate.
 """
 
@@ -17,8 +17,8 @@ MAX_ENTRIES = 50
 MAX_BYTES = 64 * 1024
 """At this many entries, or this many bytes of them, a write of its own is due."""
 
-EntryKind = Literal["step", "log", "consumed", "closed"]
-_EVERY_WRITE: frozenset[EntryKind] = frozenset({"consumed", "closed"})
+EntryKind = Literal["step", "log", "consumed", "closed", "refused"]
+_EVERY_WRITE: frozenset[EntryKind] = frozenset({"consumed", "closed", "refused"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Taken:
     logs: list[Any]
     consumed: list[Any]
     closed: list[Any]
+    refused: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Outbox:
 
     @property
     def tells_of_waits(self) -> bool:
-        """True while something consumed or closed is not acknowledged: such writes carry the set of waits."""
+        """True while something consumed, closed or refused is not acknowledged: such writes carry the set of waits."""
         return any(e.kind in _EVERY_WRITE for e in self.entries)
 
     def take(
@@ -92,9 +93,15 @@ class Outbox:
             everything: The final write carries all that is not acknowledged.
         """
         sequence = self.sequence + 1
-        taken = Taken([], [], [], [])
+        taken = Taken([], [], [], [], [])
         entries: list[Entry] = []
-        lists = {"step": taken.steps, "log": taken.logs, "consumed": taken.consumed, "closed": taken.closed}
+        lists = {
+            "step": taken.steps,
+            "log": taken.logs,
+            "consumed": taken.consumed,
+            "closed": taken.closed,
+            "refused": taken.refused,
+        }
         for entry in self.entries:
             if entry.carried_by is None or entry.kind in _EVERY_WRITE or everything:
                 lists[entry.kind].append(entry.record)

@@ -80,7 +80,12 @@ def _facts(signal: EventSignal) -> EventFacts:
 def _consume(machine: Machine, frame: Frame, pending: Pending, signal: EventSignal) -> None:
     step = machine.step_of(frame)
     wait = pending.wait
-    if wait is None or (isinstance(step, HumanTaskStep) and human_steps.refuses(machine, frame, step, signal.payload)):
+    if wait is None:
+        return
+    if isinstance(step, HumanTaskStep) and human_steps.refuses(machine, frame, step, signal.payload):
+        if signal.delivery_id is not None:
+            refused = {"wait_id": wait["wait_id"], "event_id": signal.event_id, "reason": human_steps.REFUSAL}
+            machine.outbox = machine.outbox.add("refused", refused, 200)
         return
     if signal.delivery_id is None:
         machine.consumed_events = (*machine.consumed_events, signal.event_id)[-MAX_CONSUMED_EVENTS:]

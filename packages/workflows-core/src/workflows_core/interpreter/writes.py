@@ -108,4 +108,6 @@ def _take(
         "result_json": None,
         "error_json": None,
     }
+    if taken.refused:
+        write["refused"] = taken.refused
     return replace(state, outbox=outbox), write

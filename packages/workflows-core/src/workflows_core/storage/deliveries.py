@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json
+from workflows_core.storage.run_writes import look_back_again
 
 _READY = text("SELECT tenant, delivery_id FROM workflow_ready_deliveries(:limit)")
 _CLAIM = text(
@@ -38,6 +39,7 @@ _LATER = text(
      WHERE tenant = :tenant AND delivery_id = :delivery_id AND status = 'new'
     """
 )
+_LOCK = text("SELECT workflow_lock_keys(:tenant, CAST(:names AS text[]), CAST(:keys AS text[]))")
 _FAILED = text(
     """
     UPDATE workflow_event_deliveries SET
@@ -109,10 +111,17 @@ async def delivery_failed(
 ) -> str | None:
     """Counts a failed attempt; after the last one the delivery is `dead`. Its status, None when not `new`.
 
-    `max_attempts` None: it is tried for ever, because the fault is not the delivery's.
+    `max_attempts` None: it is tried for ever, because the fault is not the delivery's. The wait of one that is dead is
+    free for the next event it may have missed.
     """
+    of_wait = delivery.target_kind == "wait" and delivery.key is not None
+    if of_wait and max_attempts is not None and delivery.attempts + 1 >= max_attempts:
+        # Keys are locked before rows of deliveries (docs/adr/0006).
+        await conn.execute(_LOCK, {"tenant": delivery.tenant, "names": [delivery.event_name], "keys": [delivery.key]})
     values = {**_id(delivery), "reason": reason, "delay": delay_seconds, "max_attempts": max_attempts}
     status: str | None = (await conn.execute(_FAILED, values)).scalar_one_or_none()
+    if of_wait and status == "dead":
+        await look_back_again(conn, delivery.tenant, delivery.target_id)
     return status
 
 

@@ -109,7 +109,7 @@ async def claim_event(
 
 
 async def claim_for(conn: AsyncConnection, tenant: str, event_id: str, wait_id: str, run_id: str) -> bool:
-    """Gives an event to one wait of those with `match: one`; False when it, or the wait, has been claimed."""
+    """Gives an event to one wait of those with `match: one`; False when another has claimed it."""
     values = {"tenant": tenant, "event_id": event_id, "wait_id": wait_id, "run_id": run_id}
     return bool((await conn.execute(_CLAIM_FOR, values)).scalar_one())
 

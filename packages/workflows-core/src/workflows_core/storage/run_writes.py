@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,13 +19,22 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.routing import claim_for
 from workflows_core.storage.statements import coded_errors, single_statement
-from workflows_core.wire.records import RunWrite, WaitRecord
+from workflows_core.wire.records import ConsumedRecord, RunWrite, WaitRecord
 
 _WRITE = text("SELECT * FROM workflow_write_run(CAST(:write AS jsonb), :execution, :semantics)")
 _MISSED = text(
-    "SELECT m.* FROM workflow_runtime_events e, LATERAL workflow_missed_events("
-    ":tenant, :wait_id, CAST(:consumed AS jsonb), e.processed_at, e.event_id) AS m"
-    " WHERE e.tenant = :tenant AND e.event_id = :after_id"
+    """
+    SELECT m.* FROM (
+        SELECT CAST('-infinity' AS timestamptz) AS at, '' AS id WHERE CAST(:after_id AS text) IS NULL
+        UNION ALL
+        SELECT e.processed_at, e.event_id FROM workflow_runtime_events e
+         WHERE e.tenant = :tenant AND e.event_id = :after_id
+    ) AS behind, LATERAL workflow_missed_events(:tenant, :wait_id, CAST(:consumed AS jsonb), behind.at, behind.id) AS m
+    """
+)
+_WAIT = text(
+    "SELECT wait_id, run_id, event_name, key, filters, match FROM workflow_run_waits"
+    " WHERE tenant = :tenant AND wait_id = :wait_id AND status = 'WAITING'"
 )
 PAGE = 50
 """As many as `workflow_missed_events` answers at a time."""
@@ -53,7 +62,7 @@ async def write_run(db: Database, write: RunWrite, execution: str) -> None:
         async with db.tenant(write["tenant"]) as conn:
             await write_in(conn, write, execution)
         return
-    # It opens no wait, so it can have missed no event: one statement, one round trip.
+    # It opens no wait and leaves none open, so it can have missed no event: one statement, one round trip.
     async with single_statement(db) as conn:
         await conn.execute(_WRITE, _values(write, execution))
 
@@ -65,33 +74,53 @@ async def write_in(conn: AsyncConnection, write: RunWrite, execution: str) -> No
     pages: dict[str, list[Mapping[str, Any]]] = {}
     for row in missed:
         pages.setdefault(row["wait_id"], []).append(dict(row))
-    opened = {wait["wait_id"]: wait for wait in write["waits"] or ()}
+    named = {wait["wait_id"]: wait for wait in write["waits"] or ()}
     for wait_id, page in pages.items():
-        await _look_back(conn, write, opened[wait_id], page)
+        await _look_back(conn, write["tenant"], write["run_id"], named[wait_id], write["consumed"], page)
 
 
-async def _look_back(conn: AsyncConnection, write: RunWrite, wait: WaitRecord, page: list[Mapping[str, Any]]) -> None:
+async def look_back_again(conn: AsyncConnection, tenant: str, wait_id: str) -> None:
+    """For a wait whose delivery is over while it is still open; the caller holds the key's lock."""
+    wait = (await conn.execute(_WAIT, {"tenant": tenant, "wait_id": wait_id})).mappings().one_or_none()
+    if wait is None:
+        return
+    page = await _missed(conn, tenant, wait_id, (), None)
+    facts = {key: wait[key] for key in ("wait_id", "event_name", "key", "filters")}
+    if wait["match"] == "one":
+        facts["match"] = "one"
+    await _look_back(conn, tenant, wait["run_id"], cast(WaitRecord, facts), (), page)
+
+
+async def _look_back(
+    conn: AsyncConnection,
+    tenant: str,
+    run_id: str,
+    wait: WaitRecord,
+    consumed: Sequence[ConsumedRecord],
+    page: list[Mapping[str, Any]],
+) -> None:
     """Sends the wait the first event that fits: it takes one, and the next wait looks back again."""
     while page:
         for row in page:
-            if matches(event_facts(dict(row)), wait) and await _may_have(conn, write, row["event_id"], wait):
-                found = new_delivery(row["event_id"], "wait", wait["wait_id"], write["run_id"], wait["key"])
-                await add_deliveries(conn, write["tenant"], [found])
+            if matches(event_facts(row), wait) and await _may_have(conn, tenant, run_id, row["event_id"], wait):
+                found = new_delivery(row["event_id"], "wait", wait["wait_id"], run_id, wait["key"])
+                await add_deliveries(conn, tenant, [found])
                 return
         if len(page) < PAGE:
             return
-        values = {
-            "tenant": write["tenant"],
-            "wait_id": wait["wait_id"],
-            "consumed": json_text(write["consumed"]),
-            "after_id": page[-1]["event_id"],
-        }
-        page = [dict(row) for row in (await conn.execute(_MISSED, values)).mappings()]
+        page = await _missed(conn, tenant, wait["wait_id"], consumed, page[-1]["event_id"])
 
 
-async def _may_have(conn: AsyncConnection, write: RunWrite, event_id: str, wait: WaitRecord) -> bool:
-    """True unless only one wait may have the event and another one has it, or this one has an event already."""
-    return "match" not in wait or await claim_for(conn, write["tenant"], event_id, wait["wait_id"], write["run_id"])
+async def _missed(
+    conn: AsyncConnection, tenant: str, wait_id: str, consumed: Sequence[ConsumedRecord], after_id: str | None
+) -> list[Mapping[str, Any]]:
+    values = {"tenant": tenant, "wait_id": wait_id, "consumed": json_text(list(consumed)), "after_id": after_id}
+    return [dict(row) for row in (await conn.execute(_MISSED, values)).mappings()]
+
+
+async def _may_have(conn: AsyncConnection, tenant: str, run_id: str, event_id: str, wait: WaitRecord) -> bool:
+    """True unless only one wait may have the event and another one has it."""
+    return "match" not in wait or await claim_for(conn, tenant, event_id, wait["wait_id"], run_id)
 
 
 async def add_deliveries(conn: AsyncConnection, tenant: str, deliveries: Sequence[Mapping[str, Any]]) -> None:
@@ -125,4 +154,4 @@ def _values(write: RunWrite, execution: str) -> dict[str, Any]:
 def is_bare(write: RunWrite) -> bool:
     """True when a write says nothing of waits and consumption, so that it touches no key."""
     waits: list[WaitRecord] | None = write["waits"]
-    return waits is None and not write["consumed"] and not write["closed"]
+    return waits is None and not write["consumed"] and not write["closed"] and "refused" not in write

@@ -97,6 +97,14 @@ class ClosedRecord(TypedDict):
     at: int
 
 
+class RefusedRecord(TypedDict):
+    """An event that its wait, a human task, did not take; the wait stays open."""
+
+    wait_id: str
+    event_id: str
+    reason: str
+
+
 class LogRecord(TypedDict):
     """A line of the run's own log (`workflow_run_logs`)."""
 
@@ -132,6 +140,8 @@ class RunWrite(TypedDict):
     logs: list[LogRecord]
     result_json: Any
     error_json: dict[str, Any] | None
+    # There when a delivery was refused.
+    refused: NotRequired[list[RefusedRecord]]
 
 
 class ActionCall(TypedDict):

@@ -13,7 +13,6 @@ CREATE TABLE workflow_event_claims (
     parked              boolean     NOT NULL DEFAULT false,       -- nobody knows whether the run took it
     created_at          timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant, event_id),
-    UNIQUE (tenant, wait_id),
     FOREIGN KEY (tenant, event_id) REFERENCES workflow_runtime_events ON DELETE CASCADE
 );
 CREATE INDEX workflow_event_claims_run ON workflow_event_claims (tenant, run_id);
@@ -64,7 +63,7 @@ BEGIN
 END $$;
 
 -- As in revision 0001, with the cardinality of each wait. Of an event that is routed again only waits for one are
--- candidates, whose window holds the first routing, and none once it has a claim; a wait that has claimed an event waits for that one.
+-- candidates, whose window holds the first routing, and none once it has a claim.
 CREATE OR REPLACE FUNCTION workflow_claim_event(p_tenant text, p_event_id text, p_event_name text, p_keys text[])
 RETURNS jsonb
 LANGUAGE plpgsql AS $$
@@ -88,8 +87,7 @@ BEGIN
              WHERE o.tenant = p_tenant AND o.event_name = p_event_name AND o.key = ANY (p_keys)
                AND o.status = 'WAITING'
                AND CASE o.match WHEN 'all' THEN before IS NULL
-                   ELSE NOT claimed AND (before IS NULL OR o.look_back_from <= before) AND NOT EXISTS (
-                       SELECT 1 FROM workflow_event_claims c WHERE c.tenant = p_tenant AND c.wait_id = o.wait_id) END
+                   ELSE NOT claimed AND (before IS NULL OR o.look_back_from <= before) END
                AND NOT EXISTS (
                    SELECT 1 FROM workflow_event_deliveries d
                     WHERE d.tenant = p_tenant AND d.target_kind = 'wait' AND d.target_id = o.wait_id
@@ -112,8 +110,9 @@ BEGIN
      WHERE e.tenant = p_tenant AND e.event_id = p_event_id;
 END $$;
 
--- Events that an open wait may have missed, in the order of routing: of its name and key, in its window, and not taken by
--- the run already. A page of them, behind a given one: the caller applies the filters, and needs the first that fits.
+-- Events that an open wait may have missed, in the order of routing: of its name and key, in its window, not taken by the
+-- run already and never sent to this wait. None while the wait has a delivery under way. A page of them, behind a given
+-- one: the caller applies the filters, and needs the first that fits.
 CREATE FUNCTION workflow_missed_events(
     p_tenant text, p_wait_id text, p_consumed jsonb, p_after timestamptz, p_after_id text)
 RETURNS TABLE (wait_id text, event_id text, event_name text, keys text[], payload jsonb, processed_at timestamptz)
@@ -124,7 +123,12 @@ LANGUAGE sql STABLE AS $$
         ON e.tenant = p_tenant AND e.event_name = w.event_name AND e.correlation_keys @> ARRAY[w.key]
        -- One whose claim was released is pending again, and was routed all the same.
        AND e.processed_at >= w.look_back_from
-     WHERE w.tenant = p_tenant AND w.wait_id = p_wait_id AND (e.processed_at, e.event_id) > (p_after, p_after_id)
+     WHERE w.tenant = p_tenant AND w.wait_id = p_wait_id AND w.status = 'WAITING'
+       AND (e.processed_at, e.event_id) > (p_after, p_after_id)
+       AND NOT EXISTS (
+           SELECT 1 FROM workflow_event_deliveries d
+            WHERE d.tenant = p_tenant AND d.target_kind = 'wait' AND d.target_id = w.wait_id
+              AND (d.status IN ('new', 'accepted') OR d.event_id = e.event_id))
        AND (w.match = 'all' OR NOT EXISTS (
            SELECT 1 FROM workflow_event_claims c WHERE c.tenant = p_tenant AND c.event_id = e.event_id))
        AND NOT EXISTS (
@@ -135,8 +139,8 @@ LANGUAGE sql STABLE AS $$
      LIMIT 50
 $$;
 
--- Rules 1 to 4. Answers which routed events the waits that it opened may have missed (by name, key and
--- time of routing): the caller applies the filters and adds the deliveries in the same transaction.
+-- Rules 1 to 4. Answers which routed events the waits that it opened, or that refused an event, may have missed (by name,
+-- key and time of routing): the caller applies the filters and adds the deliveries in the same transaction.
 CREATE OR REPLACE FUNCTION workflow_write_run(p_write jsonb, p_execution text, p_semantics integer)
 RETURNS TABLE (wait_id text, event_id text, event_name text, keys text[], payload jsonb)
 LANGUAGE plpgsql AS $$
@@ -151,6 +155,7 @@ DECLARE
     ended    boolean;
     named    text[];
     opened   text[];
+    refusing text[];
     names    text[];
     v_keys   text[];
 BEGIN
@@ -176,6 +181,10 @@ BEGIN
           FROM jsonb_to_recordset(coalesce(v_waits, '[]')) AS c(wait_id text, event_name text, key text)
          WHERE c.event_name IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM workflow_run_waits w WHERE w.tenant = v_tenant AND w.wait_id = c.wait_id)
+        UNION
+        SELECT w.event_name, w.key
+          FROM jsonb_to_recordset(p_write->'refused') AS c(wait_id text)
+          JOIN workflow_run_waits w ON w.tenant = v_tenant AND w.wait_id = c.wait_id
     ) AS k;
     IF names IS NOT NULL THEN
         PERFORM workflow_lock_keys(v_tenant, names, v_keys);
@@ -190,6 +199,14 @@ BEGIN
       FROM jsonb_to_recordset(p_write->'consumed') AS c(wait_id text, event_id text)
      WHERE d.tenant = v_tenant AND d.event_id = c.event_id AND d.target_kind = 'wait' AND d.target_id = c.wait_id
        AND d.status IN ('new', 'accepted', 'dead');
+    -- What it refused has its verdict, and the wait is open for another.
+    WITH refused AS (
+        UPDATE workflow_event_deliveries d SET status = 'undeliverable', reason = c.reason, decided_at = clock_timestamp()
+          FROM jsonb_to_recordset(p_write->'refused') AS c(wait_id text, event_id text, reason text)
+         WHERE d.tenant = v_tenant AND d.event_id = c.event_id AND d.target_kind = 'wait' AND d.target_id = c.wait_id
+           AND d.status IN ('new', 'accepted', 'dead')
+        RETURNING d.target_id)
+    SELECT array_agg(target_id) INTO refusing FROM refused;
 
     IF v_waits IS NOT NULL AND (g, s) >= (r.waits_generation, r.waits_sequence) THEN
         -- 2. Waits of the run that are not named are closed.
@@ -238,12 +255,12 @@ BEGIN
     -- 4. Status and fence.
     PERFORM workflow_update_run(r, p_write);
 
-    IF opened IS NULL THEN
+    IF opened IS NULL AND refusing IS NULL THEN
         RETURN;
     END IF;
     RETURN QUERY
         SELECT w.id, m.event_id, m.event_name, m.keys, m.payload
-          FROM unnest(opened) AS w(id),
+          FROM unnest(opened || refusing) AS w(id),
                LATERAL workflow_missed_events(v_tenant, w.id, p_write->'consumed', '-infinity', '') AS m;
 END $$;
 
