@@ -1,0 +1,42 @@
+"""workflow-worker is killed at each boundary of ingress and launching, five times: every event has its effect once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from harness.databases import MigratedDatabase
+from harness.faults import POINTS, kill_at, load_of
+from harness.run_records import rows
+from harness.service_process import running
+from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.storage.database import Database
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3000)]
+TIMES = 5
+
+
+async def test_a_kill_at_any_boundary_costs_no_event_and_repeats_none(
+    db: Database, client: Client, temporal: EmbeddedTemporal, database: MigratedDatabase, tmp_path: Path
+) -> None:
+    environment = {
+        **database.environment,
+        "TEMPORAL_ADDRESS": temporal.address,
+        "TEMPORAL_NAMESPACE": client.namespace,
+    }
+    load = load_of(db, client)
+    await load.prepare()
+    assert len(POINTS) >= 20
+    for point in POINTS:
+        for turn in range(TIMES):
+            await kill_at(load, environment, tmp_path, point, 1 + turn % 3)
+    async with running("workflow-worker", environment, tmp_path):
+        await load.until_done()
+    assert await load.counted() == load.wanted
+    runs = await rows(db, "workflow_runs")
+    assert Counter(row["status"] for row in runs) == {"SUCCEEDED": len(load.wanted)}
+    verdicts = Counter(row["status"] for row in await rows(db, "workflow_event_deliveries"))
+    assert verdicts == {"consumed": len(load.wanted)}

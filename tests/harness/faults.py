@@ -1,0 +1,158 @@
+"""Kills workflow-worker at named boundaries under a steady load, and counts what every event brought about."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from temporalio.client import Client
+
+from harness.interpreted import document, wait
+from harness.run_records import TENANT, publish, rows
+from harness.service_process import ServiceProcess, running
+from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
+
+POINTS = (
+    "route:commit1:before",
+    "route:commit1:after",
+    "take:commit1:before",
+    "take:commit1:after",
+    "signal:signal_workflow_execution-1:before",
+    "signal:signal_workflow_execution-1:after",
+    "signal:commit1:before",
+    "signal:commit1:after",
+    "start:commit1:before",
+    "start:commit1:after",
+    "launch:commit1:before",
+    "launch:commit1:after",
+    "launch:start_workflow_execution-1:before",
+    "launch:start_workflow_execution-1:after",
+    "launch:commit2:before",
+    "launch:commit2:after",
+    "start:commit2:before",
+    "start:commit2:after",
+    "Load:commit1:before",
+    "Load:commit1:after",
+    "Action:commit1:before",
+    "Action:commit1:after",
+    "Write:commit1:before",
+    "Write:commit1:after",
+    "Finish:statement1:before",
+    "Finish:statement1:after",
+)
+"""Every commit and remote call of routing, sending, starting, loading, acting, waiting and ending, from both sides."""
+
+
+def increment(counter: str) -> dict[str, Any]:
+    """Counts in the tenant's store; `counter` is an expression."""
+    mapping = {"namespace": "faults", "key": {"$expr": counter}, "by": 1}
+    return {"type": "action.call", "config": {"actionId": "store.increment", "version": 1, "inputMapping": mapping}}
+
+
+WAITER = {**document(wait("GO", "payload.id"), increment("'waited-' & payload.id")), "id": "waiter"}
+STARTER = {
+    **document(increment("'started-' & payload.id")),
+    "id": "starter",
+    "trigger": {"mode": "event", "eventName": "BEGIN", "payloadMapping": {"id": {"$expr": "event.payload.id"}}},
+}
+
+
+@dataclass
+class Load:
+    """Publishes events for waits and triggers, and knows what has to come of them."""
+
+    db: Database
+    launcher: Launcher
+    number: int = 0
+    wanted: dict[str, str] = field(default_factory=dict)
+
+    async def prepare(self) -> None:
+        """Publishes the two workflows."""
+        async with self.db.tenant(TENANT) as conn:
+            for content in (WAITER, STARTER):
+                key = str(content["id"])
+                await save_draft(conn, workflow_id=key, key=key, name=key, document=content)
+                await publish_version(conn, key, content)
+
+    async def batch(self, size: int = 3) -> None:
+        """As many runs that wait, their events before or behind them, and as many events that start a run."""
+        for number in range(self.number, self.number + size):
+            early = number % 2 == 0
+            if early:
+                await publish(self.db, f"go-{number}", str(number), event_name="GO")
+            request = LaunchRequest(TENANT, "waiter", {"id": str(number)}, run_id=f"waiter-{number}")
+            await self.launcher.launch(request)
+            if not early:
+                await publish(self.db, f"go-{number}", str(number), event_name="GO")
+            await publish(self.db, f"begin-{number}", str(number), event_name="BEGIN", payload={"id": str(number)})
+            self.wanted[f"waited-{number}"] = self.wanted[f"started-{number}"] = "1"
+        self.number += size
+
+    async def until_done(self) -> None:
+        """Waits until no run is open and no event is pending."""
+        while await self._open():
+            await asyncio.sleep(0.2)
+
+    async def counted(self) -> dict[str, str]:
+        """What the actions did."""
+        return {row["key"]: str(row["value"]) for row in await rows(self.db, "workflow_data_store")}
+
+    async def _open(self) -> int:
+        async with self.db.tenant(TENANT) as conn:
+            found = await conn.execute(
+                text(
+                    "SELECT (SELECT count(*) FROM workflow_runs WHERE completed_at IS NULL)"
+                    " + (SELECT count(*) FROM workflow_runtime_events WHERE status = 'pending')"
+                    " + (SELECT count(*) FROM workflow_event_deliveries WHERE status IN ('new', 'accepted'))"
+                )
+            )
+            return int(found.scalar_one())
+
+
+def script(directory: Path) -> Path:
+    """A folder with a `workflow-worker` that can be killed at a point."""
+    found = directory / "faulty" / "workflow-worker"
+    found.parent.mkdir(exist_ok=True)
+    tests = Path(__file__).parents[1]
+    found.write_text(f"#!/bin/sh\nPYTHONPATH={tests} exec {sys.executable} -m harness.faulty_worker run\n")
+    found.chmod(0o755)
+    return found.parent
+
+
+@asynccontextmanager
+async def worker_with_fault(
+    environment: Mapping[str, str], directory: Path, point: str, count: int
+) -> AsyncIterator[ServiceProcess]:
+    """Dies at the point, the so-manieth time it comes there."""
+    fault = {"FAULT_POINT": point, "FAULT_COUNT": str(count)}
+    async with running("workflow-worker", {**environment, **fault}, directory, scripts=script(directory)) as worker:
+        yield worker
+
+
+async def kill_at(load: Load, environment: Mapping[str, str], directory: Path, point: str, count: int) -> None:
+    """Gives the worker work until it has killed itself there."""
+    async with worker_with_fault(environment, directory, point, count) as worker, asyncio.timeout(60):
+        while worker.process.returncode is None:
+            await load.batch()
+            await asyncio.wait([asyncio.create_task(worker.process.wait())], timeout=1.5)
+        assert worker.process.returncode == -signal.SIGKILL, worker.log.read_text("utf-8")
+
+
+def load_of(db: Database, client: Client) -> Load:
+    """Over a launcher of the test's own process."""
+    return Load(db, Launcher(db, client))
+
+
+def names_of(path: Path) -> list[str]:
+    """The boundaries that a worker with `FAULT_NAMES` came to."""
+    return sorted(path.read_text("utf-8").split()) if os.path.exists(path) else []

@@ -1,0 +1,123 @@
+"""workflow-worker that kills itself at a named boundary: `FAULT_POINT`, the `FAULT_COUNT`-th time it comes there.
+
+A boundary is a commit, or a call to Temporal, of a part of the runtime; its name is `part:boundary:before|after`, as
+`launch:commit1:after`. With `FAULT_NAMES` each new name is written to that file. The service knows nothing of this.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine.default import DefaultDialect
+from temporalio import activity
+from temporalio.service import _BridgeServiceClient
+
+from workflow_worker.main import main
+from workflows_core.ingress import router
+from workflows_core.ingress.sender import Sender
+from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.reconciler import Reconciler
+
+_Part = tuple[str, Counter[str]]
+_part: ContextVar[_Part | None] = ContextVar("part", default=None)
+_activities: dict[bytes, Counter[str]] = {}
+_point, _count = os.environ.get("FAULT_POINT", ""), int(os.environ.get("FAULT_COUNT", "1"))
+_names = os.environ.get("FAULT_NAMES")
+_seen: Counter[str] = Counter()
+
+
+def _here() -> _Part | None:
+    found = _part.get()
+    if found is None and activity.in_activity():
+        info = activity.info()
+        return info.activity_type.removeprefix("workflowRuntimeV2"), _activities.setdefault(info.task_token, Counter())
+    return found
+
+
+def _pass(name: str) -> None:
+    _seen[name] += 1
+    if _names and _seen[name] == 1:
+        with Path(_names).open("a", encoding="utf-8") as stream:
+            stream.write(f"{name}\n")
+    if name == _point and _seen[name] == _count:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _enter(kind: str) -> str | None:
+    part = _here()
+    if part is None:
+        return None
+    part[1][kind] += 1
+    name = f"{part[0]}:{kind}{part[1][kind]}"
+    _pass(f"{name}:before")
+    return name
+
+
+def _within(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(work)
+    async def named(*arguments: Any, **options: Any) -> Any:
+        token = _part.set((name, Counter()))
+        try:
+            return await work(*arguments, **options)
+        finally:
+            _part.reset(token)
+
+    return named
+
+
+def _bounded(kind: str, work: Callable[..., Any], applies: Callable[..., bool]) -> Callable[..., Any]:
+    @functools.wraps(work)
+    def around(*arguments: Any) -> Any:
+        name = _enter(kind) if applies(*arguments) else None
+        result = work(*arguments)
+        if name is not None:
+            _pass(f"{name}:after")
+        return result
+
+    return around
+
+
+def _called(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(work)
+    async def around(self: Any, rpc: str, *arguments: Any, **options: Any) -> Any:
+        name = _enter(f"{rpc}-")
+        result = await work(self, rpc, *arguments, **options)
+        if name is not None:
+            _pass(f"{name}:after")
+        return result
+
+    return around
+
+
+def _by_itself(_self: object, _cursor: object, statement: str, _parameters: object, context: Any = None) -> bool:
+    """A statement that is its own transaction and writes."""
+    options = {} if context is None else context.execution_options
+    return options.get("isolation_level") == "AUTOCOMMIT" and "workflow_write_run" in statement
+
+
+def install() -> None:
+    """Names the parts and puts itself around their boundaries."""
+    router.route_event = _within("route", router.route_event)  # type: ignore[assignment]
+    for owner, method, name in (
+        (Sender, "send_ready", "take"),
+        (Sender, "_signal", "signal"),
+        (Sender, "_start", "start"),
+        (Launcher, "launch", "launch"),
+        (Reconciler, "_repair", "repair"),
+    ):
+        setattr(owner, method, _within(name, getattr(owner, method)))
+    DefaultDialect.do_commit = _bounded("commit", DefaultDialect.do_commit, lambda *_: True)  # type: ignore[method-assign]
+    DefaultDialect.do_execute = _bounded("statement", DefaultDialect.do_execute, _by_itself)  # type: ignore[method-assign]
+    _BridgeServiceClient._rpc_call = _called(_BridgeServiceClient._rpc_call)  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    install()
+    main()
