@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -90,7 +89,9 @@ class Load:
             early = number % 2 == 0
             if early:
                 await publish(self.db, f"go-{number}", str(number), event_name="GO")
-            request = LaunchRequest(TENANT, "waiter", {"id": str(number)}, run_id=f"waiter-{number}")
+            request = LaunchRequest(
+                tenant=TENANT, workflow="waiter", payload={"id": str(number)}, run_id=f"waiter-{number}"
+            )
             await self.launcher.launch(request)
             if not early:
                 await publish(self.db, f"go-{number}", str(number), event_name="GO")
@@ -151,8 +152,3 @@ async def kill_at(load: Load, environment: Mapping[str, str], directory: Path, p
 def load_of(db: Database, client: Client) -> Load:
     """Over a launcher of the test's own process."""
     return Load(db, Launcher(db, client))
-
-
-def names_of(path: Path) -> list[str]:
-    """The boundaries that a worker with `FAULT_NAMES` came to."""
-    return sorted(path.read_text("utf-8").split()) if os.path.exists(path) else []

@@ -115,7 +115,7 @@ def install() -> None:
         setattr(owner, method, _within(name, getattr(owner, method)))
     DefaultDialect.do_commit = _bounded("commit", DefaultDialect.do_commit, lambda *_: True)  # type: ignore[method-assign]
     DefaultDialect.do_execute = _bounded("statement", DefaultDialect.do_execute, _by_itself)  # type: ignore[method-assign]
-    _BridgeServiceClient._rpc_call = _called(_BridgeServiceClient._rpc_call)  # type: ignore[method-assign]
+    _BridgeServiceClient._rpc_call = _called(_BridgeServiceClient._rpc_call)  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""One run under any order of what may happen to it: the interpreter, the router and the SQL of the product, steps by hand.
+"""One run under any order of what may happen to it: interpreter, router and SQL are the product's, steps are by hand.
 
-What Temporal gives, signals and timers that are not lost and activities that are tried again, is played here, so that every
-order can be had; what comes of it is held against the predicates of the protocol's model.
+What Temporal gives, signals and timers that are not lost and activities that are tried again, is played here, so that
+every order can be had; what comes of it is held against the predicates of the protocol's model.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
@@ -197,16 +198,13 @@ class OrderedRun:
             await possible[0]()
 
     async def _possible(self) -> list[Callable[[], Awaitable[None]]]:
-        found: list[Callable[[], Awaitable[None]]] = []
-        deliveries = await self._deliveries()
-        for event_id in await self._pending():
-            found.append(lambda event_id=event_id: self._route(event_id))
-        for delivery in deliveries:
+        found: list[Callable[[], Awaitable[None]]] = [partial(self._route, one) for one in await self._pending()]
+        for delivery in await self._deliveries():
             sent = delivery["delivery_id"] in self.marks
             if delivery["status"] == "new" and not sent:
-                found.append(lambda delivery=delivery: self._send(delivery))
+                found.append(partial(self._send, delivery))
             elif sent:
-                found.append(lambda delivery=delivery: self._mark(delivery))
+                found.append(partial(self._mark, delivery))
         if self.inbox and not self.ended:
             found.append(self._look)
         if self.in_flight is not None and self.ended != "terminated":
@@ -253,8 +251,8 @@ class OrderedRun:
         failure = Failure("Cancellation", "the run was terminated")
         # A run without row has told nobody of itself; the launcher's row is what the reconciler finds.
         if self.recorded or await self._has_row():
-            args = (self.db, TENANT, self.run_id, "FAILED", failure)
-            await end_run(*args, execution=self._execution, consumed=consumed)
+            last = self._execution
+            await end_run(self.db, TENANT, self.run_id, "FAILED", failure, execution=last, consumed=consumed)
 
     # The run itself
 
@@ -279,13 +277,15 @@ class OrderedRun:
 
     def _write_if_due(self) -> None:
         if self.state.outcome is not None and not self.final_told:
-            if self.in_flight is not None:
+            # A cancel stops the write that is under way: it is lost, or it comes late.
+            if self.in_flight is not None and self.schedule != "none":
                 self.zombies.append((self.in_flight, self._execution))
             self.state, self.in_flight = take_final_write(self.state, None)
             self.applied, self.final_told, self.ended = False, True, "finished"
-        elif self.in_flight is None and self.state.outcome is None:
-            if not self.recorded or write_is_due(self.state, _now()):
-                self.state, self.in_flight = take_write(self.state, _now())
+            return
+        wanted = self.state.outcome is None and (not self.recorded or write_is_due(self.state, _now()))
+        if wanted and self.in_flight is None:
+            self.state, self.in_flight = take_write(self.state, _now())
 
     def _receive(self, delivery: dict[str, Any]) -> None:
         if not self.ended:
@@ -293,11 +293,13 @@ class OrderedRun:
 
     def _take(self, index: int) -> None:
         delivery_id, event_id, wait_id = self.inbox.pop(index)
-        is_open = any(wait["wait_id"] == wait_id for wait in self.state.open_waits())
         signal = EventSignal(event_id, "PAID", self.run_id, {"amount": 5}, wait_id=wait_id, delivery_id=delivery_id)
-        if is_open:
-            self.took.append((self.waits.index(wait_id), self.events.index(event_id)))
         self._apply(EventReceived(signal, _now()))
+        for entry in self.state.outbox.entries:
+            if entry.kind == "consumed":
+                taken = (self.waits.index(entry.record["wait_id"]), self.events.index(entry.record["event_id"]))
+                if taken not in self.took:
+                    self.took.append(taken)
 
     def _fire(self, timer: StartTimer) -> None:
         self.timers.pop(timer.command_id, None)
@@ -346,7 +348,9 @@ class OrderedRun:
             " LEFT JOIN workflow_event_claims c ON c.tenant = e.tenant AND c.event_id = e.event_id"
             " WHERE :run = ANY (e.correlation_keys)"
         )
-        rows = await self._rows("SELECT wait_id, status FROM workflow_run_waits WHERE run_id = :run AND key IS NOT NULL")
+        rows = await self._rows(
+            "SELECT wait_id, status FROM workflow_run_waits WHERE run_id = :run AND key IS NOT NULL"
+        )
         known = {row["wait_id"]: row["status"] for row in rows}
         number = {wait_id: (0, index) for index, wait_id in enumerate(self.waits)}
         found = {row["event_id"]: row for row in events}
