@@ -141,3 +141,20 @@ def test_a_secret_file_that_cannot_be_read_and_one_beside_its_variable_are_refus
     with pytest.raises(StartRefused, match="set one of them") as refused:
         load_settings(PostgresSettings, {**missing, "DB_PASSWORD_SERVER": "hush"})
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("k1", "entry 1 is not name:key"),
+        ("k1:????", "the key of 'k1' is not base64"),
+        ("k1:aGVsbG8=", "the key of 'k1' has 5 bytes, not 32"),
+        (f"k1:{'A' * 43}=,k1:{'A' * 43}=", "entry 2 repeats the name 'k1'"),
+    ],
+)
+def test_a_payload_key_that_is_none_is_named_and_not_shown(value: str, said: str) -> None:
+    code, message = refused({**COMPLETE, "TEMPORAL_PAYLOAD_KEYS": value})["TEMPORAL_PAYLOAD_KEYS"]
+    assert code == "SETTING_INVALID"
+    assert said in message
+    assert "aGVsbG8" not in message
+    assert "AAAA" not in message

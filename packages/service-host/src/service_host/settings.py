@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, Val
 from pydantic.fields import FieldInfo
 
 from service_host.errors import StartProblem, StartRefused
+from service_host.payload_codec import parse_keys
 
 _ADDRESS = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$")
 _SHOWN_CHARACTERS = 40
@@ -73,6 +74,11 @@ class TemporalSettings(EnvironmentSettings):
     temporal_api_key: SecretStr | None = Field(
         default=None, validation_alias="TEMPORAL_API_KEY", description="an API key of the namespace"
     )
+    temporal_payload_keys: SecretStr | None = Field(
+        default=None,
+        validation_alias="TEMPORAL_PAYLOAD_KEYS",
+        description="name:key pairs, comma-separated; a key is 32 bytes in base64; the first encrypts, all decrypt",
+    )
     temporal_worker_build_id: str | None = Field(
         default=None, validation_alias="TEMPORAL_WORKER_BUILD_ID", description="name of this build, such as a commit"
     )
@@ -83,6 +89,13 @@ class TemporalSettings(EnvironmentSettings):
         match = _ADDRESS.match(value)
         if match is None or not 0 < int(match.group(2)) < 65536:
             raise ValueError("not host:port")
+        return value
+
+    @field_validator("temporal_payload_keys")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value())
         return value
 
     @field_validator("temporal_tls_key")

@@ -22,6 +22,7 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, Tele
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from service_host.errors import Unreachable
+from service_host.payload_codec import encrypting, parse_keys
 from service_host.reaching import ATTEMPT_SECONDS, until_reached
 from service_host.settings import TemporalSettings
 
@@ -101,7 +102,7 @@ async def try_temporal(
                 api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
                 tls=_tls(settings),
                 identity=identity,
-                data_converter=data_converter,
+                data_converter=_converter(settings, data_converter),
                 runtime=runtime,
                 connect_timeout=timedelta(seconds=ATTEMPT_SECONDS),
             )
@@ -127,6 +128,12 @@ async def ask_namespace(client: Client) -> None:
     except RPCError as error:
         reason = f"{error.status.name}: {error.message}"[:_LONGEST_REASON]
         raise Unreachable("Temporal", where, reason, permanent=error.status in _PERMANENT) from error
+
+
+def _converter(settings: TemporalSettings, converter: DataConverter) -> DataConverter:
+    if settings.temporal_payload_keys is None:
+        return converter
+    return encrypting(converter, parse_keys(settings.temporal_payload_keys.get_secret_value()))
 
 
 def _tls(settings: TemporalSettings) -> bool | TLSConfig:

@@ -1,0 +1,110 @@
+"""With payload keys nothing that authors or callers wrote is readable in Temporal, and everything still works."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import replace
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.query.v1 import WorkflowQuery
+from temporalio.api.workflowservice.v1 import QueryWorkflowRequest
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.converter import DataConverter
+from temporalio.exceptions import ApplicationError
+
+from harness.authored import authored_runtime
+from harness.ingress import ingress
+from harness.interpreted import act, document, wait
+from harness.run_records import publish
+from service_host.payload_codec import ENCODING, PayloadUnreadable, encrypting, parse_keys
+from workflows_core.execution.payloads import encode
+from workflows_core.execution.worker import authored_replayer
+from workflows_core.storage.database import Database
+from workflows_core.wire.names import QUERY_SUMMARY, SIGNAL_EVENT
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+MARK = "a-name-nobody-may-read"
+
+
+def key(name: str) -> str:
+    return f"{name}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def encrypted(client: Client, keys: str) -> Client:
+    converter = encrypting(DataConverter.default, parse_keys(keys))
+    return Client(client.service_client, namespace=client.namespace, data_converter=converter)
+
+
+async def history_bytes(client: Client, workflow_id: str) -> bytes:
+    history = await client.get_workflow_handle(workflow_id).fetch_history()
+    return b"".join(event.SerializeToString() for event in history.events)
+
+
+async def test_start_signals_failures_and_answers_are_encrypted_and_work(db: Database, client: Client) -> None:
+    ours = encrypted(client, key("k1"))
+    refuse = {"type": "action.call", "config": {"actionId": "test.fail", "version": 1, "inputMapping": {"why": MARK}}}
+    definition = document(
+        act("first", {"name": MARK}),
+        wait("PAID", "payload.id"),
+        wait("SHIPPED", "payload.id"),
+        {**refuse, "name": MARK},
+    )
+    async with authored_runtime(db, ours) as authored, ingress(db, ours):
+        run = await authored.start(definition, {"id": MARK})
+        await run.until("WAITING")
+        request = QueryWorkflowRequest(
+            namespace=client.namespace,
+            execution=WorkflowExecution(workflow_id=run.handle.id),
+            query=WorkflowQuery(query_type=QUERY_SUMMARY),
+        )
+        (answer,) = (await client.workflow_service.query_workflow(request)).query_result.payloads
+        assert answer.metadata["encoding"] == ENCODING
+        assert (await run.handle.query(QUERY_SUMMARY))["loaded"] is True
+        await publish(db, "paid", MARK, payload={"by": MARK})
+        body = {"eventId": "shipped", "eventName": "SHIPPED", "correlationKey": MARK, "payload": {"by": MARK}}
+        await run.handle.signal(SIGNAL_EVENT, encode(body))
+        with pytest.raises(WorkflowFailureError) as failed:
+            await run.handle.result()
+    cause = failed.value.cause
+    assert isinstance(cause, ApplicationError)
+    assert "Encoded failure" not in cause.message
+    found = await history_bytes(client, run.handle.id)
+    assert len(found) > 1000
+    assert MARK.encode() not in found
+    assert b"scripted" not in found
+    assert b"Encoded failure" in found
+    replayer = authored_replayer(data_converter=ours.data_converter)
+    await replayer.replay_workflow(await run.handle.fetch_history())
+
+
+async def test_a_key_is_replaced_while_a_run_is_open(db: Database, client: Client) -> None:
+    old, new = key("old"), key("new")
+    before, after = encrypted(client, old), encrypted(client, f"{new},{old}")
+    async with authored_runtime(db, before) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id")), {"id": "k-1"})
+        await run.until("WAITING")
+    async with authored_runtime(db, after), ingress(db, after):
+        await publish(db, "paid", "k-1")
+        again = after.get_workflow_handle(run.handle.id)
+        assert (await again.result())["scopes"]["vars"]["event"] == {"amount": 5}
+    assert b"new" in await history_bytes(client, run.handle.id)
+    with pytest.raises(PayloadUnreadable, match=r"key 'new', which this process does not have"):
+        await before.get_workflow_handle(run.handle.id).result()
+
+
+async def test_a_payload_that_was_changed_or_has_another_key_is_refused_by_name() -> None:
+    mine, other = (encrypting(DataConverter.default, parse_keys(key("k"))) for _ in range(2))
+    (sealed,) = await mine.encode([{"a": 1}])
+    assert await mine.decode([sealed]) == [{"a": 1}]
+    for converter in (other, replace(mine)):
+        if converter is not other:
+            sealed.data = sealed.data[:-1] + bytes([sealed.data[-1] ^ 1])
+        with pytest.raises(PayloadUnreadable, match="does not decrypt with key 'k'"):
+            await converter.decode([sealed])
+
+
+async def test_plain_payloads_of_earlier_days_stay_readable() -> None:
+    ours = encrypting(DataConverter.default, parse_keys(key("k")))
+    assert await ours.decode(await DataConverter.default.encode([{"a": 1}])) == [{"a": 1}]
