@@ -44,10 +44,16 @@ async def test_the_endpoint_of_the_web_ui_shows_the_owner(stack: Stack, queue: s
 
 
 async def test_ownership_agrees(stack: Stack) -> None:
-    rows = {row["queue"]: row for row in await workflows(stack.environment, "ownership")}
+    rows = {(row["queue"], row["kind"]): row for row in await workflows(stack.environment, "ownership")}
     for queue, owner in OWNER.items():
-        assert (rows[queue]["owner"], rows[queue]["verdict"]) == (owner, "ok")
-    assert rows["workflow-app-actions"]["verdict"] == "no poller"
+        for kind in ("workflow", "activity"):
+            row = rows[queue, kind]
+            assert (row["owner"], row["verdict"], row["backlog"], row["backlogAgeSeconds"]) == (owner, "ok", 0, 0)
+            assert row["lastSeenSeconds"] < 90
+    assert [key for key in rows if key[0] == "workflow-app-actions"] == [("workflow-app-actions", "activity")]
+    assert rows["workflow-app-actions", "activity"]["verdict"] == "no poller"
+    assert rows["workflow-runtime-v2", "workflow"]["knownFrom"].startswith("heartbeats of 1, ")
+    assert "300 s" in rows["alga-jobs", "activity"]["knownFrom"]
 
 
 async def test_the_start_says_what_is_polled_and_what_is_not(stack: Stack) -> None:

@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from service_host.metrics import PollerMetrics, new_registry
+from service_host.ownership import QueueOwnership
 from service_host.ownership_probe import OwnershipProbe
 from service_host.pollers import PollerKind, pollers_of
 from service_host.progress import LoopState, RestartBudget
@@ -55,6 +56,11 @@ def worker_of(client: Client, queue: str, on_fatal_error: OnFatalError | None = 
         on_fatal_error=on_fatal_error,
         **options,
     )
+
+
+def owned(**owners: str) -> QueueOwnership:
+    text = "".join(f'[queues.{queue}]\nowner = "{owner}"\npurpose = "A test."\n' for queue, owner in owners.items())
+    return QueueOwnership.parse(text, file="a test")
 
 
 async def until(condition: Any) -> None:
@@ -110,7 +116,8 @@ async def test_the_probe_sees_this_process_and_an_intruder(temporal: EmbeddedTem
     client = await connect_temporal(settings_of(temporal), "service-a@host:1")
     stranger = await connect_temporal(settings_of(temporal), "service-b@host:2")
     queue = f"probed-{secrets.token_hex(4)}"
-    probe = OwnershipProbe(client, "service-a", "service-a@host:1", [queue])
+    ownership = owned(**{queue: "service-a", f"{queue}-other": "service-c"})
+    probe = OwnershipProbe(client, "service-a", "service-a@host:1", [queue], ownership=ownership)
     registry = new_registry()
     registry.register(PollerMetrics(probe.views))
     assert probe.polls(queue) == (False, "not probed yet")
@@ -122,13 +129,28 @@ async def test_the_probe_sees_this_process_and_an_intruder(temporal: EmbeddedTem
     async with worker_of(client, queue):
         while not probe.polls(queue)[0]:
             await probe.probe()
-        assert await probe.intruders() == (True, "only service-a polls its queues")
+        nobody = [f"nobody polls {queue}-other for {kind} tasks: service-c does not run" for kind in PollerKind]
+        assert await probe.intruders() == (True, f"degraded: {'; '.join(nobody)}")
         async with worker_of(stranger, queue, identity="service-b@host:2"):
             while not probe.views()[0].foreign:
                 await probe.probe()
             assert probe.polls(queue)[0]
-            assert await probe.intruders() == (True, f"degraded: intruder service-b@host:2 on {queue}")
+            intruder = f"intruder service-b@host:2 on {queue}"
+            assert await probe.intruders() == (True, f"degraded: {'; '.join([intruder, *nobody])}")
             assert f'queue_foreign_pollers{{queue="{queue}"}} 1.0' in generate_latest(registry).decode()
             found = await pollers_of(client, queue)
             assert found.services() == ("service-a", "service-b")
             assert {poller.kind for poller in found.pollers} == set(PollerKind)
+
+
+async def test_two_builds_on_one_queue_are_told(temporal: EmbeddedTemporal) -> None:
+    client = await connect_temporal(settings_of(temporal), "service-a@host:1")
+    queue = f"probed-{secrets.token_hex(4)}"
+    ownership = owned(**{queue: "service-a"})
+    probe = OwnershipProbe(client, "service-a", "service-a@host:1", [queue], ownership=ownership)
+    other = await connect_temporal(settings_of(temporal), "service-a@host:2")
+    async with worker_of(client, queue, build_id="1.0"), worker_of(other, queue, build_id="1.1"):
+        async with asyncio.timeout(20):
+            while not probe.views() or len(probe.views()[0].pollers.identities()) < 2:
+                await probe.probe()
+        assert await probe.intruders() == (True, f"degraded: {queue} is polled by builds 1.0, 1.1")

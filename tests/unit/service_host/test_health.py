@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from service_host.errors import StartRefused
 from service_host.health import Health, health_loop
+from service_host.loop_lag import LoopLag
 from service_host.metrics import LoopMetrics, new_registry
 from service_host.progress import Loop, Progress, RestartBudget
 from service_host.serving import bind, url_of
@@ -42,7 +43,7 @@ async def running() -> AsyncIterator[Running]:
     listener = bind_health()
     supervisor, registry, may_end = Supervisor("a-service"), new_registry(), asyncio.Event()
     registry.register(LoopMetrics("a-service", supervisor.reports))
-    health = Health(supervisor, "a-service@host:1", registry)
+    health = Health(supervisor, "a-service@host:1", registry, LoopLag())
     supervisor.add(health_loop(health, listener))
 
     async def start_up() -> None:

@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 from service_host.events import HEALTH_LISTENING
 from service_host.logs import log_event
+from service_host.loop_lag import LoopLag
 from service_host.progress import Loop, StopStage
 from service_host.serving import serving_loop
 from service_host.supervisor import Supervisor
@@ -38,12 +39,14 @@ class Health:
         supervisor: Its start-up, drain state and loops are parts of readiness.
         identity: Identity of the process, in every answer.
         registry: Metrics to expose.
+        lag: Whether the event loop turns in time.
     """
 
-    def __init__(self, supervisor: Supervisor, identity: str, registry: CollectorRegistry) -> None:
+    def __init__(self, supervisor: Supervisor, identity: str, registry: CollectorRegistry, lag: LoopLag) -> None:
         self._supervisor = supervisor
         self._identity = identity
         self._registry = registry
+        self._lag = lag
         self._checks: dict[str, Check] = {}
 
     def add_check(self, name: str, check: Check) -> None:
@@ -75,7 +78,7 @@ class Health:
         return ready, body
 
     def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every loop still turns; an answer at all shows that the event loop does."""
+        """Whether every loop still turns, and the event loop itself in time."""
         loops = {
             report.name: {
                 "state": report.state.value,
@@ -85,8 +88,14 @@ class Health:
             }
             for report in self._supervisor.reports()
         }
-        alive = all(loop["turns"] for loop in loops.values())
-        return alive, {"service": self._supervisor.service, "identity": self._identity, "alive": alive, "loops": loops}
+        alive = self._lag.alive() and all(loop["turns"] for loop in loops.values())
+        return alive, {
+            "service": self._supervisor.service,
+            "identity": self._identity,
+            "alive": alive,
+            "eventLoopLateSeconds": round(self._lag.worst(), 3),
+            "loops": loops,
+        }
 
     async def __call__(self, scope: _Message, receive: Callable[[], Awaitable[_Message]], send: _Send) -> None:
         """The ASGI entry."""

@@ -67,12 +67,17 @@ class PollerMetrics(Collector):
         backlog = GaugeMetricFamily(
             "queue_backlog_tasks", "Tasks without a poller (approximate).", labels=["queue", "kind"]
         )
+        age = GaugeMetricFamily(
+            "queue_backlog_age_seconds", "How long the oldest of them has waited.", labels=["queue", "kind"]
+        )
         for view in self._views():
             queue = view.pollers.queue
             for kind in PollerKind:
                 pollers.add_metric([queue, kind], len(view.pollers.of_kind(kind)))
                 backlog.add_metric([queue, kind], view.pollers.backlog[kind])
+                age.add_metric([queue, kind], view.pollers.backlog_age[kind])
             foreign.add_metric([queue], len(view.foreign))
         yield pollers
         yield foreign
         yield backlog
+        yield age

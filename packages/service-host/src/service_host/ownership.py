@@ -10,16 +10,20 @@ from importlib.resources import files
 from service_host.errors import StartProblem, StartRefused
 
 OWNERSHIP_FILE = "queue_ownership.toml"
+TASKS = ("workflow", "activity")
+"""Kinds of tasks; an entry that does not say has both."""
+
 _RESOURCE = files("service_host").joinpath(OWNERSHIP_FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedQueue:
-    """One entry of the ownership file."""
+    """One entry of the ownership file; `tasks` says which kinds its owner polls for."""
 
     queue: str
     owner: str
     purpose: str
+    tasks: tuple[str, ...] = TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,25 @@ class QueueOwnership:
         faulty = [
             name
             for name, entry in entries.items()
-            if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("owner", "purpose"))
+            if not isinstance(entry, dict)
+            or not all(isinstance(entry.get(key), str) for key in ("owner", "purpose"))
+            or not set(entry.get("tasks", TASKS)) <= set(TASKS)
         ]
         if faulty or not entries:
             raise StartRefused(
                 [
-                    StartProblem("OWNERSHIP_FILE_INVALID", file, f"[queues.{name}] needs the texts owner and purpose")
+                    StartProblem(
+                        "OWNERSHIP_FILE_INVALID",
+                        file,
+                        f"[queues.{name}] needs the texts owner and purpose, and tasks of {', '.join(TASKS)}",
+                    )
                     for name in faulty or ["<name>"]
                 ]
             )
-        queues = {name: OwnedQueue(name, entry["owner"], entry["purpose"]) for name, entry in entries.items()}
+        queues = {
+            name: OwnedQueue(name, entry["owner"], entry["purpose"], tuple(entry.get("tasks", TASKS)))
+            for name, entry in entries.items()
+        }
         return cls(queues, file)
 
     def owner_of(self, queue: str) -> str | None:

@@ -1,28 +1,33 @@
-"""Live side of queue ownership: reads the actual pollers of this service's queues, again and again.
+"""Live side of queue ownership: reads the actual pollers of every queue, again and again.
 
-Finds out that this process polls what it should (readiness) and that nobody else does (log, metric, health).
+Finds out that this process polls what it should (readiness), and of each queue, ours or not, whether somebody polls it
+who does not own it, whether its owner does, and whether with one build (log, metric, health).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from temporalio.client import Client
 
 from service_host.errors import Unreachable
-from service_host.events import FOREIGN_POLLER, FOREIGN_POLLER_GONE
+from service_host.events import (
+    FOREIGN_POLLER,
+    FOREIGN_POLLER_GONE,
+    QUEUE_FINDING,
+    QUEUE_FINDING_GONE,
+)
 from service_host.logs import log_event
-from service_host.pollers import PollerKind, QueuePollers, pollers_of_all
+from service_host.ownership import QueueOwnership
+from service_host.pollers import LIVES_SECONDS, PollerKind, QueuePollers, pollers_of_all
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 
 PROBE_SECONDS: Final = 10.0
 _FIRST_PROBES_SECONDS: Final = 0.5
 _STALE_AFTER_SECONDS: Final = 45.0
-# A long poll lasts up to 70 s, so a living poller may be that old.
-_POLLER_LIVES_SECONDS: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +36,18 @@ class QueueView:
 
     Attributes:
         own_kinds: Kinds of tasks for which this very process polls.
-        foreign: Identities that are not this service's.
+        foreign: Identities that are not the owner's.
+        findings: What else is not as it should be, as sentences: a kind of task that nobody polls for, several builds.
     """
 
     pollers: QueuePollers
     own_kinds: frozenset[PollerKind]
     foreign: tuple[str, ...]
+    findings: tuple[str, ...]
 
 
 class OwnershipProbe:
-    """Probes a fixed set of queues of one service.
+    """Probes every queue of the ownership table for one process.
 
     Args:
         client: Any connection to the namespace.
@@ -48,6 +55,7 @@ class OwnershipProbe:
         identity: Identity of this process.
         queues: Queues that this process polls.
         kinds: Kinds of tasks it polls them for.
+        ownership: The table; the installed one if not given.
     """
 
     def __init__(
@@ -57,12 +65,14 @@ class OwnershipProbe:
         identity: str,
         queues: Sequence[str],
         kinds: Sequence[PollerKind] = tuple(PollerKind),
+        ownership: QueueOwnership | None = None,
     ) -> None:
         self._client = client
         self._service = service
         self._identity = identity
         self._queues = tuple(queues)
         self._kinds = tuple(kinds)
+        self._ownership = ownership or QueueOwnership.load()
         self._views: dict[str, QueueView] = {}
         self._seen_at = 0.0
         self._failure = "not probed yet"
@@ -101,11 +111,13 @@ class OwnershipProbe:
         Raises:
             Unreachable: If Temporal gives no answer; the views stay as they were.
         """
-        for pollers in await pollers_of_all(self._client, self._queues):
+        every = tuple(dict.fromkeys((*self._queues, *self._ownership.queues)))
+        for pollers in await pollers_of_all(self._client, every):
             before = self._views.get(pollers.queue)
             view = self._view(pollers)
             self._views[pollers.queue] = view
             self._report(pollers.queue, view.foreign, before.foreign if before else ())
+            self._report_findings(pollers.queue, view.findings, None if before is None else before.findings)
         self._seen_at, self._failure = time.monotonic(), ""
 
     def polls(self, queue: str) -> tuple[bool, str]:
@@ -127,27 +139,49 @@ class OwnershipProbe:
         return check
 
     async def intruders(self) -> tuple[bool, str]:
-        """Readiness part: never makes the owner unready, since it is the intruder that is wrong; but it says so."""
-        found = [f"{identity} on {view.pollers.queue}" for view in self.views() for identity in view.foreign]
-        return True, f"degraded: intruder {', '.join(found)}" if found else f"only {self._service} polls its queues"
+        """Readiness part: never makes the process unready, since it is not the one that is wrong; but it says so."""
+        foreign = [f"intruder {identity} on {view.pollers.queue}" for view in self.views() for identity in view.foreign]
+        found = [*foreign, *(finding for view in self.views() for finding in view.findings)]
+        return True, f"degraded: {'; '.join(found)}" if found else "every queue is polled by its owner alone"
 
     def _view(self, pollers: QueuePollers) -> QueueView:
         own_kinds = frozenset(
             poller.kind
             for poller in pollers.pollers
-            if poller.identity == self._identity and poller.age().total_seconds() < _POLLER_LIVES_SECONDS
+            if poller.identity == self._identity and poller.age().total_seconds() < LIVES_SECONDS
         )
-        return QueueView(pollers, own_kinds, pollers.foreign(self._service))
+        owner = self._ownership.owner_of(pollers.queue)
+        return QueueView(pollers, own_kinds, pollers.foreign(owner), tuple(self._findings(pollers, owner)))
+
+    def _findings(self, pollers: QueuePollers, owner: str | None) -> Iterator[str]:
+        declared = self._ownership.queues.get(pollers.queue)
+        if declared is None:
+            return
+        for kind in PollerKind:
+            if kind.value in declared.tasks and not pollers.of_kind(kind):
+                yield f"nobody polls {pollers.queue} for {kind} tasks: {owner} does not run"
+        builds = pollers.builds()
+        if len(builds) > 1 and not pollers.foreign(owner):
+            yield f"{pollers.queue} is polled by builds {', '.join(builds)}"
+
+    def _report_findings(self, queue: str, found: Sequence[str], before: Sequence[str] | None) -> None:
+        owner = self._ownership.owner_of(queue)
+        for finding in sorted(set(found) - set(before or ())):
+            # At the start others may just not be there yet.
+            level = "INFO" if before is None else "WARNING"
+            log_event(QUEUE_FINDING, finding, level=level, queue=queue, owner=owner)
+        for finding in sorted(set(before or ()) - set(found)):
+            log_event(QUEUE_FINDING_GONE, f"no longer: {finding}", queue=queue, owner=owner)
 
     def _report(self, queue: str, foreign: Sequence[str], before: Sequence[str]) -> None:
         for identity in sorted(set(foreign) - set(before)):
             log_event(
                 FOREIGN_POLLER,
-                f"{identity} polls {queue!r}, which belongs to {self._service}: stop that process",
+                f"{identity} polls {queue!r}, which belongs to {self._ownership.owner_of(queue)}: stop that process",
                 level="ERROR",
                 queue=queue,
                 poller=identity,
-                owner=self._service,
+                owner=self._ownership.owner_of(queue),
             )
         for identity in sorted(set(before) - set(foreign)):
             log_event(FOREIGN_POLLER_GONE, f"{identity} no longer polls {queue!r}", queue=queue, poller=identity)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue, TaskQueueStats
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -19,6 +19,8 @@ from service_host.errors import Unreachable
 from service_host.temporal import service_of
 
 _ASK_SECONDS: Final = 5.0
+LIVES_SECONDS: Final = 90.0
+"""A poller that was seen within so many seconds lives: a long poll lasts up to 70 s."""
 
 
 class PollerKind(StrEnum):
@@ -41,6 +43,7 @@ class Poller:
     Attributes:
         identity: As the polling client named itself.
         kind: Workflow tasks or activity tasks.
+        build: Of the polling worker, as it named itself.
         last_access: Start of its latest poll, UTC. A healthy idle one may be a minute old (a long poll lasts that
             long); the server lists a dead one for 300 seconds more.
     """
@@ -48,6 +51,7 @@ class Poller:
     identity: str
     kind: PollerKind
     last_access: datetime
+    build: str = ""
 
     @property
     def service(self) -> str:
@@ -65,11 +69,13 @@ class QueuePollers:
 
     Attributes:
         backlog: Tasks that wait for a poller, per kind, as far as the server knows (approximate).
+        backlog_age: Seconds for which the oldest of them has waited, per kind.
     """
 
     queue: str
     pollers: tuple[Poller, ...]
     backlog: dict[PollerKind, int]
+    backlog_age: dict[PollerKind, float]
 
     def of_kind(self, kind: PollerKind) -> tuple[Poller, ...]:
         """Only the pollers of one kind."""
@@ -82,6 +88,11 @@ class QueuePollers:
     def services(self) -> tuple[str, ...]:
         """Each service once, sorted."""
         return tuple(sorted({poller.service for poller in self.pollers}))
+
+    def builds(self) -> tuple[str, ...]:
+        """Each build of those that still poll, sorted."""
+        alive = (poller for poller in self.pollers if poller.age().total_seconds() < LIVES_SECONDS)
+        return tuple(sorted({poller.build for poller in alive if poller.build}))
 
     def foreign(self, owner: str | None) -> tuple[str, ...]:
         """Identities that are not the owner's."""
@@ -96,10 +107,14 @@ async def pollers_of(client: Client, queue: str) -> QueuePollers:
     """
     answers = await asyncio.gather(*(_describe(client, queue, kind) for kind in PollerKind))
     pollers = [poller for found, _ in answers for poller in found]
+    stats = dict(zip(PollerKind, (stats for _, stats in answers), strict=True))
     return QueuePollers(
         queue=queue,
         pollers=tuple(sorted(pollers, key=lambda poller: (poller.identity, poller.kind))),
-        backlog=dict(zip(PollerKind, (backlog for _, backlog in answers), strict=True)),
+        backlog={kind: found.approximate_backlog_count for kind, found in stats.items()},
+        backlog_age={
+            kind: found.approximate_backlog_age.ToTimedelta().total_seconds() for kind, found in stats.items()
+        },
     )
 
 
@@ -112,7 +127,7 @@ async def pollers_of_all(client: Client, queues: Iterable[str]) -> tuple[QueuePo
     return tuple(await asyncio.gather(*(pollers_of(client, queue) for queue in queues)))
 
 
-async def _describe(client: Client, queue: str, kind: PollerKind) -> tuple[list[Poller], int]:
+async def _describe(client: Client, queue: str, kind: PollerKind) -> tuple[list[Poller], TaskQueueStats]:
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=queue),
@@ -125,6 +140,11 @@ async def _describe(client: Client, queue: str, kind: PollerKind) -> tuple[list[
         where = f"{client.service_client.config.target_host} (namespace {client.namespace})"
         raise Unreachable("Temporal", where, f"{error.status.name}: {error.message}") from error
     pollers = [
-        Poller(poller.identity, kind, poller.last_access_time.ToDatetime(tzinfo=UTC)) for poller in answer.pollers
+        Poller(poller.identity, kind, poller.last_access_time.ToDatetime(tzinfo=UTC), _build(poller))
+        for poller in answer.pollers
     ]
-    return pollers, answer.stats.approximate_backlog_count
+    return pollers, answer.stats
+
+
+def _build(poller: PollerInfo) -> str:
+    return poller.deployment_options.build_id or poller.worker_version_capabilities.build_id

@@ -12,12 +12,14 @@ from service_host.banner import log_banner
 from service_host.command import Contents
 from service_host.health import Health, health_loop
 from service_host.logs import configure_logs
+from service_host.loop_lag import LoopLag
 from service_host.metrics import LoopMetrics, new_registry
 from service_host.ownership import QueueOwnership
+from service_host.sdk_metrics import SdkMetrics
 from service_host.serving import bind
 from service_host.settings import HealthSettings, LogSettings, TemporalSettings
 from service_host.supervisor import Supervisor
-from service_host.temporal import identity_of, logging_runtime
+from service_host.temporal import identity_of, process_runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,15 @@ async def run_process(
         supervisor = Supervisor(service, drain_seconds=drain_seconds)
         registry = new_registry()
         registry.register(LoopMetrics(service, supervisor.reports))
-        health = Health(supervisor, identity, registry)
+        sdk = SdkMetrics()
+        runtime = process_runtime(sdk.buffer)
+        lag = LoopLag(on_turn=sdk.drain)
+        for collector in (sdk, lag):
+            registry.register(collector)
+        health = Health(supervisor, identity, registry, lag)
         supervisor.add(health_loop(health, listener))
-        process = Process(service, identity, ownership, supervisor, health, registry, logging_runtime())
+        supervisor.add(lag.loop())
+        process = Process(service, identity, ownership, supervisor, health, registry, runtime)
 
         async def started() -> None:
             await start_up(process)

@@ -83,6 +83,19 @@ class TemporalSettings(EnvironmentSettings):
         default=None, validation_alias="TEMPORAL_WORKER_BUILD_ID", description="name of this build, such as a commit"
     )
 
+    temporal_worker_deployment: str | None = Field(
+        default=None,
+        validation_alias="TEMPORAL_WORKER_DEPLOYMENT",
+        pattern=r"^[A-Za-z0-9_-]{1,200}$",
+        description="name of a worker deployment: turns worker versioning on; unset means off",
+    )
+    temporal_worker_max_pollers: int = Field(
+        default=20,
+        ge=2,
+        validation_alias="TEMPORAL_WORKER_MAX_POLLERS",
+        description="polls of one queue at once, for each kind of task; fewer while there is little to do",
+    )
+
     @field_validator("temporal_address")
     @classmethod
     def _host_and_port(cls, value: str) -> str:

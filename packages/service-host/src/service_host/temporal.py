@@ -18,7 +18,14 @@ from typing import Final
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.converter import DataConverter
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    MetricBuffer,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from service_host.errors import Unreachable
@@ -42,17 +49,23 @@ def service_of(identity: str) -> str:
     return service if separator and not service.isdigit() else identity
 
 
-def logging_runtime() -> Runtime:
+def process_runtime(metrics: MetricBuffer) -> Runtime:
     """A runtime whose core logs through the standard library (logger `temporalio.core`) instead of to the terminal.
 
     Make one per process and keep it: it owns the threads of every client and worker made with it.
+
+    Args:
+        metrics: Where the core's measures go.
     """
     forwarding = LogForwardingConfig(
         logger=logging.getLogger("temporalio.core"), append_target_to_name=False, prepend_target_on_message=False
     )
     return Runtime(
         telemetry=TelemetryConfig(
-            logging=LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding)
+            logging=LoggingConfig(
+                filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding
+            ),
+            metrics=metrics,
         )
     )
 
@@ -71,7 +84,7 @@ async def connect_temporal(
         settings: Address, namespace, TLS, API key.
         identity: See `identity_of`.
         data_converter: The service's own converter, if it has one.
-        runtime: See `logging_runtime`.
+        runtime: See `process_runtime`.
         on_wait: Told why we wait.
     """
 

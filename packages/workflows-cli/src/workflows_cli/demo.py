@@ -148,13 +148,15 @@ class Demo:
 
     async def _pollers(self, client: Client, settings: Settings) -> list[str]:
         rows = await ownership_rows(client)
-        self.tell("\n" + table(rows, ("queue", "owner", "pollers", "verdict")))
+        self.tell("\n" + table(rows, ("queue", "kind", "owner", "pollers", "verdict")))
         problems = []
         for row in rows:
             runs = row["owner"] in self.stack.services
             wanted = "ok" if runs else "no poller"
             if row["verdict"] != wanted:
-                problems.append(f"queue {row['queue']}: expected {wanted!r}, found {row['verdict']!r}")
+                problems.append(
+                    f"queue {row['queue']}, {row['kind']} tasks: expected {wanted!r}, found {row['verdict']!r}"
+                )
         url = f"{self.stack.temporal.ui_address}/api/v1/namespaces/{settings.temporal_namespace}/task-queues/"
         seen: Any = await asyncio.to_thread(fetch_json, url + AUTHORED_QUEUE)
         if AUTHORED_WORKER in self.stack.services:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -16,6 +17,7 @@ from service_host.postgres import create_engine, postgres_check
 from service_host.process import Process, run_process
 from service_host.temporal import connect_temporal, identity_of
 from service_host.worker_loop import OnFatalError, worker_loop
+from service_host.worker_options import worker_options
 from temporal_worker.heartbeat import Heartbeat, ProcessRow
 from temporal_worker.jobs.activities import JobActivities
 from temporal_worker.jobs.handlers import JobHandlers, built_in_handlers
@@ -87,7 +89,7 @@ async def _start_up(settings: Settings, handlers: JobHandlers, process: Process)
             worker_loop(
                 f"temporal:{queue}",
                 client,
-                partial(_worker, client, queue, contents, limits),
+                partial(_worker, client, queue, contents, limits, worker_options(settings, version(SERVICE))),
                 grace_seconds=limits.grace_seconds,
             )
         )
@@ -98,6 +100,11 @@ async def _start_up(settings: Settings, handlers: JobHandlers, process: Process)
 
 
 def _worker(
-    client: Client, queue: str, contents: QueueContents, limits: WorkerLimits, on_fatal_error: OnFatalError
+    client: Client,
+    queue: str,
+    contents: QueueContents,
+    limits: WorkerLimits,
+    options: Mapping[str, Any],
+    on_fatal_error: OnFatalError,
 ) -> Worker:
-    return make_worker(client, queue, contents, limits, on_fatal_error)
+    return make_worker(client, queue, contents, limits, on_fatal_error, **options)

@@ -99,8 +99,9 @@ def make_worker(
     contents: QueueContents,
     limits: WorkerLimits,
     on_fatal_error: OnFatalError | None = None,
+    **options: Any,
 ) -> Worker:
-    """A new worker of one queue; its identity is the client's.
+    """A new worker of one queue; its identity is the client's, `options` are the SDK's own.
 
     Raises:
         StartRefused: Code QUEUE_NOT_OWNED: no worker of this service exists for another service's queue.
@@ -117,6 +118,7 @@ def make_worker(
         max_cached_workflows=limits.cached_runs,
         graceful_shutdown_timeout=timedelta(seconds=limits.grace_seconds),
         on_fatal_error=on_fatal_error,
+        **options,
     )
 
 

@@ -20,6 +20,7 @@ from service_host.progress import Loop, Progress, RestartBudget, StopStage
 from service_host.serving import bind, serving_loop
 from service_host.temporal import connect_temporal, identity_of
 from service_host.worker_loop import OnFatalError, worker_loop
+from service_host.worker_options import worker_options
 from workflow_server.api.application import create_api
 from workflow_server.composition import GRACE_SECONDS, build_runtime, build_services, contents, worker_limits
 from workflow_server.metrics import TokenMetrics
@@ -107,7 +108,8 @@ async def _start(process: Process, settings: Settings, services: ApplicationServ
     process.health.add_check("database:schema", lambda: schema_verdict(runtime.db))
 
     def make_worker(on_fatal_error: OnFatalError) -> Worker:
-        return application_worker(client, runtime.activities, worker_limits(settings), on_fatal_error)
+        options = worker_options(settings, version(SERVICE))
+        return application_worker(client, runtime.activities, worker_limits(settings), on_fatal_error, **options)
 
     launcher = Launcher(runtime.db, client)
     api = create_api(runtime.db, launcher, version=version(SERVICE))

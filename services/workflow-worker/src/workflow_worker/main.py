@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from temporalio.worker import Worker
 
@@ -16,6 +17,8 @@ from service_host.process import Process, run_process
 from service_host.progress import Loop, StopStage
 from service_host.temporal import connect_temporal, identity_of, try_temporal
 from service_host.worker_loop import OnFatalError, worker_loop
+from service_host.worker_options import worker_options
+from workflow_worker.backlog import BacklogWatch
 from workflow_worker.beat import beat_loop
 from workflow_worker.composition import (
     GRACE_SECONDS,
@@ -95,7 +98,8 @@ async def _start(process: Process, settings: Settings) -> None:
     process.health.add_check("temporal:search-attributes", SearchAttributesCheck(client))
 
     def make_worker(on_fatal_error: OnFatalError) -> Worker:
-        return authored_worker(client, runtime.activities, worker_limits(settings), on_fatal_error)
+        options = worker_options(settings, version(SERVICE))
+        return authored_worker(client, runtime.activities, worker_limits(settings), on_fatal_error, **options)
 
     # A run that an event starts begins in this very process, without a trip through the queue.
     launcher = Launcher(runtime.db, client, LaunchPolicy(eager_start=True))
@@ -112,6 +116,10 @@ async def _start(process: Process, settings: Settings) -> None:
     process.health.add_check("ownership", probe.intruders)
     process.registry.register(PollerMetrics(probe.views))
     process.supervisor.add(probe.loop())
+    backlog = BacklogWatch(runtime.db)
+    process.health.add_check("ingress:backlog", backlog.keeps_up)
+    process.registry.register(backlog)
+    process.supervisor.add(backlog.loop())
     process.supervisor.add(beat_loop(runtime, SERVICE, process.identity))
 
 

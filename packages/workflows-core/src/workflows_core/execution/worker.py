@@ -48,8 +48,9 @@ def authored_worker(
     activities: RunActivities,
     limits: WorkerLimits,
     on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
+    **options: Any,
 ) -> Worker:
-    """A worker for `workflow-runtime-v2`; its identity is the client's."""
+    """A worker for `workflow-runtime-v2`; its identity is the client's, `options` are the SDK's own."""
     return Worker(
         client,
         task_queue=AUTHORED_QUEUE,
@@ -62,6 +63,7 @@ def authored_worker(
         max_cached_workflows=limits.cached_runs,
         graceful_shutdown_timeout=timedelta(seconds=limits.grace_seconds),
         on_fatal_error=on_fatal_error,
+        **options,
     )
 
 
@@ -70,6 +72,7 @@ def application_worker(
     activities: RunActivities,
     limits: WorkerLimits,
     on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
+    **options: Any,
 ) -> Worker:
     """A worker for `workflow-app-actions`: actions of authored runs that need the application, and no workflow."""
     return Worker(
@@ -79,6 +82,7 @@ def application_worker(
         max_concurrent_activities=limits.activities,
         graceful_shutdown_timeout=timedelta(seconds=limits.grace_seconds),
         on_fatal_error=on_fatal_error,
+        **options,
     )
 
 

@@ -1,0 +1,49 @@
+"""An event loop that stands still is seen: by liveness, and in the log with the place."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from loguru import logger
+
+from service_host import loop_lag
+from service_host.loop_lag import LoopLag
+from service_host.progress import Progress
+
+pytestmark = pytest.mark.asyncio
+
+
+def compute_for_long() -> None:
+    time.sleep(0.6)
+
+
+async def test_hole_40_a_loop_that_stands_still_is_not_alive_and_the_log_says_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop_lag, "ALIVE_SECONDS", 0.3)
+    lines: list[tuple[str, str]] = []
+    sink = logger.add(
+        lambda message: lines.append((message.record["extra"].get("event", ""), message.record["message"]))
+    )
+    turns: list[int] = []
+    lag = LoopLag(blocked_seconds=0.2, on_turn=lambda: turns.append(1))
+    measuring = asyncio.create_task(lag.run(Progress("event-loop")))
+    try:
+        await asyncio.sleep(0.6)
+        assert lag.alive()
+        assert turns
+        compute_for_long()
+        async with asyncio.timeout(5):
+            while "event_loop_free" not in [event for event, _ in lines]:
+                await asyncio.sleep(0.02)
+        assert not lag.alive()
+        assert lag.worst() >= 0.3
+    finally:
+        measuring.cancel()
+        await asyncio.gather(measuring, return_exceptions=True)
+        logger.remove(sink)
+    blocked = [message for event, message in lines if event == "event_loop_blocked"]
+    assert len(blocked) == 1
+    assert "compute_for_long" in blocked[0]
