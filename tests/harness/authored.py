@@ -175,8 +175,9 @@ async def authored_runtime(
     without: Sequence[str] = (),
     more: Mapping[str, Pack] | None = None,
     quota: StepQuota | None = None,
+    **options: Any,
 ) -> AsyncIterator[Authored]:
-    """A worker of the authored queue in this process, with the test pack, and more packs."""
+    """A worker of the authored queue in this process, with the test pack, and more packs; `options` are the SDK's."""
     effects = Effects()
     runtime = AuthoredRuntime.build(
         db,
@@ -185,5 +186,5 @@ async def authored_runtime(
         policy,
         quota,
     )
-    async with authored_worker(client, runtime.activities, WorkerLimits(grace_seconds=1)):
+    async with authored_worker(client, runtime.activities, WorkerLimits(grace_seconds=1), **options):
         yield Authored(runtime, client, effects)
