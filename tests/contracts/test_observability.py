@@ -35,11 +35,19 @@ def logged_events() -> set[tuple[str, str]]:
     found = {("service_host", value) for name, value in vars(events).items() if name.isupper()}
     for package, text in sources():
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Dict):
-                for key, value in zip(node.keys, node.values, strict=True):
-                    if isinstance(key, ast.Constant) and key.value == "event" and isinstance(value, ast.Constant):
-                        found.add((package, str(value.value)))
+            found |= {(package, name) for name in _named_in(node)}
     return found
+
+
+def _named_in(node: ast.AST) -> Iterator[str]:
+    """Names in `log_event("name", ...)` and in `extra={"event": "name"}`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("log_event", "log_failure"):
+        if isinstance(node.args[0], ast.Constant):
+            yield str(node.args[0].value)
+    elif isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == "event" and isinstance(value, ast.Constant):
+                yield str(value.value)
 
 
 def expressions() -> list[str]:

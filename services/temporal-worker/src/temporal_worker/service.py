@@ -23,6 +23,7 @@ from temporal_worker.jobs.activities import JobActivities
 from temporal_worker.jobs.handlers import JobHandlers, built_in_handlers
 from temporal_worker.jobs.records import PostgresJobRecords
 from temporal_worker.names import SERVICE
+from temporal_worker.schedules import Schedules, read_schedules, schedules_loop
 from temporal_worker.settings import Settings
 from temporal_worker.workers import (
     QueueContents,
@@ -41,8 +42,9 @@ async def run(settings: Settings, handlers: JobHandlers | None = None) -> int:
         handlers: Job handlers; the built-in ones if not given.
 
     Raises:
-        StartRefused: A queue that is not ours, or a health port that is taken.
+        StartRefused: A queue that is not ours, a health port that is taken, a file of schedules that is wrong.
     """
+    schedules = read_schedules(settings.schedules_file, settings.task_queues)
     return await run_process(
         SERVICE,
         settings,
@@ -50,16 +52,21 @@ async def run(settings: Settings, handlers: JobHandlers | None = None) -> int:
         log_settings=settings,
         queues=settings.task_queues,
         contents=registered_names(settings.task_queues),
-        start_up=partial(_start_up, settings, handlers or JobHandlers.of(built_in_handlers())),
+        start_up=partial(_start_up, settings, handlers or JobHandlers.of(built_in_handlers()), schedules),
     )
 
 
 async def check(settings: Settings) -> Sequence[Verdict]:
-    """Whether Temporal and PostgreSQL answer."""
+    """Whether Temporal and PostgreSQL answer.
+
+    Raises:
+        StartRefused: The file of schedules is wrong.
+    """
+    read_schedules(settings.schedules_file, settings.task_queues)
     return [await check_temporal(settings, identity_of(SERVICE)), await check_postgres(settings)]
 
 
-async def _start_up(settings: Settings, handlers: JobHandlers, process: Process) -> None:
+async def _start_up(settings: Settings, handlers: JobHandlers, schedules: Schedules, process: Process) -> None:
     engine = create_engine(settings, application_name=process.identity, pool_size=5)
     process.health.add_check("postgres", postgres_check(engine))
     row = ProcessRow(
@@ -97,6 +104,7 @@ async def _start_up(settings: Settings, handlers: JobHandlers, process: Process)
     process.health.add_check("ownership", probe.intruders)
     process.registry.register(PollerMetrics(probe.views))
     process.supervisor.add(probe.loop())
+    process.supervisor.add(schedules_loop(client, schedules))
 
 
 def _worker(

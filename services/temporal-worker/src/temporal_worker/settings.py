@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, FilePath, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode
 
@@ -65,6 +65,11 @@ class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, 
         ge=0,
         le=40,
         description="seconds that running activities may go on after a stop signal, at most 40",
+    )
+    schedules_file: FilePath | None = Field(
+        default=None,
+        validation_alias="TEMPORAL_SCHEDULES_FILE",
+        description="path of a TOML file with the schedules of domain workflows",
     )
     db_user_admin: str | None = Field(
         default=None, validation_alias="DB_USER_ADMIN", description="role for `temporal-worker migrate` only"
