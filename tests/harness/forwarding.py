@@ -20,6 +20,8 @@ class Forwarder:
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             self.port = int(reserved.getsockname()[1])
         self._server: asyncio.Server | None = None
+        self._flows = asyncio.Event()
+        self._flows.set()
         self._pumps: set[asyncio.Task[None]] = set()
 
     @property
@@ -42,16 +44,25 @@ class Forwarder:
         await self._server.wait_closed()
         self._server = None
 
+    def hang(self) -> None:
+        """Connections stay open, new ones are accepted, and nothing is answered."""
+        self._flows.clear()
+
+    def flow(self) -> None:
+        """As before `hang`: what was held back goes on its way."""
+        self._flows.set()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving = asyncio.current_task()
         assert serving is not None
         self._pumps.add(serving)
         try:
+            await self._flows.wait()
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(_pump(reader, far_writer))
-                    both.create_task(_pump(far_reader, writer))
+                    both.create_task(_pump(reader, far_writer, self._flows))
+                    both.create_task(_pump(far_reader, writer, self._flows))
             finally:
                 await _close(far_writer)
         except (OSError, asyncio.CancelledError):
@@ -61,9 +72,10 @@ class Forwarder:
             self._pumps.discard(serving)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
+            await flows.wait()
             writer.write(data)
             await writer.drain()
     writer.close()

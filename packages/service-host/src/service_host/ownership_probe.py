@@ -157,9 +157,9 @@ class OwnershipProbe:
         declared = self._ownership.queues.get(pollers.queue)
         if declared is None:
             return
-        for kind in PollerKind:
-            if kind.value in declared.tasks and not pollers.of_kind(kind):
-                yield f"nobody polls {pollers.queue} for {kind} tasks: {owner} does not run"
+        missing = [kind for kind in PollerKind if kind.value in declared.tasks and not pollers.of_kind(kind)]
+        if missing:
+            yield f"nobody polls {pollers.queue} for {' and '.join(missing)} tasks: {owner} does not run"
         builds = pollers.builds()
         if len(builds) > 1 and not pollers.foreign(owner):
             yield f"{pollers.queue} is polled by builds {', '.join(builds)}"
@@ -167,6 +167,8 @@ class OwnershipProbe:
     def _report_findings(self, queue: str, found: Sequence[str], before: Sequence[str] | None) -> None:
         owner = self._ownership.owner_of(queue)
         for finding in sorted(set(found) - set(before or ())):
+            if before is None and owner == self._service:
+                continue  # This very process is about to poll.
             # At the start others may just not be there yet.
             level = "INFO" if before is None else "WARNING"
             log_event(QUEUE_FINDING, finding, level=level, queue=queue, owner=owner)

@@ -19,6 +19,8 @@ from service_host.settings import PostgresSettings
 
 CONNECT_SECONDS: Final = 2
 STATEMENT_SECONDS: Final = 5
+TRANSACTION_SECONDS: Final = 10.0
+"""A transaction of a service that takes longer is given up: a server that hangs says nothing, not even that."""
 
 
 def create_engine(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from service_host.command import Contents
 from service_host.errors import StartRefused
-from service_host.postgres import create_engine
+from service_host.postgres import TRANSACTION_SECONDS, create_engine
 from workflow_server.settings import Settings, read_action_packs
 from workflows_bootstrap.application import RESERVED_PACKS, application_registry, build_application_runtime
 from workflows_bootstrap.services import ApplicationServices
@@ -60,7 +60,7 @@ def build_runtime(settings: Settings, services: ApplicationServices, identity: s
     """The application's runtime of this process; its engine connects on first use."""
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
     return build_application_runtime(
-        Database(engine),
+        Database(engine, within_seconds=TRANSACTION_SECONDS),
         settings.secret_provider(),
         services,
         http=settings.http_policy,

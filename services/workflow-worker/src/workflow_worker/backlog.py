@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 from workflows_core.storage.backlog import Backlog, read_backlog
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 
 READ_SECONDS: Final = 5.0
 TOO_OLD_SECONDS: Final = 60.0
@@ -46,7 +46,7 @@ class BacklogWatch(Collector):
                 self._found = None
                 if not is_unavailable(error):
                     raise
-                progress.degraded(f"the database does not answer: {type(error).__name__}")
+                progress.degraded(unavailable_reason(error))
             else:
                 progress.mark()
             if await progress.pause(READ_SECONDS):

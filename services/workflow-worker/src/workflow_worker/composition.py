@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from service_host.command import Contents
 from service_host.errors import StartRefused
-from service_host.postgres import create_engine
+from service_host.postgres import TRANSACTION_SECONDS, create_engine
 from workflow_worker.settings import Settings, read_action_packs
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
@@ -56,7 +56,10 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
     policy = RunPolicy(unavailable_after_ms=settings.action_unavailable_after_ms)
     return AuthoredRuntime.build(
-        Database(engine), packs(settings.http_policy, settings.action_packs), settings.secret_provider(), policy
+        Database(engine, within_seconds=TRANSACTION_SECONDS),
+        packs(settings.http_policy, settings.action_packs),
+        settings.secret_provider(),
+        policy,
     )
 
 

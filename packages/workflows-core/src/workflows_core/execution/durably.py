@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workflows_core.errors import ErrorCategory, StepFailed, WorkflowsError
 from workflows_core.execution.failures import authored_error, refused_error
-from workflows_core.storage.database import is_unavailable
+from workflows_core.storage.database import is_unavailable, unavailable_reason
 
 _T = TypeVar("_T")
 _DATABASE_RETRY = timedelta(seconds=2)
@@ -33,7 +33,7 @@ async def durably(work: Callable[[], Awaitable[_T]]) -> _T:
         if not is_unavailable(error):
             raise
         raise ApplicationError(
-            f"the database does not answer: {type(error).__name__}",
+            unavailable_reason(error),
             type="DatabaseUnavailable",
             next_retry_delay=_DATABASE_RETRY,
             category=ApplicationErrorCategory.BENIGN,

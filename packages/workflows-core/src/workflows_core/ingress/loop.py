@@ -16,7 +16,7 @@ from workflows_core.ingress.router import route_pending
 from workflows_core.ingress.sender import Sender
 from workflows_core.ingress.wake import Wake
 from workflows_core.launching.launcher import Launcher
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 5.0
@@ -66,7 +66,7 @@ class IngressLoop:
                 except Exception as error:
                     if not isinstance(error, DBAPIError) and not is_unavailable(error):
                         raise
-                    reason = f"the database does not answer: {str(error).splitlines()[0]:.200}"
+                    reason = unavailable_reason(error)
                     progress.degraded(reason)
                     self._tell(reason)
                     await asyncio.sleep(delay)

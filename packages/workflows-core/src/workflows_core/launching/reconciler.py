@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.repairs import end_run, quiet_runs
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run
@@ -77,7 +77,7 @@ class Reconciler:
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                progress.degraded(f"the database does not answer: {type(error).__name__}")
+                progress.degraded(unavailable_reason(error))
             else:
                 progress.mark(", ".join(f"{count} {what}" for what, count in sorted(done.items())))
             await asyncio.sleep(self.policy.every_seconds)

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.human_tasks import remind, tasks_to_remind
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class TaskReminders:
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                progress.degraded(f"the database does not answer: {type(error).__name__}")
+                progress.degraded(unavailable_reason(error))
             else:
                 progress.mark(f"{done} reminders" if done else "")
             await asyncio.sleep(self.every_seconds)

@@ -28,7 +28,7 @@ from temporalio.client import (
 from temporalio.common import Priority
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.schedules import (
     OverlapPolicy,
     ScheduleRow,
@@ -151,7 +151,7 @@ class ScheduleSync:
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                progress.degraded(f"the database does not answer: {type(error).__name__}")
+                progress.degraded(unavailable_reason(error))
             else:
                 if everything:
                     self._next_all = time.monotonic() + self.all_every_seconds

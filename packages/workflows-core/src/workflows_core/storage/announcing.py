@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.processes import Announcement, announce, beat, leave
 
 BEAT_SECONDS = 15.0
@@ -41,7 +41,7 @@ async def keep_announced(db: Database, announcement: Announcement, progress: Bea
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            progress.degraded(f"PostgreSQL does not answer: {type(error).__name__}")
+            progress.degraded(unavailable_reason(error))
         else:
             announced = True
             progress.mark()

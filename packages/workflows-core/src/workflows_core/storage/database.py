@@ -31,11 +31,17 @@ _NOT_OUR_FAULT = (
 
 
 class Database:
-    """Opens transactions. Connected as the application role, which row-level security binds."""
+    """Opens transactions. Connected as the application role, which row-level security binds.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        """Takes an engine of driver psycopg; its owner disposes of it."""
+    Args:
+        engine: Of driver psycopg; its owner disposes of it.
+        within_seconds: A transaction that takes longer ends with `TimeoutError`: a server that holds connections open
+            and answers nothing is known by that only. None where nobody waits for the process.
+    """
+
+    def __init__(self, engine: AsyncEngine, within_seconds: float | None = None) -> None:
         self.engine = engine
+        self.within_seconds = within_seconds
 
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncIterator[AsyncConnection]:
@@ -46,14 +52,14 @@ class Database:
         """
         if not tenant_id:
             raise ValueError("a transaction needs a tenant that is not empty")
-        async with self.engine.begin() as connection:
+        async with asyncio.timeout(self.within_seconds), self.engine.begin() as connection:
             await connection.execute(_SET_TENANT, {"tenant": tenant_id})
             yield connection
 
     @asynccontextmanager
     async def narrow(self) -> AsyncIterator[AsyncConnection]:
         """One transaction without a tenant: for the narrow functions and for tables without tenants."""
-        async with self.engine.begin() as connection:
+        async with asyncio.timeout(self.within_seconds), self.engine.begin() as connection:
             yield connection
 
     async def ping(self) -> None:
@@ -64,7 +70,7 @@ class Database:
     async def revision(self) -> str | None:
         """The schema's revision; None where there is no authored schema."""
         try:
-            async with self.engine.connect() as connection:
+            async with asyncio.timeout(self.within_seconds), self.engine.connect() as connection:
                 found: str | None = (await connection.execute(_REVISION)).scalar()
                 return found
         except ProgrammingError as error:
@@ -94,3 +100,11 @@ def is_unavailable(error: BaseException) -> bool:
     if state is None:
         return isinstance(error, (OperationalError, InterfaceError))
     return str(state).startswith(_NOT_OUR_FAULT)
+
+
+def unavailable_reason(error: BaseException) -> str:
+    """`PostgreSQL does not answer: ...`, with the driver's own words or the kind of error, on one line."""
+    said = str(getattr(error, "orig", None) or error).strip()
+    if isinstance(error, TimeoutError) and not said:
+        said = "a transaction was given up for the time it took"
+    return f"PostgreSQL does not answer: {said.splitlines()[0][:200] if said else type(error).__name__}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.revision import REQUIRED_REVISION
 
 
@@ -13,7 +13,7 @@ async def schema_verdict(db: Database) -> tuple[bool, str]:
     except Exception as error:
         if not is_unavailable(error):
             raise
-        return False, f"PostgreSQL does not answer: {type(error).__name__}"
+        return False, unavailable_reason(error)
     if found == REQUIRED_REVISION:
         return True, f"revision {found}"
     return False, (

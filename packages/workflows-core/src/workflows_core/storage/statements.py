@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -38,7 +39,7 @@ async def single_statement(db: Database) -> AsyncIterator[AsyncConnection]:
 
     For functions that set their tenant themselves.
     """
-    async with db.engine.connect() as conn:
+    async with asyncio.timeout(db.within_seconds), db.engine.connect() as conn:
         with coded_errors():
             yield await conn.execution_options(isolation_level="AUTOCOMMIT")
 
