@@ -20,7 +20,7 @@ from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.wire.names import QUERY_SUMMARY, SIGNAL_EVENT
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
-HANGS_SECONDS = 25.0
+HANGS_SECONDS = 15.0
 
 
 def short(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from acceptance.conftest import Stack
@@ -94,3 +95,21 @@ async def test_backends_that_come_late_go_and_come_back(
         await frontend.close()
         await postgres.close()
     assert "Traceback" not in worker.log.read_text(encoding="utf-8")
+
+
+async def test_a_schema_that_is_behind_is_told_and_needs_no_restart(
+    temporal: EmbeddedTemporal, database: MigratedDatabase, tmp_path: Path
+) -> None:
+    where = {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": temporal.namespace}
+    with psycopg.connect(database.admin_url, autocommit=True) as admin:
+        (current,) = admin.execute("SELECT version_num FROM workflow_schema_revision").fetchone() or ("",)
+        admin.execute("UPDATE workflow_schema_revision SET version_num = '0001'")
+        async with running("workflow-worker", {**database.environment, **where}, tmp_path) as worker:
+            told = await worker.until(
+                "/readyz", 503, lambda body: not body["parts"].get("database:schema", {"ok": True})["ok"]
+            )
+            assert "the schema is at 0001, this build needs" in told["parts"]["database:schema"]["detail"]
+            assert "workflows db upgrade" in told["parts"]["database:schema"]["detail"]
+            admin.execute("UPDATE workflow_schema_revision SET version_num = %s", (current,))
+            await worker.ready()
+            assert await worker.terminate() == 0

@@ -26,6 +26,7 @@ from service_host.pollers import LIVES_SECONDS, PollerKind, QueuePollers, poller
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 
 PROBE_SECONDS: Final = 10.0
+_REFUSED_SECONDS: Final = 2 * PROBE_SECONDS
 _FIRST_PROBES_SECONDS: Final = 0.5
 _STALE_AFTER_SECONDS: Final = 45.0
 
@@ -83,7 +84,7 @@ class OwnershipProbe:
             name="ownership-probe",
             run=self.run,
             stage=StopStage.RECORD,
-            restarts=RestartBudget(restarts=None),
+            restarts=RestartBudget(),
             turns_within=6 * PROBE_SECONDS,
         )
 
@@ -92,14 +93,24 @@ class OwnershipProbe:
         return tuple(self._views.values())
 
     async def run(self, progress: Progress) -> None:
-        """Probe until asked to stop."""
+        """Probe until asked to stop.
+
+        Raises:
+            Unreachable: Temporal goes on saying that the namespace is not there or not for us; the process ends once
+                that has used up the restarts.
+        """
+        refused_at: float | None = None
         while True:
             try:
                 await self.probe()
             except Unreachable as error:
                 self._failure = str(error)
                 progress.degraded(str(error))
+                refused_at = (refused_at or time.monotonic()) if error.permanent else None
+                if refused_at is not None and time.monotonic() - refused_at >= _REFUSED_SECONDS:
+                    raise
             else:
+                refused_at = None
                 progress.mark()
             settled = all(self.polls(queue)[0] for queue in self._queues)
             if await progress.pause(PROBE_SECONDS if settled else _FIRST_PROBES_SECONDS):

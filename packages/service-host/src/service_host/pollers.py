@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from service_host.errors import Unreachable
-from service_host.temporal import service_of
+from service_host.temporal import PERMANENT, service_of
 
 _ASK_SECONDS: Final = 5.0
 LIVES_SECONDS: Final = 90.0
@@ -138,7 +138,8 @@ async def _describe(client: Client, queue: str, kind: PollerKind) -> tuple[list[
         answer = await client.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=_ASK_SECONDS))
     except RPCError as error:
         where = f"{client.service_client.config.target_host} (namespace {client.namespace})"
-        raise Unreachable("Temporal", where, f"{error.status.name}: {error.message}") from error
+        reason = f"{error.status.name}: {error.message}"
+        raise Unreachable("Temporal", where, reason, permanent=error.status in PERMANENT) from error
     pollers = [
         Poller(poller.identity, kind, poller.last_access_time.ToDatetime(tzinfo=UTC), _build(poller))
         for poller in answer.pollers

@@ -33,7 +33,9 @@ from service_host.payload_codec import encrypting, parse_keys
 from service_host.reaching import ATTEMPT_SECONDS, until_reached
 from service_host.settings import TemporalSettings
 
-_PERMANENT: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED})
+PERMANENT: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED})
+"""Answers that waiting does not change: the namespace is not there, or not for us."""
+
 _OPERATING_SYSTEM_MESSAGE = re.compile(r'message: "([^"]+)"')
 _LONGEST_REASON: Final = 300
 
@@ -140,7 +142,7 @@ async def ask_namespace(client: Client) -> None:
         )
     except RPCError as error:
         reason = f"{error.status.name}: {error.message}"[:_LONGEST_REASON]
-        raise Unreachable("Temporal", where, reason, permanent=error.status in _PERMANENT) from error
+        raise Unreachable("Temporal", where, reason, permanent=error.status in PERMANENT) from error
 
 
 def _converter(settings: TemporalSettings, converter: DataConverter) -> DataConverter:
