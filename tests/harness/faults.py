@@ -28,8 +28,8 @@ POINTS = (
     "take:commit1:after",
     "signal:signal_workflow_execution-1:before",
     "signal:signal_workflow_execution-1:after",
-    "signal:commit1:before",
-    "signal:commit1:after",
+    "take:commit2:before",
+    "take:commit2:after",
     "start:commit1:before",
     "start:commit1:after",
     "launch:commit1:before",
@@ -40,14 +40,14 @@ POINTS = (
     "launch:commit2:after",
     "start:commit2:before",
     "start:commit2:after",
-    "Load:commit1:before",
-    "Load:commit1:after",
-    "Action:commit1:before",
-    "Action:commit1:after",
-    "Write:commit1:before",
-    "Write:commit1:after",
-    "Finish:statement1:before",
-    "Finish:statement1:after",
+    "LoadRun:commit1:before",
+    "LoadRun:commit1:after",
+    "RunAction:commit1:before",
+    "RunAction:commit1:after",
+    "WriteRun:commit1:before",
+    "WriteRun:commit1:after",
+    "FinishRun:statement1:before",
+    "FinishRun:statement1:after",
 )
 """Every commit and remote call of routing, sending, starting, loading, acting, waiting and ending, from both sides."""
 
@@ -62,7 +62,7 @@ WAITER = {**document(wait("GO", "payload.id"), increment("'waited-' & payload.id
 STARTER = {
     **document(increment("'started-' & payload.id")),
     "id": "starter",
-    "trigger": {"mode": "event", "eventName": "BEGIN", "payloadMapping": {"id": {"$expr": "event.payload.id"}}},
+    "trigger": {"type": "event", "eventName": "BEGIN", "payloadMapping": {"id": {"$expr": "event.payload.id"}}},
 }
 
 

@@ -16,15 +16,14 @@ from workflows_core.interpreter.correlation import correlation_keys
 from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.database import Database, is_unavailable
-from workflows_core.storage.definitions import published_triggers
 from workflows_core.storage.routing import (
     PendingEvent,
     claim_event,
     claim_for,
     event_failed,
     pending_events,
-    read_pending,
     settle_event,
+    take_event,
 )
 from workflows_core.storage.run_writes import new_delivery
 from workflows_core.storage.statements import is_contended, single_statement
@@ -60,8 +59,8 @@ async def route_pending(db: Database, policy: IngressPolicy) -> int:
 
 async def route_event(db: Database, tenant: str, event_id: str, policy: IngressPolicy) -> bool:
     """Routes one event. False when another router was quicker."""
-    async with db.tenant(tenant) as conn:
-        event = await read_pending(conn, tenant, event_id)
+    async with db.narrow() as conn:
+        event = await take_event(conn, tenant, event_id)
         if event is None:
             return False
         if event.schema is not None and event.schema_ref is not None:
@@ -75,7 +74,7 @@ async def route_event(db: Database, tenant: str, event_id: str, policy: IngressP
                 )
                 return True
         keys = keys_of(event, policy)
-        waits = await claim_event(conn, event, keys)
+        waits = event.waits if event.waits is not None else await claim_event(conn, event, keys)
         if waits is None:
             return False
         facts = EventFacts(event.event_id, event.event_name, keys, event.payload)
@@ -86,10 +85,10 @@ async def route_event(db: Database, tenant: str, event_id: str, policy: IngressP
             if wait["match"] == "one" and await claim_for(conn, tenant, event_id, wait["wait_id"], wait["run_id"]):
                 deliveries.append(_to_wait(event_id, wait))
                 break
-        for trigger in () if event.again else await published_triggers(conn, event.event_name):
-            run_id = run_id_of_start(tenant, event_id, trigger.workflow_id)
+        for workflow_id in () if event.again else event.starts:
+            run_id = run_id_of_start(tenant, event_id, workflow_id)
             key = keys[0] if keys else None
-            deliveries.append(new_delivery(event_id, "start", trigger.workflow_id, run_id, key))
+            deliveries.append(new_delivery(event_id, "start", workflow_id, run_id, key))
         await settle_event(conn, event, deliveries)
     return True
 
@@ -134,8 +133,8 @@ async def _failed(
     db: Database, tenant: str, event_id: str, error: Exception, policy: IngressPolicy, max_attempts: int | None
 ) -> None:
     reason = f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
-    async with db.tenant(tenant) as conn:
-        event = await read_pending(conn, tenant, event_id)
+    async with db.narrow() as conn:
+        event = await take_event(conn, tenant, event_id)
         if event is None:
             return
         delay = policy.delay(event.attempts + 1)

@@ -70,19 +70,26 @@ class Sender:
         for tenant, ids in by_tenant.items():
             async with self.db.tenant(tenant) as conn:
                 taken += await claim_deliveries(conn, tenant, ids, self.policy.lease_seconds)
-        outcomes = await asyncio.gather(*(self.send(delivery) for delivery in taken), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._send(delivery) for delivery in taken), return_exceptions=True)
+        accepted: dict[str, list[str]] = defaultdict(list)
+        for delivery, outcome in zip(taken, outcomes, strict=True):
+            if outcome is True:
+                accepted[delivery.tenant].append(delivery.delivery_id)
+        for tenant, ids in accepted.items():
+            async with self.db.tenant(tenant) as conn:
+                await mark_accepted(conn, tenant, ids)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         return len(taken)
 
-    async def send(self, delivery: Delivery) -> None:
-        """Sends one delivery and writes what became of it."""
+    async def _send(self, delivery: Delivery) -> bool:
+        """Sends one delivery and writes what became of it; True when it is a signal that Temporal has."""
         try:
             if delivery.target_kind == "wait":
                 await self._signal(delivery)
-            else:
-                await self._start(delivery)
+                return True
+            await self._start(delivery)
         except RunNotRunning:
             # Not started yet, or ended without telling: the reconciler judges, here it is only tried again.
             async with self.db.tenant(delivery.tenant) as conn:
@@ -93,6 +100,7 @@ class Sender:
             if is_unavailable(error):
                 raise
             await self._failed(delivery, error, max_attempts=self.policy.delivery_attempts)
+        return False
 
     async def _signal(self, delivery: Delivery) -> None:
         signal = EventSignal(
@@ -105,8 +113,6 @@ class Sender:
             delivery_id=delivery.delivery_id,
         )
         await self.launcher.signal(delivery.run_id, signal)
-        async with self.db.tenant(delivery.tenant) as conn:
-            await mark_accepted(conn, delivery)
 
     async def _start(self, delivery: Delivery) -> None:
         async with self.db.tenant(delivery.tenant) as conn:

@@ -25,11 +25,16 @@ _CLAIM = text(
               e.event_name, e.correlation_key, e.payload, e.payload_schema_ref, e.created_at, e.occurred_at
     """
 )
-_SENT = text(
+_ACCEPTED = text(
+    """
+    UPDATE workflow_event_deliveries SET status = 'accepted', attempts = attempts + 1
+     WHERE tenant = :tenant AND delivery_id = ANY (CAST(:ids AS text[])) AND status = 'new'
+    """
+)
+_DECIDED = text(
     """
     UPDATE workflow_event_deliveries SET
-        status = :status, reason = :reason, attempts = attempts + 1,
-        decided_at = CASE WHEN :status = 'accepted' THEN NULL ELSE clock_timestamp() END
+        status = :status, reason = :reason, attempts = attempts + 1, decided_at = clock_timestamp()
      WHERE tenant = :tenant AND delivery_id = :delivery_id AND status = 'new'
     """
 )
@@ -89,16 +94,16 @@ async def claim_deliveries(
     return [Delivery(tenant=tenant, **row) for row in rows]
 
 
-async def mark_accepted(conn: AsyncConnection, delivery: Delivery) -> None:
-    """Temporal has the signal. Only what is still `new` changes: the run may have been quicker."""
-    await conn.execute(_SENT, {**_id(delivery), "status": "accepted", "reason": None})
+async def mark_accepted(conn: AsyncConnection, tenant: str, ids: Sequence[str]) -> None:
+    """Temporal has the signals. Only what is still `new` changes: the runs may have been quicker."""
+    await conn.execute(_ACCEPTED, {"tenant": tenant, "ids": list(ids)})
 
 
 async def mark_decided(
     conn: AsyncConnection, delivery: Delivery, status: Literal["consumed", "undeliverable"], reason: str | None
 ) -> None:
     """A delivery that starts a run has its verdict."""
-    await conn.execute(_SENT, {**_id(delivery), "status": status, "reason": reason})
+    await conn.execute(_DECIDED, {**_id(delivery), "status": status, "reason": reason})
 
 
 async def send_later(conn: AsyncConnection, delivery: Delivery, delay_seconds: float) -> None:

@@ -13,17 +13,7 @@ from workflows_core.errors import Json
 from workflows_core.storage.json_text import json_text
 
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
-_READ = text(
-    """
-    SELECT e.event_id, e.event_name, e.correlation_key, e.correlation_keys, e.payload, e.payload_schema_ref, e.attempts,
-           e.processed_at IS NOT NULL AS again, s.ref AS schema_ref, s.schema_json AS schema
-      FROM workflow_runtime_events e
-      LEFT JOIN event_catalog c ON c.tenant = e.tenant AND c.event_type = e.event_name
-      LEFT JOIN workflow_payload_schemas s
-        ON s.tenant = e.tenant AND s.ref = coalesce(e.payload_schema_ref, c.payload_schema_ref)
-     WHERE e.tenant = :tenant AND e.event_id = :event_id AND e.status = 'pending'
-    """
-)
+_TAKE = text("SELECT workflow_take_event(:tenant, :event_id)")
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
 _CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)")
 _SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb))")
@@ -55,6 +45,8 @@ class PendingEvent:
         again: It was routed before, and its claim was released.
         schema_ref: What its payload has to keep to, if the tenant has registered that.
         schema: The schema of that ref.
+        starts: Ids of the published workflows that such an event starts; paused ones too, since that is a verdict.
+        waits: As `claim_event` answers; None where the publisher named no key, so that nothing is claimed yet.
     """
 
     tenant: str
@@ -68,6 +60,8 @@ class PendingEvent:
     again: bool
     schema_ref: str | None
     schema: Mapping[str, Any] | None
+    starts: tuple[str, ...]
+    waits: list[Mapping[str, Any]] | None
 
 
 async def pending_events(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:
@@ -76,23 +70,26 @@ async def pending_events(conn: AsyncConnection, limit: int) -> list[tuple[str, s
     return [(row.tenant, row.event_id) for row in rows]
 
 
-async def read_pending(conn: AsyncConnection, tenant: str, event_id: str) -> PendingEvent | None:
-    """The event, or None when it is not pending any more."""
-    row = (await conn.execute(_READ, {"tenant": tenant, "event_id": event_id})).mappings().one_or_none()
-    if row is None:
+async def take_event(conn: AsyncConnection, tenant: str, event_id: str) -> PendingEvent | None:
+    """Sets the transaction's tenant, and takes the event; None when it is not pending any more."""
+    found = (await conn.execute(_TAKE, {"tenant": tenant, "event_id": event_id})).scalar_one()
+    if found is None:
         return None
+    schema = found["schema"] or {}
     return PendingEvent(
         tenant=tenant,
-        event_id=row["event_id"],
-        event_name=row["event_name"],
-        correlation_key=row["correlation_key"],
-        correlation_keys=tuple(row["correlation_keys"]),
-        payload=row["payload"],
-        payload_schema_ref=row["payload_schema_ref"],
-        attempts=row["attempts"],
-        again=row["again"],
-        schema_ref=row["schema_ref"],
-        schema=row["schema"],
+        event_id=found["event_id"],
+        event_name=found["event_name"],
+        correlation_key=found["correlation_key"],
+        correlation_keys=tuple(found["correlation_keys"]),
+        payload=found["payload"],
+        payload_schema_ref=found["payload_schema_ref"],
+        attempts=found["attempts"],
+        again=found["again"],
+        schema_ref=schema.get("ref"),
+        schema=schema.get("json"),
+        starts=tuple(found["starts"]),
+        waits=found["waits"],
     )
 
 

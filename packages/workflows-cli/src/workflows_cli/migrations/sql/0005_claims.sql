@@ -98,6 +98,39 @@ BEGIN
         ) AS w);
 END $$;
 
+-- One round trip for what routing needs: the event, what its payload is held to, the workflows that it starts, and, where
+-- its publisher named keys, the claim of `workflow_claim_event` (`waits`; NULL where the keys are still to be derived).
+-- NULL when the event is not pending any more. Sets the transaction's tenant.
+CREATE FUNCTION workflow_take_event(p_tenant text, p_event_id text) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    e     workflow_runtime_events;
+    waits jsonb;
+BEGIN
+    PERFORM set_config('workflows.tenant', p_tenant, true);
+    SELECT * INTO e FROM workflow_runtime_events x
+      WHERE x.tenant = p_tenant AND x.event_id = p_event_id AND x.status = 'pending';
+    IF e.event_id IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF cardinality(e.correlation_keys) > 0 THEN
+        waits := workflow_claim_event(p_tenant, p_event_id, e.event_name, e.correlation_keys);
+        IF waits IS NULL THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    RETURN jsonb_build_object(
+        'event_id', e.event_id, 'event_name', e.event_name, 'correlation_key', e.correlation_key,
+        'correlation_keys', to_jsonb(e.correlation_keys), 'payload', e.payload, 'payload_schema_ref', e.payload_schema_ref,
+        'attempts', e.attempts, 'again', e.processed_at IS NOT NULL, 'waits', waits,
+        'schema', (SELECT jsonb_build_object('ref', s.ref, 'json', s.schema_json) FROM workflow_payload_schemas s
+                    WHERE s.tenant = p_tenant AND s.ref = coalesce(e.payload_schema_ref, (
+                        SELECT c.payload_schema_ref FROM event_catalog c
+                         WHERE c.tenant = p_tenant AND c.event_type = e.event_name))),
+        'starts', (SELECT coalesce(jsonb_agg(d.workflow_id ORDER BY d.workflow_id), '[]') FROM workflow_definitions d
+                    WHERE d.tenant = p_tenant AND d.trigger_event_name = e.event_name AND d.published_version IS NOT NULL));
+END $$;
+
 -- The time of routing is that of the first.
 CREATE OR REPLACE FUNCTION workflow_settle_event(p_tenant text, p_event_id text, p_deliveries jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
