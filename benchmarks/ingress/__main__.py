@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from sqlalchemy import text
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from service_host.postgres import create_engine
@@ -37,6 +38,7 @@ from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.events import publish_event
 
 TENANT = "bench"
+LIMITS = WorkerLimits(grace_seconds=1, cached_runs=2000)
 PUBLISHERS = 8
 WAIT = {
     "id": "w",
@@ -63,6 +65,7 @@ class Bench:
     db: Database
     client: Client
     launcher: Launcher
+    runtime: AuthoredRuntime
 
     async def publish(self, key: str, name: str = "BENCH") -> None:
         """One event in a transaction of its own."""
@@ -101,6 +104,7 @@ class Bench:
 
 _OPEN = "SELECT count(*) FROM workflow_run_waits WHERE status = 'WAITING'"
 _PENDING = "SELECT count(*) FROM workflow_runtime_events WHERE status <> 'pending'"
+_ACCEPTED = "SELECT count(*) FROM workflow_event_deliveries WHERE status = 'accepted'"
 _CONSUMED = "SELECT count(*) FROM workflow_event_deliveries WHERE status = 'consumed'"
 _LATENCIES = """
 SELECT extract(epoch FROM w.resolved_at - e.created_at) * 1000 FROM workflow_run_waits w
@@ -124,7 +128,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="waiting runs")
-    parser.add_argument("--rate", type=int, default=100, help="events a second of the latency measure")
+    parser.add_argument("--rate", type=int, nargs="+", default=[50, 100], help="events a second of the latency measure")
     parser.add_argument("--stored", type=int, default=5000, help="events of the publishing measure")
     parser.add_argument("--backlog", type=int, default=50_000, help="events that wait when ingress begins")
     parser.add_argument("--rounds", type=int, default=30, help="pairs of bare signal and event")
@@ -142,9 +146,13 @@ async def _measure(options: argparse.Namespace) -> None:
         await _drained(bench, options.backlog)
         loop = asyncio.create_task(IngressLoop(bench.db, bench.launcher, JlensEngine()).run(_Quiet()))
         try:
-            await _latency(bench, options.runs, options.rate)
-            await _delivered(bench, options.runs)
-            await _paired(bench, options.rounds)
+            async with authored_worker(bench.client, bench.runtime.activities, LIMITS):
+                await _paired(bench, options.rounds)
+                for rate in options.rate:
+                    await _latency(bench, options.runs, rate)
+                await _delivered(bench, options.runs)
+                await bench.waiting([f"sent-{number}" for number in range(options.runs)])
+            await _sent(bench, options.runs)
         finally:
             loop.cancel()
             await asyncio.gather(loop, return_exceptions=True)
@@ -165,13 +173,11 @@ async def _start(stack: AsyncExitStack, postgres: EmbeddedPostgres, temporal: Em
     db = Database(engine)
     client = await Client.connect(temporal.address, namespace=temporal.namespace)
     runtime = AuthoredRuntime.build(db, {}, MappingSecrets({}))
-    limits = WorkerLimits(grace_seconds=1, cached_runs=2000)
-    await stack.enter_async_context(authored_worker(client, runtime.activities, limits))
     content = {"id": "waits", "version": 1, "name": "waits", "payloadSchemaRef": "payload.Bench.v1", "steps": [WAIT]}
     async with db.tenant(TENANT) as conn:
         await save_draft(conn, workflow_id="waits", key="waits", name="waits", document=content)
         await publish_version(conn, "waits", content)
-    return Bench(db, client, Launcher(db, client))
+    return Bench(db, client, Launcher(db, client), runtime)
 
 
 async def _persisted(bench: Bench, count: int) -> None:
@@ -200,18 +206,18 @@ async def _drained(bench: Bench, backlog: int) -> None:
 
 
 async def _latency(bench: Bench, runs: int, rate: int) -> None:
-    await bench.waiting([f"latency-{number}" for number in range(runs)])
+    await bench.waiting([f"latency-{rate}-{number}" for number in range(runs)])
     before = await bench.count(_CONSUMED)
     begun = time.perf_counter()
     tasks = []
     for number in range(runs):
         await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-        tasks.append(asyncio.create_task(bench.publish(f"latency-{number}")))
+        tasks.append(asyncio.create_task(bench.publish(f"latency-{rate}-{number}")))
     await asyncio.gather(*tasks)
     sent = time.perf_counter() - begun
     await bench.until(_CONSUMED, before + runs)
     async with bench.db.tenant(TENANT) as conn:
-        found = sorted(float(row[0]) for row in await conn.execute(text(_LATENCIES), {"runs": "run-latency-%"}))
+        found = sorted(float(row[0]) for row in await conn.execute(text(_LATENCIES), {"runs": f"run-latency-{rate}-%"}))
     shown = ", ".join(f"p{part} {found[int(len(found) * part / 100) - 1]:.0f} ms" for part in (50, 95, 99))
     print(f"commit to resume at {runs / sent:.0f} events/s with {runs} waiting runs: {shown}")
 
@@ -225,27 +231,47 @@ async def _delivered(bench: Bench, runs: int) -> None:
     print(f"delivered: {runs / (time.perf_counter() - begun):.0f} matched deliveries/s, each run resumed and ended")
 
 
+async def _sent(bench: Bench, runs: int) -> None:
+    """With no worker of the queue alive, so that the runs themselves cost nothing."""
+    before = await bench.count(_ACCEPTED)
+    begun = time.perf_counter()
+    await _at_once([lambda key=f"sent-{number}": bench.publish(key) for number in range(runs)], PUBLISHERS)  # type: ignore[misc]
+    await bench.until(_ACCEPTED, before + runs)
+    seconds = time.perf_counter() - begun
+    print(f"sent: {runs / seconds:.0f} matched deliveries/s routed and signalled, no run executing")
+
+
 async def _paired(bench: Bench, rounds: int) -> None:
+    """By Temporal's own times: from before the call to the end of the workflow task that took the signal."""
     differences, bare, events = [], [], []
     for number in range(rounds):
         keys = [f"bare-{number}", f"event-{number}"]
         await bench.waiting(keys)
-        begun = time.perf_counter()
+        begun = time.time()
         handle = bench.client.get_workflow_handle(f"workflow-runtime-v2:run:run-{keys[0]}")
         body = {"eventId": str(uuid.uuid4()), "eventName": "BENCH", "correlationKey": keys[0], "payload": {}}
         await handle.signal("workflowRuntimeV2Event", body)
         await handle.result()
-        middle = time.perf_counter()
+        middle = time.time()
         await bench.publish(keys[1])
         await bench.client.get_workflow_handle(f"workflow-runtime-v2:run:run-{keys[1]}").result()
-        ended = time.perf_counter()
-        bare.append((middle - begun) * 1000)
-        events.append((ended - middle) * 1000)
+        bare.append((await _resumed_at(bench, keys[0]) - begun) * 1000)
+        events.append((await _resumed_at(bench, keys[1]) - middle) * 1000)
         differences.append(events[-1] - bare[-1])
     print(
-        f"to the end of the run, {rounds} pairs: bare signal {statistics.median(bare):.1f} ms, "
+        f"to the end of the workflow task that takes it, {rounds} pairs: bare signal {statistics.median(bare):.1f} ms, "
         f"event {statistics.median(events):.1f} ms, difference {statistics.median(differences):+.1f} ms"
     )
+
+
+async def _resumed_at(bench: Bench, key: str) -> float:
+    history = await bench.client.get_workflow_handle(f"workflow-runtime-v2:run:run-{key}").fetch_history()
+    signalled = False
+    for event in history.events:
+        signalled = signalled or event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+        if signalled and event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            return event.event_time.ToNanoseconds() / 1e9
+    raise RuntimeError(f"run {key} was not resumed by a signal")
 
 
 if __name__ == "__main__":
