@@ -24,12 +24,12 @@ from workflows_core.storage.definitions import publish_version, save_draft
 POINTS = (
     "route:commit1:before",
     "route:commit1:after",
-    "take:commit1:before",
-    "take:commit1:after",
+    "take:workflow_take_deliveries-1:before",
+    "take:workflow_take_deliveries-1:after",
     "signal:signal_workflow_execution-1:before",
     "signal:signal_workflow_execution-1:after",
-    "take:commit2:before",
-    "take:commit2:after",
+    "take:workflow_accept_deliveries-1:before",
+    "take:workflow_accept_deliveries-1:after",
     "start:commit1:before",
     "start:commit1:after",
     "launch:commit1:before",
@@ -46,8 +46,8 @@ POINTS = (
     "RunAction:commit1:after",
     "WriteRun:commit1:before",
     "WriteRun:commit1:after",
-    "FinishRun:statement1:before",
-    "FinishRun:statement1:after",
+    "FinishRun:workflow_write_run-1:before",
+    "FinishRun:workflow_write_run-1:after",
 )
 """Every commit and remote call of routing, sending, starting, loading, acting, waiting and ending, from both sides."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -72,10 +73,11 @@ def _within(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
     return named
 
 
-def _bounded(kind: str, work: Callable[..., Any], applies: Callable[..., bool]) -> Callable[..., Any]:
+def _bounded(work: Callable[..., Any], kind_of: Callable[..., str | None]) -> Callable[..., Any]:
     @functools.wraps(work)
     def around(*arguments: Any) -> Any:
-        name = _enter(kind) if applies(*arguments) else None
+        kind = kind_of(*arguments)
+        name = None if kind is None else _enter(kind)
         result = work(*arguments)
         if name is not None:
             _pass(f"{name}:after")
@@ -96,10 +98,14 @@ def _called(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
     return around
 
 
-def _by_itself(_self: object, _cursor: object, statement: str, _parameters: object, context: Any = None) -> bool:
-    """A statement that is its own transaction and writes."""
+_WRITES = re.compile("workflow_(write_run|take_deliveries|accept_deliveries)")
+
+
+def _by_itself(_self: object, _cursor: object, statement: str, _parameters: object, context: Any = None) -> str | None:
+    """A function that writes in a transaction of its own."""
     options = {} if context is None else context.execution_options
-    return options.get("isolation_level") == "AUTOCOMMIT" and "workflow_write_run" in statement
+    found = _WRITES.search(statement) if options.get("isolation_level") == "AUTOCOMMIT" else None
+    return None if found is None else f"{found.group()}-"
 
 
 def install() -> None:
@@ -113,8 +119,8 @@ def install() -> None:
         (Reconciler, "_repair", "repair"),
     ):
         setattr(owner, method, _within(name, getattr(owner, method)))
-    DefaultDialect.do_commit = _bounded("commit", DefaultDialect.do_commit, lambda *_: True)  # type: ignore[method-assign]
-    DefaultDialect.do_execute = _bounded("statement", DefaultDialect.do_execute, _by_itself)  # type: ignore[method-assign]
+    DefaultDialect.do_commit = _bounded(DefaultDialect.do_commit, lambda *_: "commit")  # type: ignore[method-assign]
+    DefaultDialect.do_execute = _bounded(DefaultDialect.do_execute, _by_itself)  # type: ignore[method-assign]
     _BridgeServiceClient._rpc_call = _called(_BridgeServiceClient._rpc_call)  # type: ignore[assignment, method-assign]
 
 

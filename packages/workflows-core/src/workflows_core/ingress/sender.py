@@ -27,12 +27,12 @@ from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.definitions import get_version
 from workflows_core.storage.deliveries import (
     Delivery,
-    claim_deliveries,
     delivery_failed,
     mark_accepted,
     mark_decided,
     ready_deliveries,
     send_later,
+    take_deliveries,
 )
 from workflows_core.storage.statements import single_statement
 from workflows_core.wire.messages import EventSignal
@@ -68,16 +68,14 @@ class Sender:
             by_tenant[tenant].append(delivery_id)
         taken: list[Delivery] = []
         for tenant, ids in by_tenant.items():
-            async with self.db.tenant(tenant) as conn:
-                taken += await claim_deliveries(conn, tenant, ids, self.policy.lease_seconds)
+            taken += await take_deliveries(self.db, tenant, ids, self.policy.lease_seconds)
         outcomes = await asyncio.gather(*(self._send(delivery) for delivery in taken), return_exceptions=True)
         accepted: dict[str, list[str]] = defaultdict(list)
         for delivery, outcome in zip(taken, outcomes, strict=True):
             if outcome is True:
                 accepted[delivery.tenant].append(delivery.delivery_id)
         for tenant, ids in accepted.items():
-            async with self.db.tenant(tenant) as conn:
-                await mark_accepted(conn, tenant, ids)
+            await mark_accepted(self.db, tenant, ids)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -11,26 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json
+from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import look_back_again
+from workflows_core.storage.statements import single_statement
 
 _READY = text("SELECT tenant, delivery_id FROM workflow_ready_deliveries(:limit)")
-_CLAIM = text(
-    """
-    UPDATE workflow_event_deliveries d SET next_attempt_at = clock_timestamp() + make_interval(secs => :lease)
-      FROM workflow_runtime_events e
-     WHERE d.tenant = :tenant AND d.delivery_id = ANY (CAST(:ids AS text[]))
-       AND d.status = 'new' AND d.next_attempt_at <= clock_timestamp()
-       AND e.tenant = d.tenant AND e.event_id = d.event_id
-    RETURNING d.delivery_id, d.event_id, d.target_kind, d.target_id, d.run_id, d.key, d.attempts,
-              e.event_name, e.correlation_key, e.payload, e.payload_schema_ref, e.created_at, e.occurred_at
-    """
-)
-_ACCEPTED = text(
-    """
-    UPDATE workflow_event_deliveries SET status = 'accepted', attempts = attempts + 1
-     WHERE tenant = :tenant AND delivery_id = ANY (CAST(:ids AS text[])) AND status = 'new'
-    """
-)
+_TAKE = text("SELECT * FROM workflow_take_deliveries(:tenant, CAST(:ids AS text[]), :lease)")
+_ACCEPT = text("SELECT workflow_accept_deliveries(:tenant, CAST(:ids AS text[]))")
 _DECIDED = text(
     """
     UPDATE workflow_event_deliveries SET
@@ -86,17 +73,17 @@ async def ready_deliveries(conn: AsyncConnection, limit: int) -> list[tuple[str,
     return [(row.tenant, row.delivery_id) for row in rows]
 
 
-async def claim_deliveries(
-    conn: AsyncConnection, tenant: str, ids: Sequence[str], lease_seconds: float
-) -> list[Delivery]:
+async def take_deliveries(db: Database, tenant: str, ids: Sequence[str], lease_seconds: float) -> list[Delivery]:
     """Takes deliveries for a while, so that two processes rarely send one twice; a repeat does no harm."""
-    rows = (await conn.execute(_CLAIM, {"tenant": tenant, "ids": list(ids), "lease": lease_seconds})).mappings()
-    return [Delivery(tenant=tenant, **row) for row in rows]
+    async with single_statement(db) as conn:
+        rows = await conn.execute(_TAKE, {"tenant": tenant, "ids": list(ids), "lease": lease_seconds})
+        return [Delivery(tenant=tenant, **row) for row in rows.mappings()]
 
 
-async def mark_accepted(conn: AsyncConnection, tenant: str, ids: Sequence[str]) -> None:
+async def mark_accepted(db: Database, tenant: str, ids: Sequence[str]) -> None:
     """Temporal has the signals. Only what is still `new` changes: the runs may have been quicker."""
-    await conn.execute(_ACCEPTED, {"tenant": tenant, "ids": list(ids)})
+    async with single_statement(db) as conn:
+        await conn.execute(_ACCEPT, {"tenant": tenant, "ids": list(ids)})
 
 
 async def mark_decided(

@@ -131,6 +131,35 @@ BEGIN
                     WHERE d.tenant = p_tenant AND d.trigger_event_name = e.event_name AND d.published_version IS NOT NULL));
 END $$;
 
+-- The sender's two statements, one round trip each: it takes deliveries for a while, and notes those that Temporal has.
+CREATE FUNCTION workflow_take_deliveries(p_tenant text, p_ids text[], p_lease double precision)
+RETURNS TABLE (
+    delivery_id text, event_id text, target_kind text, target_id text, run_id text, key text, attempts integer,
+    event_name text, correlation_key text, payload jsonb, payload_schema_ref text, created_at timestamptz,
+    occurred_at timestamptz)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM set_config('workflows.tenant', p_tenant, true);
+    RETURN QUERY
+        UPDATE workflow_event_deliveries d SET next_attempt_at = clock_timestamp() + make_interval(secs => p_lease)
+          FROM workflow_runtime_events e
+         WHERE d.tenant = p_tenant AND d.delivery_id = ANY (p_ids)
+           AND d.status = 'new' AND d.next_attempt_at <= clock_timestamp()
+           AND e.tenant = d.tenant AND e.event_id = d.event_id
+        RETURNING d.delivery_id, d.event_id, d.target_kind, d.target_id, d.run_id, d.key, d.attempts,
+                  e.event_name, e.correlation_key, e.payload, e.payload_schema_ref, e.created_at, e.occurred_at;
+END $$;
+
+-- Only what is still new: the run may have been quicker.
+CREATE FUNCTION workflow_accept_deliveries(p_tenant text, p_ids text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('workflows.tenant', p_tenant, true);
+    UPDATE workflow_event_deliveries d SET status = 'accepted', attempts = d.attempts + 1
+     WHERE d.tenant = p_tenant AND d.delivery_id = ANY (p_ids) AND d.status = 'new';
+END $$;
+
 -- The time of routing is that of the first.
 CREATE OR REPLACE FUNCTION workflow_settle_event(p_tenant text, p_event_id text, p_deliveries jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
