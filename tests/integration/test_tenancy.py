@@ -10,9 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from harness.databases import MigratedDatabase
 from harness.interpreted import document
 from harness.run_records import EXECUTION, a_call, a_wait, a_write, an_end, publish, rows
+from workflows_core.actions.ports import Edge
 from workflows_core.storage.api_tokens import create_token
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.entity_links import PostgresEntityLinks
 from workflows_core.storage.event_catalog import upsert_event
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import complete
@@ -43,6 +45,8 @@ async def fill(db: Database) -> None:
         await save_draft(conn, workflow_id="orders", key="orders", name="Orders", document=document())
         await publish_version(conn, "orders", document())
         await PostgresKeyValueStore(conn, "acme", "run-1").set("n", "k", 1)
+        edge = Edge("n", "ticket", "1", "about", "asset", "2")
+        await PostgresEntityLinks(conn, "acme", "run-1").upsert(edge, None)
         await create_token(conn, name="t", role="viewer")
         await upsert_schema(conn, "payload.A.v1", {})
         await upsert_event(conn, "A")

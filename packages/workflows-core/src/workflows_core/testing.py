@@ -5,13 +5,14 @@ Input, secrets, schemas, time limit, output and its size are checked by the runt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from workflows_core.actions.action import Effect
-from workflows_core.actions.ports import KeyValueStore, StoredValue
+from workflows_core.actions.ports import Edge, EntityLink, EntityLinks, KeyValueStore, StoredValue
 from workflows_core.actions.registry import ActionRegistry, Pack
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory, StepFailed
@@ -41,6 +42,7 @@ async def call_action(
     version: int = 1,
     secrets: Mapping[str, str] | None = None,
     store: KeyValueStore | None = None,
+    links: EntityLinks | None = None,
     tenant_id: str = "tenant-under-test",
     attempt: int = 1,
     idempotency_key: str | None = None,
@@ -54,6 +56,7 @@ async def call_action(
         version: Its version.
         secrets: Values of secrets by name.
         store: For a transactional action; an empty `MemoryStore` by default.
+        links: For a transactional action; an empty `MemoryLinks` by default.
         tenant_id: Whose run it is.
         attempt: The authored attempt.
         idempotency_key: As the handler sees it; by default that of a run's first step.
@@ -80,6 +83,7 @@ async def call_action(
         RUN_ID,
         MappingSecrets(secrets or {}),
         store=(store or MemoryStore()) if action.effect is Effect.TRANSACTIONAL else None,
+        links=(links or MemoryLinks()) if action.effect is Effect.TRANSACTIONAL else None,
         max_output_bytes=policy.max_short_output_bytes if action.short else policy.max_output_bytes,
     )
 
@@ -131,8 +135,43 @@ class MemoryStore:
         live: list[StoredValue | None] = [self._live(namespace, key) for key in keys]
         return [row for row in live if row is not None][:limit]
 
+    async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
+        """See `KeyValueStore.list_namespaces`."""
+        return sorted({space for space, key in self._rows if self._live(space, key) is not None})[:limit]
+
     def _live(self, namespace: str, key: str) -> _Stored | None:
         row = self._rows.get((namespace, key))
         if row is None or (row.expires_at is not None and row.expires_at <= datetime.now(UTC)):
             return None
         return row
+
+
+@dataclass
+class MemoryLinks:
+    """Links in memory, with the meaning of the real ones."""
+
+    _links: dict[Edge, EntityLink] = field(default_factory=dict)
+
+    async def upsert(self, edge: Edge, attributes: Mapping[str, Any] | None) -> tuple[EntityLink, bool]:
+        """See `EntityLinks.upsert`."""
+        before = self._links.get(edge)
+        kept = {} if before is None else before.attributes
+        link_id = str(uuid.uuid4()) if before is None else before.link_id
+        self._links[edge] = EntityLink(link_id, edge, kept if attributes is None else attributes)
+        return self._links[edge], before is None
+
+    async def lookup(self, edge: Edge) -> EntityLink | None:
+        """See `EntityLinks.lookup`."""
+        return self._links.get(edge)
+
+    async def list(self, given: Mapping[str, str], *, limit: int = 100) -> list[EntityLink]:
+        """See `EntityLinks.list`."""
+        return [link for edge, link in self._links.items() if given.items() <= edge._asdict().items()][:limit]
+
+    async def delete(self, edge: Edge) -> bool:
+        """See `EntityLinks.delete`."""
+        return self._links.pop(edge, None) is not None
+
+    async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
+        """See `EntityLinks.list_namespaces`."""
+        return sorted({edge.namespace for edge in self._links})[:limit]

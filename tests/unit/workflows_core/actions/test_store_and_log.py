@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,9 @@ class MemoryStore(KeyValueStore):
             row for (space, key), row in sorted(self.rows.items()) if space == namespace and key.startswith(prefix)
         ]
         return [*found[:limit]]
+
+    async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
+        return sorted({space for space, _ in self.rows})[:limit]
 
 
 @pytest.mark.asyncio

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from workflows_core.actions.ports import KeyValueStore, SecretProvider
+from workflows_core.actions.ports import EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.errors import Json
 from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE, AUTHORED_QUEUE
 
@@ -62,6 +62,7 @@ class ActionContext:
         logger: Bound to run and step.
         store: Key-value store; inside the recording transaction for `transactional` actions,
             None for every other one.
+        links: Links between entities; there when `store` is.
         secrets: For handlers that look a secret up by a computed name; mappings need not.
     """
 
@@ -73,6 +74,7 @@ class ActionContext:
     now: datetime
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
     store: KeyValueStore | None = None
+    links: EntityLinks | None = None
     secrets: SecretProvider | None = None
 
 

@@ -24,7 +24,7 @@ _REVISION = {"type": "integer", "description": "Counts the writes of this key, f
 
 
 def store_actions() -> Sequence[Action]:
-    """get, set, delete, increment, list."""
+    """get, set, delete, increment, list, list_namespaces."""
     return (
         _action(
             "store.get",
@@ -106,6 +106,23 @@ def store_actions() -> Sequence[Action]:
                 }
             },
         ),
+        _action(
+            "store.list_namespaces",
+            _list_namespaces,
+            "Lists the namespaces that have values.",
+            object_schema(
+                {
+                    "limit": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 200,
+                        "description": "How many at most; default 100.",
+                    }
+                },
+                [],
+            ),
+            {"namespaces": {"type": "array", "items": {"type": "string"}, "description": "By name, ascending."}},
+        ),
     )
 
 
@@ -161,6 +178,10 @@ async def _list(value: Any, context: ActionContext) -> Json:
         value["namespace"], prefix=value.get("prefix", ""), limit=int(value.get("limit", 100))
     )
     return {"items": [{"key": item.key, "value": item.value, "revision": item.revision} for item in found]}
+
+
+async def _list_namespaces(value: Any, context: ActionContext) -> Json:
+    return {"namespaces": list(await _store(context).list_namespaces(limit=int(value.get("limit", 100))))}
 
 
 def _store(context: ActionContext) -> KeyValueStore:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 
 class SecretProvider(Protocol):
@@ -41,6 +42,10 @@ class KeyValueStore(Protocol):
         """Live values by key, ascending."""
         ...
 
+    async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
+        """Namespaces that have live values, by name."""
+        ...
+
 
 class StoredValue(Protocol):
     """A value of the store as read."""
@@ -58,6 +63,50 @@ class StoredValue(Protocol):
     @property
     def revision(self) -> int:
         """From 1, plus 1 at each write."""
+        ...
+
+
+class Edge(NamedTuple):
+    """A directed edge between two entities; there is one at most of each."""
+
+    namespace: str
+    left_type: str
+    left_id: str
+    relation: str
+    right_type: str
+    right_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntityLink:
+    """An edge as it is stored."""
+
+    link_id: str
+    edge: Edge
+    attributes: Mapping[str, Any]
+
+
+class EntityLinks(Protocol):
+    """A tenant's links (`workflow_entity_links`)."""
+
+    async def upsert(self, edge: Edge, attributes: Mapping[str, Any] | None) -> tuple[EntityLink, bool]:
+        """Makes the link, or replaces its attributes (None: they stay); and whether it is new."""
+        ...
+
+    async def lookup(self, edge: Edge) -> EntityLink | None:
+        """The link, or None."""
+        ...
+
+    async def list(self, given: Mapping[str, str], *, limit: int = 100) -> list[EntityLink]:
+        """Links for which every given part of the edge agrees, oldest first."""
+        ...
+
+    async def delete(self, edge: Edge) -> bool:
+        """True when it was there."""
+        ...
+
+    async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
+        """Namespaces that have links, by name."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub, validate_input, validate_output
-from workflows_core.actions.ports import KeyValueStore, SecretProvider
+from workflows_core.actions.ports import EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import action_unavailable
@@ -41,6 +41,7 @@ async def call_handler(
     secrets: SecretProvider,
     *,
     store: KeyValueStore | None,
+    links: EntityLinks | None = None,
     max_output_bytes: int,
 ) -> Any:
     """The action's output.
@@ -59,6 +60,7 @@ async def call_handler(
         now=datetime.now(UTC),
         logger=logging.LoggerAdapter(_LOG, {"run_id": run_id, "step_path": call["step_path"], "tenant": tenant_id}),
         store=store,
+        links=links,
         secrets=tracked,
     )
     try:

@@ -16,7 +16,7 @@ from typing import Any
 from temporalio import activity
 
 from workflows_core.actions.action import Action, Effect
-from workflows_core.actions.ports import KeyValueStore, SecretProvider
+from workflows_core.actions.ports import EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import suspects
@@ -25,6 +25,7 @@ from workflows_core.execution.handlers import call_handler, required_action
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage import ledger
 from workflows_core.storage.database import Database
+from workflows_core.storage.entity_links import PostgresEntityLinks
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import LedgerEntry
 from workflows_core.storage.run_writes import write_run
@@ -135,7 +136,9 @@ class RegularAction:
             raise authored_error(failure, recorded=True)
         return before.output
 
-    async def _handle(self, action: Action, store: KeyValueStore | None = None) -> Any:
+    async def _handle(
+        self, action: Action, store: KeyValueStore | None = None, links: EntityLinks | None = None
+    ) -> Any:
         return await call_handler(
             action,
             self.call,
@@ -143,6 +146,7 @@ class RegularAction:
             self.write["run_id"],
             self.secrets,
             store=store,
+            links=links,
             max_output_bytes=self.policy.max_output_bytes,
         )
 
@@ -150,8 +154,9 @@ class RegularAction:
         """The effect and its record in one transaction: exactly once."""
         async with ledger.completing(self.db, self.call, self.token) as (conn, before):
             if before.taken:
-                store = PostgresKeyValueStore(conn, self.write["tenant"], self.write["run_id"])
-                output = await self._handle(action, store)
+                tenant, run_id = self.write["tenant"], self.write["run_id"]
+                store = PostgresKeyValueStore(conn, tenant, run_id)
+                output = await self._handle(action, store, PostgresEntityLinks(conn, tenant, run_id))
                 step = self._step("SUCCEEDED", output, None)
                 await ledger.complete_in(conn, self._called(), step, self.token, self.execution)
                 return output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -96,6 +97,12 @@ class PostgresKeyValueStore(KeyValueStore):
             .limit(min(limit, MAX_LISTED))
         )
         return [StoredRow(row.key, row.value, row.revision) for row in await self._conn.execute(statement)]
+
+    async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
+        """See the port."""
+        namespace = data_store.c.namespace
+        statement = select(namespace).where(data_store.c.tenant == self._tenant, _live()).group_by(namespace)
+        return (await self._conn.execute(statement.order_by(namespace.collate("C")).limit(limit))).scalars().all()
 
     async def _write(
         self,

@@ -258,6 +258,26 @@ data_store: Final = _table(
     "key",
 )
 
+entity_links: Final = _table(
+    "workflow_entity_links",
+    {
+        "tenant": Text,
+        "link_id": Text,
+        "namespace": Text,
+        "left_type": Text,
+        "left_id": Text,
+        "right_type": Text,
+        "right_id": Text,
+        "relation": Text,
+        "attributes": JSONB,
+        "created_by_run_id": Text,
+        "created_at": _TIME,
+        "updated_at": _TIME,
+    },
+    "tenant",
+    "link_id",
+)
+
 processes: Final = _table(
     "workflow_processes",
     {
