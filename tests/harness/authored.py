@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 
 from workflows_core.actions.action import Action, ActionContext, Effect
-from workflows_core.actions.ports import StepQuota
+from workflows_core.actions.ports import ActionObserver, StepQuota
 from workflows_core.actions.registry import Pack
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory
@@ -175,6 +175,7 @@ async def authored_runtime(
     without: Sequence[str] = (),
     more: Mapping[str, Pack] | None = None,
     quota: StepQuota | None = None,
+    observe: ActionObserver | None = None,
     **options: Any,
 ) -> AsyncIterator[Authored]:
     """A worker of the authored queue in this process, with the test pack, and more packs; `options` are the SDK's."""
@@ -185,6 +186,7 @@ async def authored_runtime(
         MappingSecrets(secrets or {}),
         policy,
         quota,
+        observe,
     )
     async with authored_worker(client, runtime.activities, WorkerLimits(grace_seconds=1), **options):
         yield Authored(runtime, client, effects)

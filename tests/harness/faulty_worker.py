@@ -20,6 +20,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from temporalio import activity
 from temporalio.service import _BridgeServiceClient
 
+from service_host.early import end_on_signal
 from workflow_worker.main import main
 from workflows_core.ingress import router
 from workflows_core.ingress.sender import Sender
@@ -125,5 +126,6 @@ def install() -> None:
 
 
 if __name__ == "__main__":
+    end_on_signal()
     install()
     main()

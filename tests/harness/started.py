@@ -27,4 +27,4 @@ def tell() -> None:
 threading.Thread(target=tell, daemon=True).start()
 sys.argv = [MODULE, "run"]
 exec(FIRST)
-exec(f"from {MODULE}.main import main\nmain()")
+exec(f"from {MODULE}.start import main\nmain()")

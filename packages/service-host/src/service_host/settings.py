@@ -79,6 +79,12 @@ class TemporalSettings(EnvironmentSettings):
         validation_alias="TEMPORAL_PAYLOAD_KEYS",
         description="name:key pairs, comma-separated; a key is 32 bytes in base64; the first encrypts, all decrypt",
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        pattern=r"^https?://.+",
+        description="URL of an OTLP collector (HTTP), such as http://localhost:4318; turns traces on",
+    )
     temporal_worker_build_id: str | None = Field(
         default=None, validation_alias="TEMPORAL_WORKER_BUILD_ID", description="name of this build, such as a commit"
     )

@@ -32,6 +32,7 @@ from service_host.errors import Unreachable
 from service_host.payload_codec import encrypting, parse_keys
 from service_host.reaching import ATTEMPT_SECONDS, until_reached
 from service_host.settings import TemporalSettings
+from service_host.tracing import Tracing, interceptors_of, tracing_to
 
 PERMANENT: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED})
 """Answers that waiting does not change: the namespace is not there, or not for us."""
@@ -118,6 +119,7 @@ async def try_temporal(
                 tls=_tls(settings),
                 identity=identity,
                 data_converter=_converter(settings, data_converter),
+                interceptors=interceptors_of(tracing_of(settings, identity)),
                 runtime=runtime,
                 connect_timeout=timedelta(seconds=ATTEMPT_SECONDS),
             )
@@ -143,6 +145,15 @@ async def ask_namespace(client: Client) -> None:
     except RPCError as error:
         reason = f"{error.status.name}: {error.message}"[:_LONGEST_REASON]
         raise Unreachable("Temporal", where, reason, permanent=error.status in PERMANENT) from error
+
+
+def tracing_of(settings: TemporalSettings, identity: str) -> Tracing | None:
+    """The process's traces, or None.
+
+    Raises:
+        StartRefused: They are wanted, and their libraries are not installed.
+    """
+    return tracing_to(settings.otel_exporter_otlp_endpoint, service_of(identity), identity)
 
 
 def _converter(settings: TemporalSettings, converter: DataConverter) -> DataConverter:

@@ -11,7 +11,7 @@ from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.packs import CORE_PACK
-from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.ports import ActionObserver, SecretProvider
 from workflows_core.actions.registry import ActionRegistry, Pack
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import Refused
@@ -37,6 +37,7 @@ def build_application_runtime(
     http: HttpPolicy | None = None,
     packs: Mapping[str, Pack] | None = None,
     policy: RunPolicy | None = None,
+    observe: ActionObserver | None = None,
 ) -> AuthoredRuntime:
     """Build the application's runtime. Explicit and repeatable: two calls give two equal, independent runtimes.
 
@@ -47,6 +48,7 @@ def build_application_runtime(
         http: What `http.request` may reach; public addresses only by default.
         packs: Further packs of the installation by name, loaded last.
         policy: Bounds of runs.
+        observe: Told of each call of an action, for traces.
 
     Raises:
         Refused: Actions that are wrong or registered twice, all of them, or a pack whose name is taken
@@ -61,4 +63,4 @@ def build_application_runtime(
             f"the application has a pack named {taken[0]!r} already; choose another name",
             taken[0],
         )
-    return AuthoredRuntime.build(db, {**own, **further}, secrets, policy)
+    return AuthoredRuntime.build(db, {**own, **further}, secrets, policy, observe=observe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workflows_core.actions.ports import SecretProvider, StepQuota
+from workflows_core.actions.ports import ActionObserver, SecretProvider, StepQuota
 from workflows_core.actions.registry import ActionRegistry, Pack
 from workflows_core.execution.activities import RunActivities
 from workflows_core.execution.policy import RunPolicy
@@ -21,6 +21,7 @@ class AuthoredRuntime:
     secrets: SecretProvider
     policy: RunPolicy = field(default_factory=RunPolicy)
     quota: StepQuota | None = None
+    observe: ActionObserver | None = None
 
     @classmethod
     def build(
@@ -30,6 +31,7 @@ class AuthoredRuntime:
         secrets: SecretProvider,
         policy: RunPolicy | None = None,
         quota: StepQuota | None = None,
+        observe: ActionObserver | None = None,
     ) -> AuthoredRuntime:
         """Registers the packs in their order.
 
@@ -39,13 +41,14 @@ class AuthoredRuntime:
             secrets: Where `{"$secret": NAME}` is looked up.
             policy: Bounds of runs.
             quota: Asked before each regular action; None for no limit.
+            observe: Told of each call of an action, for traces.
 
         Raises:
             Refused: Actions that are wrong or registered twice, all of them.
         """
-        return cls(db, ActionRegistry.of(packs), secrets, policy or RunPolicy(), quota)
+        return cls(db, ActionRegistry.of(packs), secrets, policy or RunPolicy(), quota, observe)
 
     @property
     def activities(self) -> RunActivities:
         """The run's activities over these parts."""
-        return RunActivities.of(self.db, self.registry, self.secrets, self.policy, self.quota)
+        return RunActivities.of(self.db, self.registry, self.secrets, self.policy, self.quota, self.observe)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from service_host.command import Contents
 from service_host.errors import StartRefused
 from service_host.postgres import TRANSACTION_SECONDS, create_engine
+from service_host.temporal import tracing_of
+from service_host.tracing import observer_of
 from workflow_server.settings import Settings, read_action_packs
 from workflows_bootstrap.application import RESERVED_PACKS, application_registry, build_application_runtime
 from workflows_bootstrap.services import ApplicationServices
@@ -65,6 +67,7 @@ def build_runtime(settings: Settings, services: ApplicationServices, identity: s
         services,
         http=settings.http_policy,
         packs=installed_packs(settings.action_packs),
+        observe=observer_of(tracing_of(settings, identity)),
     )
 
 

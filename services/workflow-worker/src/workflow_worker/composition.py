@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from service_host.command import Contents
 from service_host.errors import StartRefused
 from service_host.postgres import TRANSACTION_SECONDS, create_engine
+from service_host.temporal import tracing_of
+from service_host.tracing import observer_of
 from workflow_worker.settings import Settings, read_action_packs
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
@@ -60,6 +62,7 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
         packs(settings.http_policy, settings.action_packs),
         settings.secret_provider(),
         policy,
+        observe=observer_of(tracing_of(settings, identity)),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -108,6 +109,13 @@ class EntityLinks(Protocol):
     async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
         """Namespaces that have links, by name."""
         ...
+
+
+ActionObserver = Callable[[str, Mapping[str, str]], AbstractContextManager[object]]
+"""Is told of each call of an action, by `id@version` and the facts tenant, run, step and attempt as text.
+
+The block that it gives is around the handler.
+"""
 
 
 class StepQuota(Protocol):

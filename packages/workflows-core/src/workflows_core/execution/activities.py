@@ -14,7 +14,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from workflows_core.actions.ports import SecretProvider, StepQuota
+from workflows_core.actions.ports import ActionObserver, SecretProvider, StepQuota
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
 from workflows_core.execution.child_runs import ChildRunActivities
@@ -62,6 +62,7 @@ class RunActivities:
     policy: RunPolicy
     loader: RunLoader
     quota: StepQuota | None = None
+    observe: ActionObserver | None = None
 
     @classmethod
     def of(
@@ -71,9 +72,10 @@ class RunActivities:
         secrets: SecretProvider,
         policy: RunPolicy,
         quota: StepQuota | None = None,
+        observe: ActionObserver | None = None,
     ) -> RunActivities:
         """With a loader of their own."""
-        return cls(db, registry, secrets, policy, RunLoader(db, registry, policy), quota)
+        return cls(db, registry, secrets, policy, RunLoader(db, registry, policy), quota, observe)
 
     def authored(self, launcher: Launcher) -> Sequence[Callable[..., Any]]:
         """For the worker of the authored queue, in a fixed order; the launcher starts child runs and scheduled ones."""
@@ -101,7 +103,7 @@ class RunActivities:
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:
         """Calls an action and records it with what the run had pending."""
-        work = RegularAction(self.db, self.registry, self.secrets, self.policy, decode(raw))
+        work = RegularAction(self.db, self.registry, self.secrets, self.policy, decode(raw), self.observe)
         return encode(await durably(lambda: self._run_here(work)))
 
     async def _run_here(self, work: RegularAction) -> Any:
@@ -135,7 +137,13 @@ class RunActivities:
         body = decode(raw)
         return encode(
             await run_short_action(
-                self.registry, self.secrets, self.policy, body["tenant"], body["runId"], body["call"]
+                self.registry,
+                self.secrets,
+                self.policy,
+                body["tenant"],
+                body["runId"],
+                body["call"],
+                observe=self.observe,
             )
         )
 

@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub, validate_input, validate_output
-from workflows_core.actions.ports import EntityLinks, KeyValueStore, SecretProvider
+from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import action_unavailable
@@ -42,6 +43,7 @@ async def call_handler(
     *,
     store: KeyValueStore | None,
     links: EntityLinks | None = None,
+    observe: ActionObserver | None = None,
     max_output_bytes: int,
 ) -> Any:
     """The action's output.
@@ -65,8 +67,11 @@ async def call_handler(
     )
     try:
         validate_input(action, resolved)
-        async with asyncio.timeout(action.timeout_ms / 1000):
-            output = await action.handler(resolved, context)
+        facts = {"tenant": tenant_id, "run": run_id, "step": call["step_path"], "attempt": str(call["attempt"])}
+        observed = nullcontext() if observe is None else observe(action.key, facts)
+        with observed:
+            async with asyncio.timeout(action.timeout_ms / 1000):
+                output = await action.handler(resolved, context)
         validate_output(action, output)
         check_size(action, output, max_output_bytes)
     except StepFailed as error:

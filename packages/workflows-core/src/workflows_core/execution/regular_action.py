@@ -16,7 +16,7 @@ from typing import Any
 from temporalio import activity
 
 from workflows_core.actions.action import Action, Effect
-from workflows_core.actions.ports import EntityLinks, KeyValueStore, SecretProvider
+from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import suspects
@@ -43,13 +43,20 @@ class RegularAction:
     """One start of one call."""
 
     def __init__(
-        self, db: Database, registry: ActionRegistry, secrets: SecretProvider, policy: RunPolicy, call: ActionCall
+        self,
+        db: Database,
+        registry: ActionRegistry,
+        secrets: SecretProvider,
+        policy: RunPolicy,
+        call: ActionCall,
+        observe: ActionObserver | None = None,
     ) -> None:
         self.db = db
         self.registry = registry
         self.secrets = secrets
         self.policy = policy
         self.call = call
+        self.observe = observe
         self.write = call["write"]
         self.execution = activity.info().workflow_run_id or ""
         self.token = uuid.uuid4().hex
@@ -147,6 +154,7 @@ class RegularAction:
             self.secrets,
             store=store,
             links=links,
+            observe=self.observe,
             max_output_bytes=self.policy.max_output_bytes,
         )
 

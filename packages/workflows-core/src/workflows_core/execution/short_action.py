@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio import activity
 
-from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.ports import ActionObserver, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
 from workflows_core.execution.failures import authored_error
@@ -17,7 +17,14 @@ from workflows_core.wire.records import ActionCall
 
 
 async def run_short_action(
-    registry: ActionRegistry, secrets: SecretProvider, policy: RunPolicy, tenant: str, run_id: str, call: ActionCall
+    registry: ActionRegistry,
+    secrets: SecretProvider,
+    policy: RunPolicy,
+    tenant: str,
+    run_id: str,
+    call: ActionCall,
+    *,
+    observe: ActionObserver | None = None,
 ) -> dict[str, Any]:
     """`{output, elapsedMs}`; the time goes into history, where the driver's budget counts it.
 
@@ -32,7 +39,14 @@ async def run_short_action(
     try:
         action = required_action(registry, call)
         output = await call_handler(
-            action, call, tenant, run_id, secrets, store=None, max_output_bytes=policy.max_short_output_bytes
+            action,
+            call,
+            tenant,
+            run_id,
+            secrets,
+            store=None,
+            observe=observe,
+            max_output_bytes=policy.max_short_output_bytes,
         )
     except StepFailed as error:
         raise authored_error(error.failure, recorded=False, elapsed_ms=elapsed()) from None
