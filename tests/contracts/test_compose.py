@@ -145,8 +145,8 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a writable root": (lambda s: s["workflow-server"].update(read_only=False), "is not locked down"),
     "no order": (lambda s: s["workflow-worker"].pop("depends_on"), "starts before what it needs"),
     "the wrong condition": (
-        lambda s: s["workflow-worker"]["depends_on"]["login"].update(condition="service_started"),
-        "waits for login by service_started",
+        lambda s: s["workflow-worker"]["depends_on"]["worker-login"].update(condition="service_started"),
+        "waits for worker-login by service_started",
     ),
     "another image": (lambda s: s["setup"].update(image="localhost/workflows:dev"), "no program is called workflows"),
 }
@@ -175,7 +175,7 @@ def test_the_authored_queue_comes_up_with_workflow_worker_alone() -> None:
         direct = set(services[name].get("depends_on", {}))
         return direct.union(*(needs(other) for other in direct))
 
-    assert needs("workflow-worker") == {"postgresql", "temporal", "migrate", "login", "setup"}
+    assert needs("workflow-worker") == {"postgresql", "temporal", "migrate", "worker-login", "setup"}
     assert "workflow-worker" not in needs("temporal-worker")
 
 

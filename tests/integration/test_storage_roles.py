@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from harness.interpreted import document
 from workflows_cli.embedded import EmbeddedPostgres
-from workflows_cli.migrations.upgrade import current, upgrade
+from workflows_cli.migrations.upgrade import create_login, current, upgrade
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.revision import REQUIRED_REVISION
@@ -80,3 +80,35 @@ async def test_a_tenant_that_was_set_once_does_not_leave_an_empty_one_behind(db:
         with pytest.raises(DBAPIError, match="row-level security"):
             async with conn.begin():
                 await conn.execute(insert)
+
+
+SERVICES = {
+    "workflow-worker": {"workflow_runs": True, "workflow_api_tokens": False, "workflow_api_token(bytea)": False},
+    "workflow-server": {"workflow_runs": True, "workflow_api_tokens": True, "workflow_api_token(bytea)": True},
+    "workflows": {"workflow_runs": True, "workflow_api_tokens": True, "workflow_api_token(bytea)": True},
+    "temporal-worker": {"workflow_runs": False, "workflow_api_tokens": False, "workflow_api_token(bytea)": False},
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_login_may_do_what_its_service_does(owned: tuple[str, str], service: str) -> None:
+    name = f"login_{service.replace('-', '_')}"
+    # Made as one that may do everything, then as what it is to be.
+    for wanted in ("workflows", service):
+        create_login(owned[1], name, "p", wanted)
+    with psycopg.connect(owned[1]) as connection:
+        for thing, wanted_right in SERVICES[service].items():
+            ask = (
+                "has_function_privilege(%s, %s, 'EXECUTE')" if "(" in thing else "has_table_privilege(%s, %s, 'SELECT')"
+            )
+            assert connection.execute(f"SELECT {ask}", [name, thing]).fetchone() == (wanted_right,), thing
+
+
+def test_narrow_functions_are_for_no_role_but_ours(owned: tuple[str, str]) -> None:
+    with psycopg.connect(owned[1]) as connection:
+        found = connection.execute(
+            "SELECT p.proname, has_function_privilege('public', p.oid, 'EXECUTE') FROM pg_proc p"
+            " WHERE p.proowner = 'workflow_definer'::regrole ORDER BY 1"
+        ).fetchall()
+    assert len(found) >= 7
+    assert {name for name, public in found if public} == set()

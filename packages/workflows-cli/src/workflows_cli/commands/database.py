@@ -12,7 +12,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from service_host.settings import EnvironmentSettings, load_settings
 from workflows_cli.dev.state import StackState
 from workflows_cli.embedded.temporal import AUTHORED_SEARCH_ATTRIBUTES
-from workflows_cli.migrations.upgrade import create_login, current, upgrade
+from workflows_cli.migrations.upgrade import ROLES, create_login, current, upgrade
 from workflows_cli.session import Session, command
 
 
@@ -38,15 +38,18 @@ async def upgrade_(session: Session, url: str | None) -> int:
 @db_group.command("create-login")
 @click.argument("name")
 @click.option("--url", help="postgresql:// URL of a role that may create roles; else WORKFLOWS_ADMIN_URL.")
+@click.option("--service", type=click.Choice(list(ROLES)), default="workflows", show_default=True, help="Who logs in.")
 @command
-async def create_login_(session: Session, name: str, url: str | None) -> int:
-    """Make NAME a role that services log in with, or give it a new password.
+async def create_login_(session: Session, name: str, url: str | None, service: str) -> int:
+    """Make NAME a role that a service logs in with, or give it a new password.
+
+    It may do what that service does, and nothing more; `workflows` is for operators.
 
     The password is WORKFLOWS_LOGIN_PASSWORD, or in the file that WORKFLOWS_LOGIN_PASSWORD_FILE names.
     """
     password = load_settings(LoginSettings, os.environ).password.get_secret_value()
-    create_login(url or _admin_url(session), name, password)
-    session.emit({"login": name}, f"services may log in as {name}")
+    create_login(url or _admin_url(session), name, password, service)
+    session.emit({"login": name, "service": service}, f"{service} may log in as {name}")
     return 0
 
 

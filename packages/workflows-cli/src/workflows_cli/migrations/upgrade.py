@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,17 @@ from sqlalchemy.pool import NullPool
 
 from workflows_core.storage.revision import VERSION_TABLE
 
-APPLICATION_ROLE = "workflow_runtime"
-"""What a process may do is granted to this role; logins are members of it."""
+ROLES: Mapping[str, str | None] = {
+    "workflow-worker": "workflow_runtime",
+    "workflow-server": "workflow_application",
+    "workflows": "workflow_application",
+    "temporal-worker": None,
+}
+"""What a service's login is a member of.
+
+temporal-worker's may do nothing with authored tables, its own migration gives it its own; `workflows` is what operators
+use.
+"""
 
 _LOCK = 0x776F726B666C6F77  # "workflow", as a number
 
@@ -54,20 +63,24 @@ def head() -> str:
     return found
 
 
-def create_login(admin_url: str, name: str, password: str) -> None:
-    """Makes a login that may do what the runtime does and nothing more; sets the password of one that exists.
+def create_login(admin_url: str, name: str, password: str, service: str = "workflows") -> None:
+    """Makes a login that may do what the service does and nothing more; changes one that exists.
 
     Args:
         admin_url: A migrated database, as a role that may create roles.
         name: The login's name.
         password: Its password.
+        service: Key of `ROLES`.
     """
-    login, secret, member_of = sql.Identifier(name), sql.Literal(password), sql.Identifier(APPLICATION_ROLE)
+    login, secret = sql.Identifier(name), sql.Literal(password)
+    wanted = ROLES[service]
     with psycopg.connect(admin_url) as connection:
         found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
         verb = sql.SQL("ALTER" if found else "CREATE")
         connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, secret))
-        connection.execute(sql.SQL("GRANT {} TO {}").format(member_of, login))
+        for role in sorted({role for role in ROLES.values() if role is not None}):
+            how = "GRANT {} TO {}" if role == wanted else "REVOKE {} FROM {}"
+            connection.execute(sql.SQL(how).format(sql.Identifier(role), login))
 
 
 def _config() -> Config:
