@@ -56,6 +56,16 @@ ACTIONS = Actions(
             },
             "$defs": {"Address": ADDRESS},
         },
+        ("typed", 1): {
+            "type": "object",
+            "properties": {
+                "count": {"type": "integer"},
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "inner": {"type": "object", "properties": {"on": {"type": "boolean"}}},
+                "kind": {"enum": ["a", "b"]},
+                "free": {},
+            },
+        },
     }
 )
 
@@ -223,6 +233,29 @@ def test_required_fields_must_be_mapped_also_in_nested_object_literals() -> None
         ("MISSING_REQUIRED_MAPPING", "root.steps[0].config.inputMapping.second.city"),
     ]
     assert problems[0].suggestion == "nane"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "where", "said"),
+    [
+        ({"count": "many"}, "count", "a whole number, found a text"),
+        ({"count": {"$secret": "A"}}, "count", "a secret is a text"),
+        ({"count": {"a": 1}}, "count", "a whole number, found an object"),
+        ({"tags": ["a", 1]}, "tags[1]", "a text, found a number"),
+        ({"inner": {"on": "yes"}}, "inner.on", "true or false, found a text"),
+        ({"kind": "c"}, "kind", "one of"),
+    ],
+)
+def test_a_literal_that_the_action_refuses_is_an_error(mapping: Any, where: str, said: str) -> None:
+    (problem,) = found(call("typed", inputMapping=mapping))
+    assert seen([problem]) == [("MAPPING_TYPE_INCOMPATIBLE", f"root.steps[0].config.inputMapping.{where}")]
+    assert said in problem.message
+
+
+def test_what_an_expression_or_an_allowed_literal_gives_is_no_error() -> None:
+    mapping = {"count": EXPR, "tags": [EXPR, 1], "inner": {"on": EXPR}, "kind": "a", "free": {"x": [1]}}
+    assert found(call("typed", inputMapping=mapping)) == []
+    assert found(call("typed", inputMapping={"count": 3, "tags": ["a"], "inner": {"on": True}})) == []
 
 
 def test_a_key_that_looks_special_is_a_warning() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from workflows_core.definitions.model import ActionCallStep, Value
+from workflows_core.actions.json_schemas import compile_schema, value_problems
+from workflows_core.definitions.model import ActionCallStep, Expr, SecretRef, Value
 from workflows_core.definitions.spelling import nearest
 from workflows_core.definitions.walk import field_path, walk_value
-from workflows_core.errors import Problem
+from workflows_core.errors import Json, Problem
 from workflows_core.validation.output_schemas import INPUT_FIELD, output_schema_problems
 
 
@@ -71,6 +72,43 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
             step_id=step.id,
             suggestion=nearest(field, given),
         )
+    for where, message in literal_problems(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
+        yield Problem(
+            "MAPPING_TYPE_INCOMPATIBLE",
+            f"action {config.action_id}@{config.version} refuses this value: it {message}",
+            where,
+            step_id=step.id,
+        )
+
+
+def literal_problems(
+    path: str, given: Mapping[str, Value], schema: Mapping[str, Any], root: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Path and what is wrong, of each value in the document itself that the field's schema does not allow.
+
+    What an expression gives is known at run time only; a secret is a text.
+    """
+    for field, value in given.items():
+        nested = schema.get("properties", {}).get(field)
+        if not isinstance(nested, Mapping):
+            continue
+        nested, where = _resolved(nested, root), field_path(path, field)
+        kinds = nested.get("type")
+        allowed = {kinds} if isinstance(kinds, str) else set(kinds or ())
+        if isinstance(value, SecretRef):
+            if allowed and "string" not in allowed:
+                yield where, f"must be {' or '.join(sorted(allowed))}, and a secret is a text"
+        elif isinstance(value, dict) and (not allowed or "object" in allowed):
+            yield from literal_problems(where, value, nested, root)
+        elif not any(isinstance(part, (Expr, SecretRef)) for _, part in walk_value(where, value)):
+            validator = compile_schema({**nested, "$defs": root.get("$defs", {})})
+            for problem in value_problems(validator, cast(Json, value)):
+                yield where + _dotted(problem.pointer), problem.message
+
+
+def _dotted(pointer: str) -> str:
+    parts = (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
+    return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
 
 
 def special_key_problems(path: str, mapping: Mapping[str, Value], step_id: str | None) -> Iterator[Problem]:
