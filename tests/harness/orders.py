@@ -321,7 +321,7 @@ class OrderedRun:
 
     async def _rows(self, query: str) -> list[dict[str, Any]]:
         async with self.db.tenant(TENANT) as conn:
-            found = await conn.execute(text(query), {"run": self.run_id})
+            found = await conn.execute(text(query), {"run": self.run_id, "events": self.events})
             return [dict(row) for row in found.mappings()]
 
     async def _has_row(self) -> bool:
@@ -336,7 +336,7 @@ class OrderedRun:
     async def _pending(self) -> list[str]:
         query = (
             "SELECT event_id FROM workflow_runtime_events"
-            " WHERE :run = ANY (correlation_keys) AND status = 'pending' ORDER BY event_id"
+            " WHERE tenant = 'acme' AND event_id = ANY (:events) AND status = 'pending' ORDER BY event_id"
         )
         return [row["event_id"] for row in await self._rows(query)]
 
@@ -346,7 +346,7 @@ class OrderedRun:
             "SELECT e.event_id, e.status, c.wait_id,"
             " rank() OVER (ORDER BY e.processed_at, e.event_id) AS place FROM workflow_runtime_events e"
             " LEFT JOIN workflow_event_claims c ON c.tenant = e.tenant AND c.event_id = e.event_id"
-            " WHERE :run = ANY (e.correlation_keys)"
+            " WHERE e.tenant = 'acme' AND e.event_id = ANY (:events)"
         )
         rows = await self._rows(
             "SELECT wait_id, status FROM workflow_run_waits WHERE run_id = :run AND key IS NOT NULL"
