@@ -37,8 +37,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Ends the process without the interpreter's own exit, which the Temporal SDK's threads can turn into an abort."""
-    if _EXIT_STATUS in config.stash:
+    # A worker of a parallel run still has to tell the one that started it.
+    if _EXIT_STATUS in config.stash and not hasattr(config, "workerinput"):
         leave(config.stash[_EXIT_STATUS])
+
+
+_TOGETHER = ("acceptance", "packaging")
+"""Folders whose tests start whole services, on ports of their own, and share what is dear to make."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For parallel runs: which tests stay together; by file, but for the folders above."""
+    for item in items:
+        folder = item.path.parent.name
+        name = "services" if folder in _TOGETHER else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
