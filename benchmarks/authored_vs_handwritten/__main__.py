@@ -30,8 +30,7 @@ from benchmarks.authored_vs_handwritten.handwritten import (
     Signalled,
 )
 from benchmarks.authored_vs_handwritten.variants import Run, Variants
-from service_host.postgres import create_engine
-from service_host.settings import PostgresSettings
+from benchmarks.servers import database_of
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import DYNAMIC_CONFIG, EmbeddedTemporal
 from workflows_cli.migrations.upgrade import upgrade
@@ -47,7 +46,6 @@ from workflows_core.interpreter.step import initial_state, step
 from workflows_core.interpreter.writes import take_carried_write
 from workflows_core.launching.launcher import Launcher
 from workflows_core.runtime import AuthoredRuntime
-from workflows_core.storage.database import Database
 
 
 class _Quiet:
@@ -99,18 +97,7 @@ async def _measure(options: argparse.Namespace) -> None:
 async def _start(
     stack: AsyncExitStack, postgres: EmbeddedPostgres, temporal: EmbeddedTemporal, counts: list[int]
 ) -> Variants:
-    settings = PostgresSettings.model_validate(
-        {
-            "DB_HOST": postgres.host,
-            "DB_PORT": postgres.port,
-            "DB_NAME_SERVER": postgres.database,
-            "DB_USER_SERVER": postgres.user,
-            "DB_PASSWORD_SERVER": postgres.password,
-        }
-    )
-    engine = create_engine(settings, pool_size=20, max_overflow=0)
-    stack.push_async_callback(engine.dispose)
-    db = Database(engine)
+    db = database_of(stack, postgres)
     async with db.narrow() as conn:
         await conn.execute(text(CREATE_STATUS_TABLE))
     client = await Client.connect(temporal.address, namespace=temporal.namespace)

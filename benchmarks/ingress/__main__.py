@@ -21,8 +21,7 @@ from sqlalchemy import text
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from service_host.postgres import create_engine
-from service_host.settings import PostgresSettings
+from benchmarks.servers import database_of
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import EmbeddedTemporal
 from workflows_cli.migrations.upgrade import upgrade
@@ -161,18 +160,7 @@ async def _measure(options: argparse.Namespace) -> None:
 
 
 async def _start(stack: AsyncExitStack, postgres: EmbeddedPostgres, temporal: EmbeddedTemporal) -> Bench:
-    settings = PostgresSettings.model_validate(
-        {
-            "DB_HOST": postgres.host,
-            "DB_PORT": postgres.port,
-            "DB_NAME_SERVER": postgres.database,
-            "DB_USER_SERVER": postgres.user,
-            "DB_PASSWORD_SERVER": postgres.password,
-        }
-    )
-    engine = create_engine(settings, pool_size=20, max_overflow=0)
-    stack.push_async_callback(engine.dispose)
-    db = Database(engine)
+    db = database_of(stack, postgres)
     client = await Client.connect(temporal.address, namespace=temporal.namespace)
     runtime = AuthoredRuntime.build(db, {}, MappingSecrets({}))
     content = {"id": "waits", "version": 1, "name": "waits", "payloadSchemaRef": "payload.Bench.v1", "steps": [WAIT]}

@@ -118,7 +118,6 @@ class OrderedRun:
     events: list[str] = field(default_factory=list)
     took: list[tuple[int, int]] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)
-    routed_before: bool = False
 
     async def play(self, operations: tuple[str, ...]) -> list[str]:
         """Does them in this order, then lets everything come to rest; what is wrong then."""

@@ -1,12 +1,20 @@
-"""Short forms for authors of packs: a strict object schema, and a pure function as a short action."""
+"""Short forms for authors of packs: strict object schemas, short pure actions, transactional actions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from workflows_core.actions.action import MAX_SHORT_MS, Action, ActionContext, Effect
+from workflows_core.actions.action import MAX_SHORT_MS, Action, ActionContext, Effect, Handler
 from workflows_core.errors import Json
+
+LIST_LIMIT: Mapping[str, Any] = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 200,
+    "description": "How many at most; default 100.",
+}
+"""Input of every action that lists."""
 
 
 def object_schema(properties: Mapping[str, Any], required: Sequence[str] = ()) -> dict[str, Any]:
@@ -61,4 +69,36 @@ def short_action(
         effect=Effect.PURE,
         timeout_ms=MAX_SHORT_MS,
         short=True,
+    )
+
+
+def transactional_action(
+    action_id: str,
+    handler: Handler,
+    *,
+    description: str,
+    category: str,
+    input_schema: Mapping[str, Any],
+    output: Mapping[str, Any],
+) -> Action:
+    """Version 1 of an action that works in the transaction which records its step: exactly once.
+
+    Args:
+        action_id: Dotted lower-case name.
+        handler: Uses the context's `store` and `links`.
+        description: One sentence for authors.
+        category: Group in a designer.
+        input_schema: See `object_schema`.
+        output: Fields of the output, see `output_schema`.
+    """
+    return Action(
+        id=action_id,
+        version=1,
+        handler=handler,
+        input_schema=input_schema,
+        output_schema=output_schema(output),
+        description=description,
+        category=category,
+        effect=Effect.TRANSACTIONAL,
+        timeout_ms=30_000,
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows_core.actions.action import Action, ActionContext, Effect, Handler
-from workflows_core.actions.building import object_schema, output_schema
+from workflows_core.actions.action import Action, ActionContext, Handler
+from workflows_core.actions.building import LIST_LIMIT, object_schema, output_schema, transactional_action
 from workflows_core.actions.ports import Edge, EntityLink, EntityLinks
 from workflows_core.errors import ActionFailed, Json
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 256}
 _NAMESPACE = {**_NAME, "description": "Groups links, such as `crm`."}
-_LIMIT = {"type": "integer", "minimum": 1, "maximum": 200, "description": "How many at most; default 100."}
 _EDGE: Mapping[str, Any] = {
     "namespace": _NAMESPACE,
     "left_type": {**_NAME, "description": "Kind of the entity on the left, such as `ticket`."},
@@ -59,7 +58,7 @@ def link_actions() -> Sequence[Action]:
             "links.list",
             _list,
             "Lists the links of a namespace for which everything given agrees, oldest first.",
-            object_schema({**_EDGE, "limit": _LIMIT}, ["namespace"]),
+            object_schema({**_EDGE, "limit": LIST_LIMIT}, ["namespace"]),
             {"items": _LINKS},
         ),
         _action(
@@ -73,7 +72,7 @@ def link_actions() -> Sequence[Action]:
             "links.list_namespaces",
             _list_namespaces,
             "Lists the namespaces that have links.",
-            object_schema({"limit": _LIMIT}, []),
+            object_schema({"limit": LIST_LIMIT}, []),
             {"namespaces": {"type": "array", "items": {"type": "string"}, "description": "By name, ascending."}},
         ),
     )
@@ -82,16 +81,8 @@ def link_actions() -> Sequence[Action]:
 def _action(
     action_id: str, handler: Handler, description: str, input_schema: Mapping[str, Any], output: Mapping[str, Any]
 ) -> Action:
-    return Action(
-        id=action_id,
-        version=1,
-        handler=handler,
-        input_schema=input_schema,
-        output_schema=output_schema(output),
-        description=description,
-        category="links",
-        effect=Effect.TRANSACTIONAL,
-        timeout_ms=30_000,
+    return transactional_action(
+        action_id, handler, description=description, category="links", input_schema=input_schema, output=output
     )
 
 

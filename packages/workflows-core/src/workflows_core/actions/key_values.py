@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from workflows_core.actions.action import Action, ActionContext, Effect, Handler
-from workflows_core.actions.building import object_schema, output_schema
+from workflows_core.actions.action import Action, ActionContext, Handler
+from workflows_core.actions.building import LIST_LIMIT, object_schema, output_schema, transactional_action
 from workflows_core.actions.ports import KeyValueStore
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
 
@@ -89,12 +89,7 @@ def store_actions() -> Sequence[Action]:
                 {
                     "namespace": _NAMESPACE,
                     "prefix": {"type": "string", "maxLength": 256, "description": "Only keys that begin so."},
-                    "limit": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": 200,
-                        "description": "How many at most; default 100.",
-                    },
+                    "limit": LIST_LIMIT,
                 },
                 ["namespace"],
             ),
@@ -112,12 +107,7 @@ def store_actions() -> Sequence[Action]:
             "Lists the namespaces that have values.",
             object_schema(
                 {
-                    "limit": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": 200,
-                        "description": "How many at most; default 100.",
-                    }
+                    "limit": LIST_LIMIT,
                 },
                 [],
             ),
@@ -129,16 +119,8 @@ def store_actions() -> Sequence[Action]:
 def _action(
     action_id: str, handler: Handler, description: str, input_schema: Mapping[str, Any], output: Mapping[str, Any]
 ) -> Action:
-    return Action(
-        id=action_id,
-        version=1,
-        handler=handler,
-        input_schema=input_schema,
-        output_schema=output_schema(output),
-        description=description,
-        category="store",
-        effect=Effect.TRANSACTIONAL,
-        timeout_ms=30_000,
+    return transactional_action(
+        action_id, handler, description=description, category="store", input_schema=input_schema, output=output
     )
 
 

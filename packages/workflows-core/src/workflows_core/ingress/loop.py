@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import Protocol
 
 from sqlalchemy.exc import DBAPIError
 
@@ -16,24 +15,13 @@ from workflows_core.ingress.router import route_pending
 from workflows_core.ingress.sender import Sender
 from workflows_core.ingress.wake import Wake
 from workflows_core.launching.launcher import Launcher
+from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 5.0
 _SECONDS_BETWEEN_LINES = 5.0
 _log = logging.getLogger(__name__)
-
-
-class IngressProgress(Protocol):
-    """What the loop tells its supervisor."""
-
-    def mark(self, detail: str = "") -> None:
-        """A pass was made."""
-        ...
-
-    def degraded(self, reason: str) -> None:
-        """A pass could not be made; the loop tries on."""
-        ...
 
 
 class IngressLoop:
@@ -54,7 +42,7 @@ class IngressLoop:
         self._sender = Sender(db, launcher, engine, self._policy)
         self._next_line = 0.0
 
-    async def run(self, progress: IngressProgress) -> None:
+    async def run(self, progress: LoopProgress) -> None:
         """Runs until cancelled; a cancel lets the events and deliveries in flight be finished first."""
         wake = Wake(self._db.engine)
         listener = asyncio.create_task(wake.listen())

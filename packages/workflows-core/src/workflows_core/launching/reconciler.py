@@ -11,13 +11,14 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.repairs import end_run, quiet_runs
 from workflows_core.storage.rows import RunRow
@@ -28,18 +29,6 @@ from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 _log = logging.getLogger(__name__)
 _AT_ONCE = 10
 _QUERY_SECONDS = 10
-
-
-class ReconcilerProgress(Protocol):
-    """What the loop tells its supervisor."""
-
-    def mark(self, detail: str = "") -> None:
-        """A pass was made."""
-        ...
-
-    def degraded(self, reason: str) -> None:
-        """A pass could not be made; the loop tries on."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +56,7 @@ class Reconciler:
     policy: ReconcilerPolicy = field(default_factory=ReconcilerPolicy)
     _after: tuple[str, str] = ("", "")
 
-    async def run(self, progress: ReconcilerProgress) -> None:
+    async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
         while True:
             try:

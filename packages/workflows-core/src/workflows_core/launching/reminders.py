@@ -5,24 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Protocol
 
+from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.human_tasks import remind, tasks_to_remind
 
 _log = logging.getLogger(__name__)
-
-
-class ReminderProgress(Protocol):
-    """What the loop tells its supervisor."""
-
-    def mark(self, detail: str = "") -> None:
-        """A pass was made."""
-        ...
-
-    def degraded(self, reason: str) -> None:
-        """A pass could not be made; the loop tries on."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +27,7 @@ class TaskReminders:
     every_seconds: float = 15.0
     batch_size: int = 200
 
-    async def run(self, progress: ReminderProgress) -> None:
+    async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
         while True:
             try:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
 from temporalio.client import (
@@ -28,6 +27,7 @@ from temporalio.client import (
 from temporalio.common import Priority
 from temporalio.service import RPCError, RPCStatusCode
 
+from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.schedules import (
     OverlapPolicy,
@@ -52,18 +52,6 @@ _OVERLAPS: dict[OverlapPolicy, ScheduleOverlapPolicy] = {
     "allow_all": ScheduleOverlapPolicy.ALLOW_ALL,
 }
 _log = logging.getLogger(__name__)
-
-
-class SyncProgress(Protocol):
-    """What the loop tells its supervisor."""
-
-    def mark(self, detail: str = "") -> None:
-        """A pass was made."""
-        ...
-
-    def degraded(self, reason: str) -> None:
-        """A pass could not be made; the loop tries on."""
-        ...
 
 
 def temporal_schedule(row: ScheduleRow) -> Schedule:
@@ -140,7 +128,7 @@ class ScheduleSync:
     batch_size: int = 1000
     _next_all: float = field(default=0.0)
 
-    async def run(self, progress: SyncProgress) -> None:
+    async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
         while True:
             everything = time.monotonic() >= self._next_all

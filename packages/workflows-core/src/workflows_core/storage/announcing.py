@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.processes import Announcement, announce, beat, leave
 
@@ -14,16 +15,8 @@ LEAVE_SECONDS = 3.0
 """How long saying that the process is gone may take."""
 
 
-class BeatProgress(Protocol):
+class BeatProgress(LoopProgress, Protocol):
     """What the loop tells its supervisor."""
-
-    def mark(self, detail: str = "") -> None:
-        """A sign of life is written."""
-        ...
-
-    def degraded(self, reason: str) -> None:
-        """It could not be written; the loop tries on."""
-        ...
 
     async def pause(self, seconds: float) -> bool:
         """Waits; True at once when the process is to stop."""
