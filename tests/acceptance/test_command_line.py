@@ -12,7 +12,7 @@ from acceptance.conftest import Stack
 from harness.interpreted import document, wait
 from harness.operator import publish, refused, start, until_status, workflows
 from harness.service_process import ended
-from workflows_cli.dev.processes import free_port
+from workflows_cli.embedded.loopback import free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -103,7 +103,7 @@ async def test_wrong_usage_and_missing_settings_exit_with_2(stack: Stack, tmp_pa
 
 
 async def test_servers_that_do_not_answer_are_named(stack: Stack) -> None:
-    nowhere = str(free_port())
+    nowhere = str(free_ports([None])[0])
     assert "DATABASE_UNAVAILABLE" in await refused({**stack.environment, "DB_PORT": nowhere}, "runs", "list")
     message = await refused({**stack.environment, "TEMPORAL_ADDRESS": f"127.0.0.1:{nowhere}"}, "ownership")
     assert f"UNREACHABLE: Temporal at 127.0.0.1:{nowhere}" in message

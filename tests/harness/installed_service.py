@@ -14,7 +14,7 @@ from temporalio.client import Client
 from harness.installed import Installed
 from harness.interpreted import document
 from harness.service_process import ServiceProcess, child_environment
-from workflows_cli.dev.processes import free_port
+from workflows_cli.embedded.loopback import free_ports
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 
@@ -41,7 +41,7 @@ async def started(
     installed: Installed, environment: dict[str, str], directory: Path, first: str = "", **settings: str
 ) -> AsyncIterator[Started]:
     """Runs it until the block ends."""
-    port = free_port()
+    port = free_ports([None])[0]
     log = directory / "log"
     module = installed.program.replace("-", "_")
     with log.open("w", encoding="utf-8") as stream:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflows_cli.embedded.loopback import free_ports
 from workflows_core.errors import Refused
 
 READY_SECONDS = 60.0
@@ -28,6 +28,8 @@ class ServiceProcess:
     service: str
     port: int
     log: Path
+    log_start: int
+    """Where in its log this process began."""
     process: asyncio.subprocess.Process
 
     @property
@@ -47,9 +49,10 @@ class ServiceProcess:
             raise Refused.one(
                 "SERVICE_NOT_INSTALLED", f"{service} is not installed; install workflows-cli[dev]", str(script)
             )
-        port = free_port()
+        (port,) = free_ports([None])
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
+            log_start = output.tell()
             process = await asyncio.create_subprocess_exec(
                 str(script),
                 "run",
@@ -59,7 +62,7 @@ class ServiceProcess:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
-        return cls(service, port, log, process)
+        return cls(service, port, log, log_start, process)
 
     async def wait_ready(self) -> None:
         """Waits for `/readyz` to say 200.
@@ -84,8 +87,14 @@ class ServiceProcess:
     def last_lines(self, count: int = 12) -> str:
         """The end of its log."""
         with contextlib.suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+            written = self.log.read_bytes()[self.log_start :].decode(errors="replace")
+            return "\n".join(written.splitlines()[-count:])
         return ""
+
+    @property
+    def lost_its_port(self) -> bool:
+        """Whether it ended because another process took a port it was given."""
+        return self.process.returncode is not None and "PORT_NOT_AVAILABLE" in self.last_lines()
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not drain in time."""
@@ -120,13 +129,6 @@ def fetch_json(url: str) -> object:
         return json.loads(body)
     except ValueError:
         return None
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _inherited() -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Self
 
 from workflows_cli.dev.processes import ServiceProcess, fetch
 from workflows_cli.dev.state import StackState
-from workflows_cli.embedded.loopback import free_ports
+from workflows_cli.embedded.loopback import PORT_TRIES, free_ports
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import EmbeddedTemporal
 from workflows_cli.migrations.upgrade import create_login, upgrade
@@ -59,17 +59,32 @@ class DevStack:
         self.tell(f"temporal         ready    {self.temporal.address}  web UI {self._ui}")
         self.state = self._state_with(password)
         self.state.write(self.directory)
-        for service in SERVICES:
-            if service in self.without:
-                self.tell(f"{service:<16} left out")
-                continue
-            log = self.directory / "logs" / f"{service}.log"
-            self.services[service] = await ServiceProcess.start(service, self.state.environment(), log)
-        await asyncio.gather(*(process.wait_ready() for process in self.services.values()))
-        for process in self.services.values():
-            self.tell(f"{process.service:<16} ready    {process.health}/readyz  log {process.log}")
+        for service in self.without:
+            self.tell(f"{service:<16} left out")
+        wanted = [service for service in SERVICES if service not in self.without]
+        await asyncio.gather(*map(self._start_service, wanted))
+        for service in wanted:
+            process = self.services[service]
+            self.tell(f"{service:<16} ready    {process.health}/readyz  log {process.log}")
         self.state = self._state_with(password)
         self.state.write(self.directory)
+
+    async def _start_service(self, service: str) -> None:
+        """Another process may take a port between our look and the service's: then it starts once more with others."""
+        log = self.directory / "logs" / f"{service}.log"
+        environment = self.state.environment()
+        for attempt in range(PORT_TRIES):
+            process = self.services[service] = await ServiceProcess.start(service, environment, log)
+            try:
+                await process.wait_ready()
+            except Refused:
+                if not process.lost_its_port or attempt == PORT_TRIES - 1:
+                    raise
+            else:
+                return
+            if service == "workflow-server":
+                self.api_port = free_ports([None])[0]
+                environment["WORKFLOW_SERVER_PORT"] = str(self.api_port)
 
     @property
     def _ui(self) -> str:

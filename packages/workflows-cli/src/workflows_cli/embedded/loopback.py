@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 
 LOOPBACK = "127.0.0.1"
+PORT_TRIES = 3
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "ftp_proxy", "no_proxy"})
 
 

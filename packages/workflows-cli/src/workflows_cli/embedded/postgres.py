@@ -18,11 +18,10 @@ from workflows_cli.embedded.account import belongs_to, new_directory, reachable_
 from workflows_cli.embedded.binaries import postgres_installation
 from workflows_cli.embedded.child import Child, Program
 from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
-from workflows_cli.embedded.loopback import LOOPBACK, child_environment, free_ports
+from workflows_cli.embedded.loopback import LOOPBACK, PORT_TRIES, child_environment, free_ports
 from workflows_cli.embedded.state import StateDirectory
 
 _START_SECONDS = 60.0
-_PORT_TRIES = 3
 _SUPERUSER = "postgres"
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -213,7 +212,7 @@ class EmbeddedPostgres:
         new.rename(data)
 
     def _start(self, held: list[int]) -> Child:
-        for attempt in range(_PORT_TRIES):
+        for attempt in range(PORT_TRIES):
             (self.port,) = free_ports([self._preferred_port if attempt == 0 else None])
             child = Child.start(self._program(), held)
             try:
@@ -221,7 +220,7 @@ class EmbeddedPostgres:
             except EmbeddedStartFailed:
                 child.stop(keep=True)
                 port_was_taken = "Address already in use" in last_lines(self.log)
-                if not port_was_taken or attempt == _PORT_TRIES - 1:
+                if not port_was_taken or attempt == PORT_TRIES - 1:
                     raise
             except BaseException:
                 child.stop(keep=True)

@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from workflows_cli.embedded.binaries import temporal_program
 from workflows_cli.embedded.child import Child, Program
 from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
-from workflows_cli.embedded.loopback import LOOPBACK, child_environment, free_ports
+from workflows_cli.embedded.loopback import LOOPBACK, PORT_TRIES, child_environment, free_ports
 from workflows_cli.embedded.state import StateDirectory
 from workflows_core.wire import names
 
@@ -46,7 +46,6 @@ every task of a busy moment would wait for 40 ms.
 """
 
 _START_SECONDS = 60.0
-_PORT_TRIES = 3
 
 
 class EmbeddedTemporal:
@@ -179,7 +178,7 @@ class EmbeddedTemporal:
         self._state.save({"namespace": self.namespace, "ports": self._ports})
 
     def _start(self, held: list[int]) -> Child:
-        for attempt in range(_PORT_TRIES):
+        for attempt in range(PORT_TRIES):
             self._ports = free_ports(self._preferred if attempt == 0 else [None] * 4)
             child = Child.start(self._program(), held)
             try:
@@ -187,7 +186,7 @@ class EmbeddedTemporal:
             except EmbeddedStartFailed:
                 child.stop(keep=True)
                 port_was_taken = "address already in use" in last_lines(self.log)
-                if not port_was_taken or attempt == _PORT_TRIES - 1:
+                if not port_was_taken or attempt == PORT_TRIES - 1:
                     raise
             except BaseException:
                 child.stop(keep=True)

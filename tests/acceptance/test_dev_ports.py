@@ -1,0 +1,24 @@
+"""A development stack beside another program that takes one of its ports."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from workflows_cli.dev.processes import fetch
+from workflows_cli.dev.stack import DevStack
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_port_taken_after_it_was_looked_at_is_replaced(tmp_path: Path) -> None:
+    told: list[str] = []
+    stack = DevStack(tmp_path, told.append, without=("workflow-worker", "temporal-worker"))
+    with socket.create_server(("127.0.0.1", stack.api_port)) as other:
+        async with stack:
+            assert stack.state.api_port != other.getsockname()[1]
+            status, _ = fetch(f"http://127.0.0.1:{stack.state.api_port}/openapi.json")
+            assert status == 200
+    assert "workflow-worker  left out" in told
