@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from harness.databases import DatabaseFactory, MigratedDatabase, engine_of
 from harness.started_workflows import StartedWorkflows
@@ -42,16 +44,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         leave(config.stash[_EXIT_STATUS])
 
 
-_TOGETHER = ("acceptance", "packaging")
+_TOGETHER = frozenset({"acceptance", "packaging"})
 """Folders whose tests start whole services, on ports of their own, and share what is dear to make."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist's schedulers are not typed
     """For parallel runs: which tests stay together; by file, but for the folders above."""
-    for item in items:
-        folder = item.path.parent.name
-        name = "services" if folder in _TOGETHER else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "services" if set(file.split("/")) & _TOGETHER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    """In place of a mark for each group, which this pytest's xdist does not see."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from harness.installed import PROGRAMS, Installed, build_wheels  # noqa: E402 - tests share it, and are no package
-from workflows_cli.dev.processes import free_port  # noqa: E402
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal  # noqa: E402
+from workflows_cli.embedded.loopback import free_ports  # noqa: E402
 from workflows_cli.migrations.upgrade import create_login, upgrade  # noqa: E402
 
 CEILINGS: dict[str, dict[str, float]] = tomllib.loads((ROOT / "contracts/footprint.toml").read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def describe(installed: Installed) -> tuple[float, float]:
 
 def idle_mib(installed: Installed, environment: dict[str, str], directory: Path) -> float:
     """Resident memory once the service has been ready for ten seconds, in MiB."""
-    port = free_port()
+    port = free_ports([None])[0]
     with (directory / f"{installed.program}.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [str(installed.directory / "bin" / installed.program), "run"],

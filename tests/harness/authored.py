@@ -21,7 +21,7 @@ from workflows_core.execution.worker import WorkerLimits, authored_worker
 from workflows_core.runtime import AuthoredRuntime
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
-from workflows_core.storage.runs import NewRun, RunTimeline, insert_starting, mark_running, run_timeline
+from workflows_core.storage.runs import NewRun, RunTimeline, insert_run, mark_running, run_timeline
 from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
 
 TENANT = "acme"
@@ -120,7 +120,7 @@ class Authored:
         run_id = str(uuid.uuid4())
         if row:
             async with self.db.tenant(TENANT) as conn:
-                await insert_starting(conn, NewRun(run_id, workflow_id, version, content, payload=payload))
+                await insert_run(conn, NewRun(run_id, workflow_id, version, content, payload=payload))
         handle = await self.client.start_workflow(
             RUN_WORKFLOW,
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from harness.forwarding import Forwarder
 from harness.interpreted import document, wait
 from harness.run_records import rows
 from workflows_cli.embedded import EmbeddedTemporal
-from workflows_core.errors import Refused
+from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequest
+from workflows_core.launching.queue import QueuedStarts
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.repairs import end_run
+from workflows_core.storage.runs import run_timeline
 from workflows_core.wire.names import workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -33,6 +37,11 @@ async def published(db: Database, key: str = "orders", limit: int | None = None)
 
 def request(**changes: Any) -> LaunchRequest:
     return LaunchRequest(**{"tenant": TENANT, "workflow": "orders", "payload": {"id": "k1"}, **changes})
+
+
+async def end(db: Database, run_id: str) -> None:
+    failure = Failure(ErrorCategory.ACTION, "it ended")
+    assert await end_run(db, TENANT, run_id, "FAILED", failure, execution="", consumed=[])
 
 
 async def code_of(launch: Any) -> str:
@@ -101,6 +110,84 @@ async def test_a_concurrency_limit_holds_for_launches_at_once(db: Database, clie
     assert len(refused) == 4
     assert {one.code for one in refused} == {"CONCURRENCY_LIMIT_REACHED"}
     assert len(await rows(db, "workflow_runs")) == 2
+
+
+async def ask_to_wait(db: Database, limit: int | None) -> None:
+    content = {**document(wait()), "onConcurrencyLimit": "wait"}
+    async with db.tenant(TENANT) as conn:
+        await save_draft(conn, workflow_id="id-orders", key="orders", name="orders", document=content)
+        await publish_version(conn, "id-orders", content)
+    await change(db, f"concurrency_limit = {limit or 'NULL'}")
+
+
+async def change(db: Database, what: str) -> None:
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text(f"UPDATE workflow_definitions SET {what}"))
+
+
+async def status_of(db: Database, run_id: str) -> str:
+    return str({row["run_id"]: row["status"] for row in await rows(db, "workflow_runs")}[run_id])
+
+
+async def test_a_launch_at_its_limit_waits_where_the_definition_asks_for_it_and_starts_in_turn(
+    db: Database, client: Client
+) -> None:
+    await ask_to_wait(db, limit=1)
+    launcher = Launcher(db, client)
+    queue = QueuedStarts(db, launcher)
+    launched = [await launcher.launch(request(run_id=f"r{n}", execution_key=f"key-{n}")) for n in range(3)]
+    assert [one.status for one in launched] == ["RUNNING", "QUEUED", "QUEUED"]
+    assert (await launcher.launch(request(run_id="r2"))).status == "QUEUED"
+    assert await queue.one_pass() == 0
+    async with db.tenant(TENANT) as conn:
+        shown = await run_timeline(conn, "r2")
+    assert shown is not None
+    assert str(shown.queue) == "queued: 1 run(s) of its workflow are open, its limit is 1; 1 queued before it"
+    await end(db, "r0")
+    assert (await launcher.launch(request(run_id="r3"))).status == "QUEUED", "one that comes later goes behind"
+    assert await queue.one_pass() == 1
+    assert [await status_of(db, f"r{n}") for n in range(4)] == ["FAILED", "RUNNING", "QUEUED", "QUEUED"]
+    (started,) = [e async for e in client.get_workflow_handle(workflow_id_of("r1")).fetch_history_events()][:1]
+    body = started.workflow_execution_started_event_attributes.input.payloads[0].data
+    assert json.loads(body)["executionKey"] == "key-1", "what only the start needs was kept"
+    assert [row["launch_json"] for row in await rows(db, "workflow_runs")].count(None) == 3
+
+
+async def test_a_queued_run_can_be_cancelled_and_a_pause_holds_the_queue(db: Database, client: Client) -> None:
+    await ask_to_wait(db, limit=1)
+    launcher = Launcher(db, client)
+    queue = QueuedStarts(db, launcher)
+    for n in range(3):
+        await launcher.launch(request(run_id=f"r{n}"))
+    await launcher.cancel(TENANT, "r1", "not needed any more")
+    assert await status_of(db, "r1") == "CANCELED"
+    assert await code_of(launcher.cancel(TENANT, "r1", "again")) == "RUN_ENDED"
+    await end(db, "r0")
+    await change(db, "is_paused = true")
+    assert await queue.one_pass() == 0
+    assert (await launcher.resume(TENANT, "r2")).status == "QUEUED"
+    await change(db, "is_paused = false, concurrency_limit = NULL")
+    assert await queue.one_pass() == 1
+    assert await status_of(db, "r2") == "RUNNING"
+
+
+async def test_more_processes_at_the_queue_start_no_more_than_there_is_room_for(db: Database, client: Client) -> None:
+    await ask_to_wait(db, limit=1)
+    launcher = Launcher(db, client)
+    for n in range(8):
+        await launcher.launch(request(run_id=f"r{n}"))
+    await change(db, "concurrency_limit = 4")
+    done = await asyncio.gather(*(QueuedStarts(db, launcher).one_pass() for _ in range(4)))
+    statuses = [row["status"] for row in await rows(db, "workflow_runs")]
+    assert (statuses.count("RUNNING"), statuses.count("QUEUED")) == (4, 4), done
+
+
+async def test_a_child_does_not_wait_at_its_limit(db: Database, client: Client) -> None:
+    await ask_to_wait(db, limit=1)
+    launcher = Launcher(db, client)
+    await launcher.launch(request(run_id="parent"))
+    child = request(run_id="child", parent_run_id="parent")
+    assert await code_of(launcher.launch(child)) == "CONCURRENCY_LIMIT_REACHED"
 
 
 async def test_a_run_of_another_tenant_is_never_started_or_seen(db: Database, client: Client) -> None:

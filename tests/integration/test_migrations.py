@@ -10,7 +10,7 @@ import pytest
 from harness.databases import DatabaseFactory, MigratedDatabase
 from workflows_cli.embedded import EmbeddedPostgres
 from workflows_cli.migrations.upgrade import current, head, upgrade
-from workflows_core.storage import tables
+from workflows_core.storage import readiness, tables
 from workflows_core.storage.database import Database
 from workflows_core.storage.revision import REQUIRED_REVISION
 
@@ -50,3 +50,20 @@ async def test_the_tables_in_code_are_those_of_the_database(database: MigratedDa
 
 async def test_a_database_without_the_schema_says_so(postgres: EmbeddedPostgres) -> None:
     assert current(postgres.url("postgres")) is None
+
+
+@pytest.mark.parametrize(
+    ("required", "ready", "says"),
+    [
+        (REQUIRED_REVISION, True, f"revision {REQUIRED_REVISION}"),
+        ("0010", True, f"revision {REQUIRED_REVISION}, which serves builds for 0010 and newer; this is one for 0010"),
+        ("0009", False, f"the schema is at {REQUIRED_REVISION}, this build needs 0009"),
+        ("9999", False, "run `workflows db upgrade`"),
+    ],
+)
+async def test_a_build_is_ready_on_a_newer_schema_that_still_serves_it(
+    db: Database, monkeypatch: pytest.MonkeyPatch, required: str, ready: bool, says: str
+) -> None:
+    monkeypatch.setattr(readiness, "REQUIRED_REVISION", required)
+    found, text = await readiness.schema_verdict(db)
+    assert (found, says in text) == (ready, True), text

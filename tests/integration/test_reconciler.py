@@ -13,7 +13,7 @@ from harness.run_records import rows
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.storage.database import Database
-from workflows_core.storage.runs import NewRun, insert_starting
+from workflows_core.storage.runs import NewRun, insert_run
 from workflows_core.wire.names import workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -71,7 +71,7 @@ async def test_hole_8_a_run_that_temporal_does_not_know_is_of_unknown_outcome(db
     async with authored_runtime(db, client) as authored:
         workflow_id, version, content = await authored.publish(document(wait()))
         async with db.tenant(TENANT) as conn:
-            await insert_starting(conn, NewRun("lost", workflow_id, version, content))
+            await insert_run(conn, NewRun("lost", workflow_id, version, content))
             await conn.execute(text("UPDATE workflow_runs SET status = 'RUNNING' WHERE run_id = 'lost'"))
         await reconciler(db, client).one_pass()
     (row,) = await rows(db, "workflow_runs")
@@ -82,7 +82,7 @@ async def test_a_launch_that_was_cut_short_is_finished(db: Database, client: Cli
     async with authored_runtime(db, client) as authored:
         workflow_id, version, content = await authored.publish(document(act("a")))
         async with db.tenant(TENANT) as conn:
-            await insert_starting(conn, NewRun("half", workflow_id, version, content, payload={"n": 1}))
+            await insert_run(conn, NewRun("half", workflow_id, version, content, payload={"n": 1}))
         assert (await reconciler(db, client).one_pass()) == {"launched": 1}
         await client.get_workflow_handle(workflow_id_of("half")).result()
     assert await status_of(db) == {"half": "SUCCEEDED"}

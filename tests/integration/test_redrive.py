@@ -8,11 +8,15 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
+from harness.forwarding import Forwarder
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import publish
+from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.errors import Refused
-from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.launcher import Launcher, LaunchPolicy
+from workflows_core.launching.problems import TemporalUnavailable
+from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version
@@ -85,6 +89,30 @@ async def test_a_redrive_with_a_newer_version_that_mends_the_step(db: Database, 
         result = await again(authored, planned.new_run_id).handle.result()
     assert [name for name, _ in authored.effects.calls] == ["one", "last"]
     assert result["scopes"]["vars"]["n"] == 3
+
+
+async def test_a_redrive_whose_start_was_cut_short_is_finished_from_its_step(
+    db: Database, client: Client, temporal: EmbeddedTemporal
+) -> None:
+    host, _, port = temporal.address.rpartition(":")
+    between = Forwarder(host, int(port))
+    await between.open()
+    away = Launcher(
+        db, await Client.connect(between.address, namespace=temporal.namespace), LaunchPolicy(rpc_seconds=1)
+    )
+    await between.close()
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["two"] = ["ActionError"]
+        run = await authored.start(document(act("one"), act("two")), {"id": "k1"})
+        await failed(run)
+        planned = await plan_redrive(db, TENANT, run.run_id, "two")
+        authored.effects.calls.clear()
+        with pytest.raises(TemporalUnavailable):
+            await redrive(db, away, TENANT, planned, "once more")
+        policy = ReconcilerPolicy(quiet_seconds=0)
+        assert await Reconciler(db, client, Launcher(db, client), policy).one_pass() == {"launched": 1}
+        await again(authored, planned.new_run_id).handle.result()
+    assert [name for name, _ in authored.effects.calls] == ["two"]
 
 
 async def test_what_cannot_be_redriven_is_refused_with_the_steps_there_are(db: Database, client: Client) -> None:

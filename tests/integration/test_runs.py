@@ -17,7 +17,7 @@ from harness.authored import TENANT, authored_runtime
 from harness.interpreted import document, wait
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
-from workflows_core.storage.runs import NewRun, insert_starting
+from workflows_core.storage.runs import NewRun, insert_run
 from workflows_core.wire import names
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -193,7 +193,7 @@ async def test_a_definition_altered_behind_our_back_is_refused_before_any_effect
         workflow_id, version, _ = await authored.publish(document(act("one")))
         input_of = {"runId": "r-altered", "tenantId": TENANT, "workflowId": workflow_id, "workflowVersion": version}
         async with db.tenant(TENANT) as conn:
-            await insert_starting(conn, NewRun("r-altered", workflow_id, version, "0" * 64))
+            await insert_run(conn, NewRun("r-altered", workflow_id, version, "0" * 64))
         handle = await client.start_workflow(
             names.RUN_WORKFLOW, input_of, id=names.workflow_id_of("r-altered"), task_queue=names.AUTHORED_QUEUE
         )

@@ -14,7 +14,7 @@ from workflows_core.storage.run_writes import write_run
 from workflows_core.storage.runs import (
     NewRun,
     get_run,
-    insert_starting,
+    insert_run,
     list_runs,
     mark_launch_failed,
     mark_running,
@@ -32,7 +32,7 @@ def a_run(run_id: str = "run-1", **changes: Any) -> NewRun:
 
 async def inserted(db: Database, run: NewRun) -> RunRow:
     async with db.tenant(TENANT) as conn:
-        return (await insert_starting(conn, run))[0]
+        return (await insert_run(conn, run))[0]
 
 
 async def found(db: Database, run_id: str = "run-1", tenant: str = TENANT) -> RunRow | None:
@@ -58,7 +58,7 @@ async def test_the_same_run_or_firing_is_inserted_once(db: Database) -> None:
 async def test_two_tenants_may_have_runs_of_one_id(db: Database) -> None:
     await inserted(db, a_run())
     async with db.tenant("other") as conn:
-        row, new = await insert_starting(conn, a_run(workflow_id="theirs"))
+        row, new = await insert_run(conn, a_run(workflow_id="theirs"))
     assert (row.workflow_id, new) == ("theirs", True)
 
 

@@ -15,12 +15,14 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHistory
 
-from harness.authored import Authored, Started, authored_runtime
+from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.databases import DatabaseFactory, engine_of
 from harness.ingress import ingress
 from harness.interpreted import document, wait
+from harness.run_records import publish, rows
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.schedules.managing import ScheduleRequest, create_schedule
 from workflows_core.storage.database import Database
 from workflows_core.wire import names
 
@@ -175,6 +177,22 @@ async def human_task(authored: Authored) -> Started:
     return started
 
 
+async def scheduled_launch(authored: Authored) -> Started:
+    """A firing of a schedule, which stays open until the run that it launched has ended."""
+    workflow_id, _, _ = await authored.publish(document(act("one"), wait("PAID", "payload.id")))
+    async with authored.db.tenant(TENANT) as conn:
+        request = ScheduleRequest("recorded", cron="0 * * * *", payload={"id": "k1"})
+        row = await create_schedule(conn, workflow_id, request)
+    body = {"tenantId": TENANT, "scheduleId": row.id}
+    handle = await authored.client.start_workflow(
+        names.SCHEDULED_LAUNCH_WORKFLOW, body, id="scheduled-launch", task_queue=names.AUTHORED_QUEUE
+    )
+    while not (waiting := await rows(authored.db, "workflow_run_waits")):
+        await asyncio.sleep(0.02)
+    await publish(authored.db, "e1", "k1")
+    return Started(authored, waiting[0]["run_id"], handle)
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "actions_and_retry": actions_and_retry,
     "bare_client": bare_client,
@@ -184,6 +202,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "compensated": compensated,
     "human_task": human_task,
     "loops": loops,
+    "scheduled_launch": scheduled_launch,
     "short_actions": short_actions,
     "waits": waits,
 }

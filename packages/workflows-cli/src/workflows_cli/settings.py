@@ -11,9 +11,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service_host.settings import PostgresSettings, TemporalSettings, load_settings
 from workflows_cli.dev.state import StackState
+from workflows_core.settings import CorrelationSettings
 
 
-class Settings(TemporalSettings, PostgresSettings, BaseSettings):
+class Settings(CorrelationSettings, TemporalSettings, PostgresSettings, BaseSettings):
     """Connections of the command line; the same names as the services'."""
 
     model_config = SettingsConfigDict(extra="ignore")

@@ -17,6 +17,7 @@ def timeline_json(timeline: RunTimeline) -> dict[str, Any]:
         "invocations": [row.to_json() for row in timeline.invocations],
         "deliveries": [row.to_json() for row in timeline.deliveries],
         "logs": [row.to_json() for row in timeline.logs],
+        "queue": None if timeline.queue is None else timeline.queue.to_json(),
     }
 
 
@@ -34,6 +35,8 @@ def timeline_text(timeline: RunTimeline) -> str:
     """For people: the run, then steps, waits and what events did."""
     run = timeline.run
     lines = [f"run {run.run_id}  {run.status}  {run.workflow_id} version {run.workflow_version}"]
+    if timeline.queue is not None:
+        lines.append(str(timeline.queue))
     if run.status == "WAITING" and run.waiting_for:
         for wait in run.waiting_for.get("waits", []):
             what = f" {wait['eventName']} with key {wait['key']}" if wait.get("eventName") else ""

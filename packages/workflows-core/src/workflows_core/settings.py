@@ -1,11 +1,12 @@
-"""What operators set for every service that executes actions: a plain model, which services mix into their own.
+"""What operators set for more than one program: plain models, which each program mixes into its own.
 
 Nothing here reads an environment; a service's own settings module does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field, field_validator
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.secrets import FileSecrets, MappingSecrets
+from workflows_core.interpreter.correlation import DEFAULT_PATHS
 
 ACTION_PACKS_VARIABLE: Final = "WORKFLOW_ACTION_PACKS"
 """The setting that `describe` reads as well, which needs no others."""
@@ -65,6 +67,29 @@ class ActionSettings(BaseModel):
         if value is not None and not value.is_dir():
             raise ValueError("not a directory")
         return value
+
+
+class CorrelationSettings(BaseModel):
+    """How events find who waits for them: for whoever routes them, and whoever explains or checks where they go."""
+
+    correlation_paths: Mapping[str, Sequence[str]] = Field(
+        default=DEFAULT_PATHS,
+        validation_alias="WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON",
+        description='a JSON object of event name (or "*") to a payload path or a list of them',
+    )
+
+    @field_validator("correlation_paths", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            parsed = json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"not JSON: {error}") from None
+        if not isinstance(parsed, dict):
+            raise ValueError("not a JSON object")
+        return {name: (paths,) if isinstance(paths, str) else paths for name, paths in parsed.items()}
 
 
 def listed(value: str) -> Sequence[str]:

@@ -77,6 +77,7 @@ _HELP: Final = {
     "delivery_overdue_seconds": "How long the next delivery could have been sent.",
     "deliveries_dead": "Deliveries that could not be sent and wait for an operator.",
     "claims_parked": "Claims of ended runs of which nobody knows whether they took the event.",
+    "runs_queued": "Runs that wait for another run of their workflow to end before they start.",
     "runs_starting": "Runs whose start is not finished.",
     "runs_running": "Open runs that act.",
     "runs_waiting": "Open runs that wait.",

@@ -68,11 +68,10 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
 
 def ingress_policy(settings: Settings) -> IngressPolicy:
     """Bounds of event ingress."""
-    defaults = IngressPolicy()
     return IngressPolicy(
         poll_seconds=settings.event_poll_interval_ms / 1000,
         batch_size=settings.event_batch_size,
-        correlation_paths=settings.correlation_paths or defaults.correlation_paths,
+        correlation_paths=settings.correlation_paths,
     )
 
 

@@ -32,6 +32,7 @@ from workflows_core.execution.worker import authored_worker
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.loop import IngressLoop
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
+from workflows_core.launching.queue import QueuedStarts
 from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.launching.reconciler import Reconciler
 from workflows_core.launching.reminders import TaskReminders
@@ -107,8 +108,9 @@ async def _start(process: Process, settings: Settings) -> None:
     process.supervisor.add(worker_loop(f"temporal:{AUTHORED_QUEUE}", client, make_worker, grace_seconds=GRACE_SECONDS))
     process.supervisor.add(Loop("event-ingress", ingress.run, stage=StopStage.CLAIM))
     # A launcher without eager start: what it finishes may be executed by any process.
-    reconciler = Reconciler(runtime.db, client, Launcher(runtime.db, client))
-    process.supervisor.add(Loop("reconciler", reconciler.run, stage=StopStage.CLAIM))
+    finishing = Launcher(runtime.db, client)
+    process.supervisor.add(Loop("reconciler", Reconciler(runtime.db, client, finishing).run, stage=StopStage.CLAIM))
+    process.supervisor.add(Loop("queued-starts", QueuedStarts(runtime.db, finishing).run, stage=StopStage.CLAIM))
     process.supervisor.add(Loop("schedules", ScheduleSync(runtime.db, client).run, stage=StopStage.CLAIM))
     process.supervisor.add(Loop("task-reminders", TaskReminders(runtime.db).run, stage=StopStage.CLAIM))
     probe = OwnershipProbe(client, SERVICE, process.identity, (AUTHORED_QUEUE,))

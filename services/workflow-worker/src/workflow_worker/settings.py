@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service_host.settings import HealthSettings, LogSettings, PostgresSettings, TemporalSettings, load_settings
-from workflows_core.settings import ACTION_PACKS_VARIABLE, ActionSettings, listed
+from workflows_core.settings import ACTION_PACKS_VARIABLE, ActionSettings, CorrelationSettings, listed
 
 RETIRED: Mapping[str, str] = {
     "WORKFLOW_RUNTIME_V2_ENABLE_TEMPORAL_POLLING": "workflow-worker always polls workflow-runtime-v2; remove it",
@@ -41,7 +39,9 @@ RETIRED: Mapping[str, str] = {
 """Variables of the original that mean nothing any more; one that is set is refused with this sentence."""
 
 
-class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings):
+class Settings(
+    ActionSettings, CorrelationSettings, TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings
+):
     """Environment of the process. Times in milliseconds where the name says so."""
 
     model_config = SettingsConfigDict(extra="ignore")
@@ -59,11 +59,6 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSetting
         validation_alias="WORKFLOW_RUNTIME_V2_EVENT_BATCH_SIZE",
         description="events and deliveries taken at once",
     )
-    correlation_paths: Annotated[dict[str, tuple[str, ...]] | None, NoDecode] = Field(
-        default=None,
-        validation_alias="WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON",
-        description='a JSON object of event name (or "*") to a payload path or a list of them',
-    )
     action_unavailable_after_ms: int = Field(
         default=60_000,
         ge=1_000,
@@ -79,19 +74,6 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSetting
     max_cached_runs: int = Field(
         default=500, ge=0, validation_alias="WORKFLOW_WORKER_MAX_CACHED_RUNS", description="runs kept in memory"
     )
-
-    @field_validator("correlation_paths", mode="before")
-    @classmethod
-    def _paths(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            parsed = json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"not JSON: {error}") from None
-        if not isinstance(parsed, dict):
-            raise ValueError("not a JSON object")
-        return {name: (paths,) if isinstance(paths, str) else paths for name, paths in parsed.items()}
 
 
 def read_action_packs(environ: Mapping[str, str] | None = None) -> Sequence[str]:

@@ -75,6 +75,7 @@ async def publish(session: Session, workflow: str, *, accept_unknown_actions: bo
         workflow,
         declared_actions(),
         published_by=session.actor,
+        correlation_paths=session.settings.correlation_paths,
         accept_unknown_actions=accept_unknown_actions,
     )
     facts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -14,8 +14,9 @@ from workflows_cli.timeline import timeline_json, timeline_text
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
+from workflows_core.wire.records import RunStatus
 
-STATUSES = ("STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED")
+STATUSES = get_args(RunStatus)
 
 
 @click.group("runs")
@@ -43,6 +44,8 @@ async def start(session: Session, workflow: str, version: int | None, payload: s
         "polled": launched.polled,
     }
     text = f"started run {launched.run_id}"
+    if launched.status == "QUEUED":
+        text = f"queued run {launched.run_id}: as many runs of its workflow as may be are open; it starts when one ends"
     if launched.polled is False:
         text += "\nwarning: no process polls workflow-runtime-v2; start workflow-worker, the run waits for it"
     session.emit(facts, text)

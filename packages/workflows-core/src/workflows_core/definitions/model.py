@@ -149,7 +149,7 @@ class Definition(Model):
     """A whole workflow. `trigger` is absent (never null) when runs are started by callers or schedules only.
 
     `compensate_on` says for which ends the `onCompensate` steps of what has succeeded run, last first;
-    `on_concurrency_limit` what becomes of an event that would start a run while as many as may be are open.
+    `on_concurrency_limit` what becomes of a start while as many runs as may be are open.
     """
 
     id: Text

@@ -45,7 +45,7 @@ from workflows_core.interpreter.messages import (
     TimerFired,
 )
 from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
-from workflows_core.interpreter.state import Outcome, RunIdentity, State
+from workflows_core.interpreter.state import SUPPORTED_SEMANTICS, Outcome, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, outstanding, step
 from workflows_core.interpreter.writes import (
     take_carried_write,
@@ -68,6 +68,21 @@ from workflows_core.wire.records import ActionTraits, LoadedRun, RunWrite
 
 MAX_STEPS_AT_ONCE = 50
 """Steps between two looks at what must be written: a long loop of control steps is many workflow tasks, not one."""
+
+
+_FIRST_SEMANTICS = 1
+"""Of runs whose history does not say."""
+
+
+class SemanticsNotSupported(Exception):
+    """Indicates a run of another release; the workflow task fails, so that a process that can takes the run."""
+
+    def __init__(self, semantics: int) -> None:
+        executed = ", ".join(map(str, sorted(SUPPORTED_SEMANTICS)))
+        super().__init__(
+            f"the run has semantics {semantics} and this build executes {executed}: "
+            "it goes on as soon as a workflow-worker of the other release polls"
+        )
 
 
 def now_ms() -> int:
@@ -179,7 +194,10 @@ class RunDriver:
                 payload=self.loaded["payload"],
                 meta=self.loaded["meta"],
                 started_at=self.loaded["started_at"],
+                semantics=self.loaded.get("semantics", _FIRST_SEMANTICS),
             )
+        if self._state.semantics not in SUPPORTED_SEMANTICS:
+            raise SemanticsNotSupported(self._state.semantics)
         self.inbox.appendleft(Begin(now_ms()))
 
     def _identity(self, definition_hash: str) -> RunIdentity:

@@ -16,6 +16,7 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database, now_ms
 from workflows_core.storage.definitions import get_version
@@ -75,6 +76,7 @@ class RunLoader:
             "continue_after_steps": self.policy.continue_after_steps,
             "continue_after_signals": self.policy.continue_after_signals,
             "unavailable_after_ms": self.policy.unavailable_after_ms,
+            "semantics": SEMANTICS_VERSION if run is None else run.runtime_semantics_version,
         }
         trigger = None if run is None else run.trigger_metadata_json
         if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):

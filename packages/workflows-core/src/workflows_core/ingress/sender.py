@@ -18,7 +18,6 @@ from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.trigger_mapping import MappingFailed, mapped_payload
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.problems import (
-    ConcurrencyLimitReached,
     RunNotRunning,
     SearchAttributesMissing,
     TemporalUnavailable,
@@ -39,7 +38,7 @@ from workflows_core.wire.messages import EventSignal
 
 _log = logging.getLogger(__name__)
 _REASON_LENGTH = 500
-_PASSING = (TemporalUnavailable, SearchAttributesMissing, ConcurrencyLimitReached)
+_PASSING = (TemporalUnavailable, SearchAttributesMissing)
 """The fault is not the delivery's: it is tried for ever."""
 
 
@@ -156,11 +155,6 @@ class Sender:
         )
         try:
             launched = await self.launcher.launch(request)
-        except ConcurrencyLimitReached as error:
-            if version.definition.get("onConcurrencyLimit") == "wait":
-                raise
-            await self._undeliverable(delivery, error.message)
-            return
         except _PASSING:
             raise
         except WorkflowsError as error:

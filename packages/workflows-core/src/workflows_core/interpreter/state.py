@@ -15,7 +15,10 @@ from workflows_core.interpreter.scopes import Scopes
 from workflows_core.wire.records import WaitRecord
 
 SEMANTICS_VERSION = 1
-"""Meaning of the authored language in this build; a run keeps the one it started with."""
+"""Meaning of the authored language that runs begin with in this build; a run keeps the one it began with."""
+
+SUPPORTED_SEMANTICS: frozenset[int] = frozenset({1})
+"""What this build executes. A new meaning comes in two releases: one that executes it, then one that begins with it."""
 
 PendingKind = Literal[
     "action", "time", "event", "launch", "quota", "retry", "block", "try", "catch", "loop", "while", "parallel"

@@ -64,7 +64,7 @@ from workflows_core.interpreter.plan import (
     WhileStep,
 )
 from workflows_core.interpreter.scopes import Scopes
-from workflows_core.interpreter.state import Frame, Outcome, Pending, RunIdentity, State
+from workflows_core.interpreter.state import SEMANTICS_VERSION, Frame, Outcome, Pending, RunIdentity, State
 
 
 def initial_state(
@@ -74,6 +74,7 @@ def initial_state(
     payload: Any,
     meta: Mapping[str, Any],
     started_at: int,
+    semantics: int = SEMANTICS_VERSION,
 ) -> State:
     """The state of a run that has done nothing yet; `started_at` in milliseconds since the epoch."""
     digest = hashlib.sha256(identity.run_id.encode()).digest()
@@ -82,6 +83,7 @@ def initial_state(
         engine=plan.engine,
         seed=int.from_bytes(digest[:4], "big"),
         started_at=started_at,
+        semantics=semantics,
         scopes=Scopes(payload={} if payload is None else payload, vars={}, meta=meta),
         frames={ROOT_BLOCK: Frame(ROOT_BLOCK, ROOT_BLOCK, None)},
         scope_bytes=len(json.dumps(payload)),

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Problem, Refused
-from workflows_core.launching.problems import ConcurrencyLimitReached
 from workflows_core.launching.request import LaunchRequest
 from workflows_core.publishing.contracts import payload_problems
-from workflows_core.storage.admission import hold_definition, open_runs, published_versions
+from workflows_core.storage.admission import HeldDefinition, hold_definition, open_runs, published_versions
 from workflows_core.storage.definitions import get_version, list_definitions
-from workflows_core.storage.rows import RunRow
-from workflows_core.storage.runs import NewRun, get_run, insert_starting
+from workflows_core.storage.queued_runs import has_queued, leave_queue
+from workflows_core.storage.rows import RunRow, VersionRow
+from workflows_core.storage.runs import NewRun, get_run, insert_run, kept_for_launch
 
 
-async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> tuple[RunRow, str, bool]:
-    """Inserts the run as STARTING, or finds it there already.
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A run that has its row.
 
-    Returns:
-        The run, the workflow's key, and whether the run is new.
+    Attributes:
+        row: The row.
+        key: The workflow's key.
+        created: Whether the run is new.
+        kept: What only its start needs: `executionKey`, `checkpoint`.
+    """
+
+    row: RunRow
+    key: str
+    created: bool
+    kept: dict[str, Any]
+
+
+async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> Admitted:
+    """Inserts the run as STARTING, or as QUEUED where it has to wait, or finds it there already.
 
     Raises:
         Refused: `WORKFLOW_UNKNOWN`, `WORKFLOW_NOT_PUBLISHED`, `WORKFLOW_VERSION_UNKNOWN`, `WORKFLOW_PAUSED`,
@@ -31,20 +47,21 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
         raise await _unknown(conn, request.workflow)
     existing = await get_run(conn, run_id)
     if existing is not None:
-        return _same_workflow(existing, held.workflow_id), held.key, False
+        return await _found(conn, existing, held)
     version = await get_version(conn, held.workflow_id, request.version)
     if version is None:
         raise _no_version(held.key, request.version, await published_versions(conn, held.workflow_id))
     if held.is_paused:
         raise Refused.one("WORKFLOW_PAUSED", f"workflow {held.key!r} is paused: resume it first", "workflow")
-    if held.concurrency_limit is not None and await open_runs(conn, held.workflow_id) >= held.concurrency_limit:
-        raise ConcurrencyLimitReached(held.key, held.concurrency_limit)
+    queued = await _has_to_wait(conn, held, version, request)
     payload = {} if request.payload is None else request.payload
     if version.payload_schema is not None:
         problems = payload_problems(version.payload_schema, payload, "PAYLOAD_INVALID", "payload")
         if problems:
             raise Refused(problems)
-    row, inserted = await insert_starting(
+    kept = {"executionKey": request.execution_key, "checkpoint": request.checkpoint}
+    kept = {name: value for name, value in kept.items() if value is not None}
+    row, inserted = await insert_run(
         conn,
         NewRun(
             run_id=run_id,
@@ -58,17 +75,49 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> t
             event_type=request.event_type,
             parent_run_id=request.parent_run_id,
             root_run_id=request.root_run_id,
+            launch=kept or None,
+            status="QUEUED" if queued else "STARTING",
         ),
     )
-    return _same_workflow(row, held.workflow_id), held.key, inserted
+    return Admitted(row, held.key, True, kept) if inserted else await _found(conn, row, held)
 
 
-def _same_workflow(row: RunRow, workflow_id: str) -> RunRow:
+async def admit_again(conn: AsyncConnection, run_id: str) -> Admitted | None:
+    """A run of which the row is there: QUEUED becomes STARTING if there is room now. None for one without a row."""
+    row = await get_run(conn, run_id)
+    held = None if row is None else await hold_definition(conn, row.workflow_id, by_id=True)
+    if row is None or held is None:
+        return None
+    if not held.is_paused and not await _is_full(conn, held):
+        await leave_queue(conn, run_id)
+    return await _found(conn, await get_run(conn, run_id) or row, held)
+
+
+async def _found(conn: AsyncConnection, row: RunRow, held: HeldDefinition) -> Admitted:
     """A run that was there before, if it is one of this workflow."""
-    if row.workflow_id != workflow_id:
+    if row.workflow_id != held.workflow_id:
         message = f"run {row.run_id} is one of workflow {row.workflow_id!r}: choose another id"
         raise Refused.one("RUN_ID_TAKEN", message, "runId")
-    return row
+    return Admitted(row, held.key, False, await kept_for_launch(conn, row.run_id))
+
+
+async def _is_full(conn: AsyncConnection, held: HeldDefinition) -> bool:
+    return held.concurrency_limit is not None and await open_runs(conn, held.workflow_id) >= held.concurrency_limit
+
+
+async def _has_to_wait(
+    conn: AsyncConnection, held: HeldDefinition, version: VersionRow, request: LaunchRequest
+) -> bool:
+    """Whether the run starts later; a child does not, since its parent may be what it would wait for."""
+    full = await _is_full(conn, held)
+    if version.definition.get("onConcurrencyLimit") == "wait" and request.parent_run_id is None:
+        # Behind those that wait already: the order of starts is the order of launches.
+        return full or (held.concurrency_limit is not None and await has_queued(conn, held.workflow_id))
+    if full:
+        limit = held.concurrency_limit
+        message = f"{limit} run(s) of workflow {held.key!r} are open, which is its limit: wait for one to end"
+        raise Refused.one("CONCURRENCY_LIMIT_REACHED", message, "workflow")
+    return False
 
 
 async def _unknown(conn: AsyncConnection, workflow: str) -> Refused:

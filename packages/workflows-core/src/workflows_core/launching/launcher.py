@@ -1,7 +1,8 @@
 """The one place that starts, signals and cancels authored runs.
 
 A launch is a row STARTING, then the Temporal workflow under an id that never starts twice, then RUNNING.
-Cut short anywhere it is finished by launching again with the same run id.
+Cut short anywhere it is finished by launching again with the same run id. At the workflow's limit of open runs the row
+is QUEUED first, where the definition asks for that.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
-from workflows_core.launching.admission import admit
+from workflows_core.launching.admission import Admitted, admit, admit_again
 from workflows_core.launching.ports import PollerProbe
 from workflows_core.launching.problems import (
     LaunchRejected,
@@ -36,6 +37,7 @@ from workflows_core.launching.problems import (
 )
 from workflows_core.launching.request import LaunchedRun, LaunchRequest, checked_run_id
 from workflows_core.storage.database import Database
+from workflows_core.storage.queued_runs import cancel_queued
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.run_logs import append_log
 from workflows_core.storage.runs import get_run, mark_launch_failed, mark_running
@@ -94,7 +96,7 @@ class Launcher:
         self._prober = prober
 
     async def launch(self, request: LaunchRequest) -> LaunchedRun:
-        """Starts a run, or finishes the launch of one that is STARTING; a run that is further is answered as it is.
+        """Starts or queues a run, or finishes the launch of one that is STARTING; any other is answered as it is.
 
         Raises:
             Refused: The request is refused (`LAUNCH_INVALID`, `WORKFLOW_UNKNOWN`, `WORKFLOW_VERSION_UNKNOWN`,
@@ -106,22 +108,38 @@ class Launcher:
         """
         run_id = checked_run_id(request)
         async with self._db.tenant(request.tenant) as conn:
-            row, key, created = await admit(conn, request, run_id)
+            admitted = await admit(conn, request, run_id)
+        return await self._launch(request.tenant, admitted)
+
+    async def resume(self, tenant: str, run_id: str) -> LaunchedRun:
+        """Starts a run that is QUEUED if there is room now; finishes the launch of one that is STARTING.
+
+        Raises:
+            Refused: `RUN_NOT_FOUND`; else as `launch`, after its checks.
+        """
+        async with self._db.tenant(tenant) as conn:
+            admitted = await admit_again(conn, run_id)
+        if admitted is None:
+            raise Refused.one("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "runId")
+        return await self._launch(tenant, admitted)
+
+    async def _launch(self, tenant: str, admitted: Admitted) -> LaunchedRun:
+        row = admitted.row
         if row.status != "STARTING":
-            return await self._launched(row, created=created)
+            return await self._launched(row, created=admitted.created)
         try:
-            first = await self._start(request, row, key)
+            first = await self._start(tenant, admitted)
         except (TemporalUnavailable, SearchAttributesMissing):
             raise
         except Refused as error:
             failure = Failure(ErrorCategory.VALIDATION, error.message, code=error.code, details={"stage": "launch"})
-            async with self._db.tenant(request.tenant) as conn:
+            async with self._db.tenant(tenant) as conn:
                 await mark_launch_failed(conn, row.run_id, failure)
             raise
-        async with self._db.tenant(request.tenant) as conn:
+        async with self._db.tenant(tenant) as conn:
             await mark_running(conn, row.run_id, first)
             marked = await get_run(conn, row.run_id)
-        return await self._launched(marked or row, created=created)
+        return await self._launched(marked or row, created=admitted.created)
 
     async def signal(self, run_id: str, signal: EventSignal) -> None:
         """Sends an event to a run.
@@ -135,7 +153,7 @@ class Launcher:
             await self._handle(run_id).signal(names.SIGNAL_EVENT, signal.to_wire())
 
     async def cancel(self, tenant: str, run_id: str, reason: str) -> None:
-        """Asks a run to end as CANCELED; who asked, and why, is in its log.
+        """Asks a run to end as CANCELED; who asked, and why, is in its log. One that is QUEUED ends at once.
 
         Raises:
             Refused: `RUN_NOT_FOUND`, `RUN_ENDED`, `CANCEL_REASON_MISSING`.
@@ -152,22 +170,26 @@ class Launcher:
             if row.status in FINAL_RUN_STATUSES:
                 raise Refused.one("RUN_ENDED", f"run {run_id} has ended already: it is {row.status}", "runId")
             await append_log(conn, run_id, "INFO", f"cancel requested: {reason.strip()}", source="operator")
+            queued = Failure(ErrorCategory.CANCELLATION, "the run was cancelled before it started")
+            if await cancel_queued(conn, run_id, queued):
+                return
         async with self._rpc(f"cancelling run {run_id}", run_id):
             await self._handle(run_id).cancel()
 
-    async def _start(self, request: LaunchRequest, row: RunRow, key: str) -> str | None:
+    async def _start(self, tenant: str, admitted: Admitted) -> str | None:
         """Starts the workflow; the id of its first execution."""
+        row, key = admitted.row, admitted.key
         body = RunInput(
             run_id=row.run_id,
-            tenant_id=request.tenant,
+            tenant_id=tenant,
             workflow_id=row.workflow_id,
             workflow_version=row.workflow_version,
             trigger_type=row.trigger_type,
-            execution_key=request.execution_key or f"launch-{row.run_id}",
-            checkpoint=request.checkpoint,
+            execution_key=admitted.kept.get("executionKey", f"launch-{row.run_id}"),
+            checkpoint=admitted.kept.get("checkpoint"),
         )
         attributes: list[SearchAttributePair[Any]] = [
-            SearchAttributePair(TENANT_KEY, request.tenant),
+            SearchAttributePair(TENANT_KEY, tenant),
             SearchAttributePair(WORKFLOW_KEY, key),
             SearchAttributePair(VERSION_KEY, row.workflow_version),
         ]
@@ -185,13 +207,13 @@ class Launcher:
                     execution_timeout=self._policy.execution_timeout,
                     run_timeout=self._policy.run_timeout,
                     search_attributes=TypedSearchAttributes(attributes),
-                    memo={"tenant": request.tenant, "workflowKey": key, "workflowVersion": row.workflow_version},
+                    memo={"tenant": tenant, "workflowKey": key, "workflowVersion": row.workflow_version},
                     static_summary=f"{key} v{row.workflow_version}",
-                    priority=Priority(fairness_key=request.tenant[:64]),
+                    priority=Priority(fairness_key=tenant[:64]),
                     request_eager_start=self._policy.eager_start,
                 )
         except WorkflowAlreadyStartedError as error:
-            await self._check_owner(request.tenant, row.run_id)
+            await self._check_owner(tenant, row.run_id)
             return error.first_run_id
         except RPCError as error:
             if "search attribute" in error.message.lower():

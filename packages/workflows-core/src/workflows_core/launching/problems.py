@@ -19,14 +19,6 @@ class LaunchRejected(Refused):
         super().__init__([Problem("LAUNCH_REJECTED", f"Temporal refused to start run {run_id}: {reason}")])
 
 
-class ConcurrencyLimitReached(Refused):
-    """Indicates that as many runs of the workflow are open as may be."""
-
-    def __init__(self, workflow: str, limit: int) -> None:
-        message = f"{limit} run(s) of workflow {workflow!r} are open, which is its limit: wait for one to end"
-        super().__init__([Problem("CONCURRENCY_LIMIT_REACHED", message)])
-
-
 class RunNotRunning(Refused):
     """Indicates that Temporal has no open execution of the run: it has ended, or was not started yet."""
 

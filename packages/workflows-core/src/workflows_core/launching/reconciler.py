@@ -17,7 +17,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFail
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
-from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.launching.launcher import Launcher
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.repairs import end_run, quiet_runs
@@ -112,17 +112,7 @@ class Reconciler:
         return await self._end(tenant, row, status, failure, found.run_id, await self._consumed(row))
 
     async def _launch(self, tenant: str, row: RunRow) -> str:
-        request = LaunchRequest(
-            tenant=tenant,
-            workflow=row.workflow_id,
-            version=row.workflow_version,
-            payload=row.input_json,
-            run_id=row.run_id,
-            trigger_type=row.trigger_type,
-            parent_run_id=row.parent_run_id,
-            root_run_id=row.root_run_id,
-        )
-        launched = await self.launcher.launch(request)
+        launched = await self.launcher.resume(tenant, row.run_id)
         _log.warning(
             "run %s was left STARTING and is now %s", row.run_id, launched.status, extra={"event": "run_repaired"}
         )

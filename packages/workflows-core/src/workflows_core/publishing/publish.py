@@ -15,6 +15,7 @@ from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.correlation import DEFAULT_PATHS
 from workflows_core.publishing.callees import callee_problems
 from workflows_core.publishing.contracts import TenantContracts
 from workflows_core.publishing.known_actions import AnnouncedActions
@@ -40,7 +41,12 @@ class PublishedVersion:
 
 
 def validate_document(
-    document: Any, actions: KnownActions, contracts: KnownContracts | None = None, *, now: datetime | None = None
+    document: Any,
+    actions: KnownActions,
+    contracts: KnownContracts | None = None,
+    *,
+    now: datetime | None = None,
+    correlation_paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
 ) -> list[Problem]:
     """Everything that publishing this document would say, errors and warnings.
 
@@ -49,13 +55,14 @@ def validate_document(
         actions: What it may call.
         contracts: What its tenant has registered; None where that is not known.
         now: What a time of its trigger has to lie after; this moment by default.
+        correlation_paths: Payload paths that keys of events are derived from.
     """
     try:
         definition = parse_definition(document)
     except Refused as error:
         return list(error.problems)
     return [
-        *publish_problems(definition, actions, JlensEngine()),
+        *publish_problems(definition, actions, JlensEngine(), correlation_paths=correlation_paths),
         *contract_problems(definition, contracts, now=now or datetime.now(UTC)),
     ]
 
@@ -104,6 +111,7 @@ async def publish_definition(
     *,
     published_by: str | None = None,
     expected_draft_version: int | None = None,
+    correlation_paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
     accept_unknown_actions: bool = False,
 ) -> PublishedVersion:
     """Publishes the draft of a workflow as its next version, which never changes.
@@ -115,6 +123,7 @@ async def publish_definition(
         declared: Actions a definition may call whoever runs; to them comes what processes announce.
         published_by: Who publishes, for the records.
         expected_draft_version: Refuse if the draft is another one than was looked at; None publishes what is there.
+        correlation_paths: Payload paths that keys of events are derived from, as ingress has them.
         accept_unknown_actions: Actions that nobody has heard of are a warning: whoever has them comes later.
 
     Raises:
@@ -128,7 +137,7 @@ async def publish_definition(
         actions = await AnnouncedActions.read(conn, declared)
         ref = str(draft.draft_definition.get("payloadSchemaRef"))
         contracts = await TenantContracts.read(conn, ref)
-        problems = validate_document(draft.draft_definition, actions, contracts)
+        problems = validate_document(draft.draft_definition, actions, contracts, correlation_paths=correlation_paths)
         if not any(problem.code in ("INVALID_WORKFLOW_DEFINITION", "NON_SERIALIZABLE") for problem in problems):
             definition = parse_definition(draft.draft_definition)
             problems += await callee_problems(conn, definition, draft.workflow_id, draft.key)

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _HOLD = text(
     """
     SELECT d.workflow_id, d.key, d.is_paused, d.concurrency_limit FROM workflow_definitions d
-     WHERE d.tenant = current_setting('workflows.tenant') AND (d.key = :workflow OR d.workflow_id = :workflow)
+     WHERE d.tenant = current_setting('workflows.tenant')
+       AND (d.workflow_id = :workflow OR (NOT :by_id AND d.key = :workflow))
      ORDER BY (d.key = :workflow) DESC LIMIT 1 FOR SHARE
     """
 )
@@ -41,12 +42,12 @@ class HeldDefinition:
     concurrency_limit: int | None
 
 
-async def hold_definition(conn: AsyncConnection, key_or_id: str) -> HeldDefinition | None:
+async def hold_definition(conn: AsyncConnection, workflow: str, *, by_id: bool = False) -> HeldDefinition | None:
     """The workflow with this key, else with this id, locked against changes; None when there is none.
 
     Where it has a limit, other launches of it wait until this transaction ends.
     """
-    row = (await conn.execute(_HOLD, {"workflow": key_or_id})).mappings().one_or_none()
+    row = (await conn.execute(_HOLD, {"workflow": workflow, "by_id": by_id})).mappings().one_or_none()
     if row is None:
         return None
     held = HeldDefinition(**row)

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from workflows_core.storage.database import Database
 from workflows_core.storage.statements import single_statement
 
-_BACKLOG = text("SELECT * FROM workflow_backlog()")
+_BACKLOG = text("SELECT b.*, workflow_queued_runs() AS runs_queued FROM workflow_backlog() AS b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Backlog:
         delivery_overdue_seconds: As above, of deliveries.
         deliveries_dead: Deliveries that could not be sent and wait for an operator.
         claims_parked: Claims of ended runs of which nobody knows whether they took the event.
+        runs_queued: Runs that wait for another run of their workflow to end before they start.
         runs_starting: Runs whose start is not finished.
         runs_running: Open runs that act.
         runs_waiting: Open runs that wait.
@@ -36,6 +37,7 @@ class Backlog:
     delivery_overdue_seconds: float
     deliveries_dead: int
     claims_parked: int
+    runs_queued: int
     runs_starting: int
     runs_running: int
     runs_waiting: int

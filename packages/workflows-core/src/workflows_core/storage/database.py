@@ -18,7 +18,10 @@ _PING = text("SELECT 1")
 _NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant of ours
 
+_OLDEST_SERVED = text("SELECT workflow_oldest_served_revision()")
+
 _UNDEFINED_TABLE = "42P01"
+_UNDEFINED_FUNCTION = "42883"
 _NOT_OUR_FAULT = (
     "08",  # connection exceptions
     "25P03",  # idle-in-transaction time-out
@@ -75,6 +78,17 @@ class Database:
                 return found
         except ProgrammingError as error:
             if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+                return None
+            raise
+
+    async def oldest_served(self) -> str | None:
+        """The oldest revision whose builds the schema still serves; None where it does not say."""
+        try:
+            async with asyncio.timeout(self.within_seconds), self.engine.connect() as connection:
+                oldest: str | None = (await connection.execute(_OLDEST_SERVED)).scalar()
+                return oldest
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) == _UNDEFINED_FUNCTION:
                 return None
             raise
 

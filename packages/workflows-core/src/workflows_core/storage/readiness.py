@@ -7,15 +7,21 @@ from workflows_core.storage.revision import REQUIRED_REVISION
 
 
 async def schema_verdict(db: Database) -> tuple[bool, str]:
-    """True when the database answers and its schema is the required one; and a sentence for people."""
+    """True when the database answers and its schema serves this build; and a sentence for people."""
     try:
         found = await db.revision()
+        oldest = None if found is None else await db.oldest_served()
     except Exception as error:
         if not is_unavailable(error):
             raise
         return False, unavailable_reason(error)
     if found == REQUIRED_REVISION:
         return True, f"revision {found}"
+    if found is not None and found > REQUIRED_REVISION >= (oldest or found):
+        return (
+            True,
+            f"revision {found}, which serves builds for {oldest} and newer; this is one for {REQUIRED_REVISION}",
+        )
     return False, (
         f"the schema is at {found or 'nothing'}, this build needs {REQUIRED_REVISION}; run `workflows db upgrade`"
     )

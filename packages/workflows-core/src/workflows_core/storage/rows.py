@@ -237,3 +237,27 @@ class ProcessRow(Row):
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace(Row):
+    """Where a QUEUED run stands.
+
+    Attributes:
+        ahead: Runs of its workflow that are queued before it.
+        open_runs: Open runs of its workflow.
+        limit: How many may be open, None when the limit has been taken away.
+        paused: Whether its workflow is paused, so that none starts.
+    """
+
+    ahead: int
+    open_runs: int
+    limit: int | None
+    paused: bool
+
+    def __str__(self) -> str:
+        """For people."""
+        if self.paused:
+            return "queued: its workflow is paused, resume it"
+        limit = "no limit any more" if self.limit is None else f"its limit is {self.limit}"
+        return f"queued: {self.open_runs} run(s) of its workflow are open, {limit}; {self.ahead} queued before it"

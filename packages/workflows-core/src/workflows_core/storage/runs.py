@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import case, func, or_, select, tuple_, update
+from sqlalchemy import case, func, null, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Failure, Json
 from workflows_core.interpreter.state import SEMANTICS_VERSION
-from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, RunRow, StepRow, WaitRow
+from workflows_core.storage.queued_runs import queue_place
+from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, QueuePlace, RunRow, StepRow, WaitRow
 from workflows_core.storage.tables import (
     as_json,
     deliveries,
@@ -48,6 +49,8 @@ class NewRun:
         event_type: Name of the event that starts it.
         parent_run_id: The run that calls it.
         root_run_id: The topmost such run; itself by default.
+        launch: What only its start needs, kept until it has started.
+        status: QUEUED for one that waits for another to end.
         semantics_version: Of the interpreter.
     """
 
@@ -62,12 +65,17 @@ class NewRun:
     event_type: str | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+    launch: dict[str, Any] | None = None
+    status: Literal["QUEUED", "STARTING"] = "STARTING"
     semantics_version: int = SEMANTICS_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class RunTimeline:
-    """A run and everything recorded about it, each list in the order in which it happened."""
+    """A run and everything recorded about it, each list in the order in which it happened.
+
+    `queue` is where a QUEUED run stands, None for any other.
+    """
 
     run: RunRow
     steps: list[StepRow]
@@ -75,10 +83,11 @@ class RunTimeline:
     invocations: list[InvocationRow]
     deliveries: list[DeliveryRow]
     logs: list[LogRow]
+    queue: QueuePlace | None
 
 
-async def insert_starting(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, bool]:
-    """Inserts the run as STARTING; the existing row, unchanged, where its id or its fire key is there already.
+async def insert_run(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, bool]:
+    """Inserts the run, STARTING or QUEUED; the existing row, unchanged, where its id or its fire key is there already.
 
     Returns:
         The row, and whether it is new.
@@ -91,7 +100,7 @@ async def insert_starting(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, b
                 run_id=new.run_id,
                 workflow_id=new.workflow_id,
                 workflow_version=new.workflow_version,
-                status="STARTING",
+                status=new.status,
                 trigger_type=new.trigger_type,
                 trigger_metadata_json=as_json(new.trigger_metadata),
                 trigger_fire_key=new.trigger_fire_key,
@@ -102,6 +111,7 @@ async def insert_starting(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, b
                 parent_run_id=new.parent_run_id,
                 root_run_id=new.root_run_id or new.run_id,
                 input_json=as_json(new.payload),
+                launch_json=as_json(new.launch),
             )
             .on_conflict_do_nothing()
             .returning(*_RUN)
@@ -121,6 +131,12 @@ async def insert_starting(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, b
     return RunRow.of(row), inserted
 
 
+async def kept_for_launch(conn: AsyncConnection, run_id: str) -> dict[str, Any]:
+    """What was kept for the run's start; empty once it has started."""
+    kept = select(runs.c.launch_json).where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id)
+    return dict((await conn.execute(kept)).scalar() or {})
+
+
 async def mark_running(conn: AsyncConnection, run_id: str, temporal_run_id: str | None) -> None:
     """STARTING becomes RUNNING; a run that has written its own status already keeps it.
 
@@ -135,6 +151,7 @@ async def mark_running(conn: AsyncConnection, run_id: str, temporal_run_id: str 
         .values(
             status=case((runs.c.status == "STARTING", "RUNNING"), else_=runs.c.status),
             temporal_run_id=func.coalesce(runs.c.temporal_run_id, temporal_run_id),
+            launch_json=null(),
             updated_at=func.now(),
         )
     )
@@ -145,7 +162,13 @@ async def mark_launch_failed(conn: AsyncConnection, run_id: str, failure: Failur
     changed = await conn.execute(
         update(runs)
         .where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id, runs.c.status == "STARTING")
-        .values(status="FAILED", error_json=as_json(failure.to_json()), completed_at=func.now(), updated_at=func.now())
+        .values(
+            status="FAILED",
+            error_json=as_json(failure.to_json()),
+            launch_json=null(),
+            completed_at=func.now(),
+            updated_at=func.now(),
+        )
         .returning(runs.c.run_id)
     )
     return changed.one_or_none() is not None
@@ -220,4 +243,5 @@ async def run_timeline(conn: AsyncConnection, run_id: str) -> RunTimeline | None
         ),
         deliveries=await rows_of(DeliveryRow, with_names),
         logs=await rows_of(LogRow, of_run(logs, logs.c.created_at, logs.c.log_id)),
+        queue=await queue_place(conn, run),
     )

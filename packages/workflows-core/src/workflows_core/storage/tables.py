@@ -101,6 +101,7 @@ runs: Final = _table(
         "parent_run_id": Text,
         "root_run_id": Text,
         "input_json": JSONB,
+        "launch_json": JSONB,
         "result_json": JSONB,
         "error_json": JSONB,
         "generation": Integer,

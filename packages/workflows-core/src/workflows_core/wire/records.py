@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-RunStatus = Literal["STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED"]
+RunStatus = Literal["QUEUED", "STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED"]
 FINAL_RUN_STATUSES = frozenset({"SUCCEEDED", "FAILED", "CANCELED"})
 
 StepStatus = Literal["STARTED", "SUCCEEDED", "FAILED", "CANCELED", "RETRY_SCHEDULED"]
@@ -198,7 +198,8 @@ class LoadedRun(TypedDict):
     actions: dict[str, ActionTraits]
     continue_after_steps: int
     continue_after_signals: int
-    # Absent in histories older than it.
+    # Absent in histories older than them.
     unavailable_after_ms: NotRequired[int]
+    semantics: NotRequired[int]
     # Temporal workflow id of the scheduled launch that waits for the end of the run.
     scheduled_launch: NotRequired[str]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, create_model
 from pydantic.alias_generators import to_camel
 
-from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, Row, RunRow, StepRow, WaitRow
+from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, QueuePlace, Row, RunRow, StepRow, WaitRow
 from workflows_core.wire.text import UNSTORABLE
 
 _ANSWER = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
@@ -123,6 +123,7 @@ Wait = _model_of(WaitRow, "Wait", "A wait of a run.")
 Invocation = _model_of(InvocationRow, "Invocation", "A call of an action.")
 Delivery = _model_of(DeliveryRow, "Delivery", "What became of an event for the run.")
 Log = _model_of(LogRow, "Log", "A line of the run's own log.")
+Queue = _model_of(QueuePlace, "Queue", "Where a run stands that waits for another one to end before it starts.")
 
 RunDetail = create_model(
     "RunDetail",
@@ -133,6 +134,7 @@ RunDetail = create_model(
     invocations=(list[Invocation], ...),  # type: ignore[valid-type]
     deliveries=(list[Delivery], ...),  # type: ignore[valid-type]
     logs=(list[Log], ...),  # type: ignore[valid-type]
+    queue=(Queue | None, ...),  # type: ignore[arg-type]
 )
 RunPage = create_model(
     "RunPage",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import StringConstraints, ValidationError
@@ -29,8 +29,8 @@ from workflows_core.storage.api_tokens import TokenHolder
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
+from workflows_core.wire.records import RunStatus
 
-RunStatus = Literal["STARTING", "RUNNING", "WAITING", "SUCCEEDED", "FAILED", "CANCELED"]
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$")]
 
 _RUN_IDS: Final = uuid.UUID("6f6e1a9e-2b3c-5d4e-8f70-8a9b0c1d2e3f")
@@ -100,6 +100,7 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
             "invocations": [row.to_json() for row in timeline.invocations],
             "deliveries": [row.to_json() for row in timeline.deliveries],
             "logs": [row.to_json() for row in timeline.logs],
+            "queue": None if timeline.queue is None else timeline.queue.to_json(),
         }
 
     @router.post(

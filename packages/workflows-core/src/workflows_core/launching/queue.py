@@ -1,0 +1,68 @@
+"""Starts the runs that wait for another run of their workflow to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.problems import LaunchRejected, SearchAttributesMissing, TemporalUnavailable
+from workflows_core.progress import LoopProgress
+from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
+from workflows_core.storage.queued_runs import startable_runs
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedStarts:
+    """One process's loop; several do no harm, since a run leaves its queue once.
+
+    Attributes:
+        db: The database, as the application role.
+        launcher: Starts them.
+        every_seconds: Between two passes.
+        batch_size: Runs of one pass.
+    """
+
+    db: Database
+    launcher: Launcher
+    every_seconds: float = 1.0
+    batch_size: int = 100
+
+    async def run(self, progress: LoopProgress) -> None:
+        """Passes until cancelled."""
+        while True:
+            try:
+                done = await self.one_pass()
+            except (TemporalUnavailable, SearchAttributesMissing) as error:
+                progress.degraded(error.message)
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                progress.degraded(unavailable_reason(error))
+            else:
+                progress.mark(f"{done} starts" if done else "")
+            await asyncio.sleep(self.every_seconds)
+
+    async def one_pass(self) -> int:
+        """How many runs were started.
+
+        Raises:
+            TemporalUnavailable: As the launcher says; what has left its queue is STARTING, for the reconciler.
+            SearchAttributesMissing: Likewise.
+            Exception: The database is away.
+        """
+        async with self.db.narrow() as conn:
+            found = await startable_runs(conn, self.batch_size)
+        done = 0
+        for tenant, run_id in found:
+            try:
+                launched = await self.launcher.resume(tenant, run_id)
+            except LaunchRejected as error:
+                extra = {"event": "queued_run_rejected", "tenant": tenant}
+                _log.warning("run %s was queued and cannot start: %s", run_id, error.message, extra=extra)
+            else:
+                done += launched.status != "QUEUED"
+        return done
