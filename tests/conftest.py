@@ -44,21 +44,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         leave(config.stash[_EXIT_STATUS])
 
 
-_TOGETHER = frozenset({"acceptance", "packaging"})
-"""Folders whose tests start whole services, on ports of their own, and share what is dear to make."""
-
-
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist's schedulers are not typed
-    """For parallel runs: which tests stay together; by file, but for the folders above."""
+class _OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist's schedulers are not typed
+    """For parallel runs: each test goes where there is room, but for those that share wheels and their environments."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "services" if set(file.split("/")) & _TOGETHER else file
+        return "packaging" if "packaging" in nodeid.partition("::")[0].split("/") else nodeid
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
-    """In place of a mark for each group, which this pytest's xdist does not see."""
-    return _ByFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneByOne:
+    """In place of marks for groups, which this pytest's xdist does not see."""
+    return _OneByOne(config, log)
 
 
 @pytest.fixture(scope="session")

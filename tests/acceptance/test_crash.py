@@ -109,11 +109,11 @@ async def test_hole_6_a_kill_in_the_middle_of_a_run_costs_no_effect_and_repeats_
 async def test_hole_27_a_kill_inside_the_task_that_opens_a_wait_loses_no_event(
     environment: dict[str, str], database: MigratedDatabase, client: Client, tmp_path: Path
 ) -> None:
-    # Near the engine's step limit each, so that the first workflow task is long enough to be caught in.
-    slow = "$contains('" + "a" * 21 + "!', /^(a+)+$/)"
+    # Near the engine's limit of steps each, so that the first workflow task is long enough to be caught in.
+    slow = "$contains('" + "a" * 19 + "!', /^(a+)+$/)"
     compute = {
         "type": "transform.assign",
-        "config": {"assign": {f"vars.x{n}": {"$expr": slow} for n in range(20)}},
+        "config": {"assign": {f"vars.x{n}": {"$expr": slow} for n in range(8)}},
     }
     key = await publish(environment, {**document(compute, wait("PAID", "payload.id")), "id": "in-task"}, tmp_path)
     async with running("workflow-worker", environment, tmp_path) as first:
@@ -121,6 +121,7 @@ async def test_hole_27_a_kill_inside_the_task_that_opens_a_wait_loses_no_event(
         run_id = await start(environment, key, {"id": "k1"})
         handle = client.get_workflow_handle(f"workflow-runtime-v2:run:{run_id}")
         while not await started_and_open(handle):
+            assert not rows(database, "SELECT * FROM workflow_run_waits"), "the task ended before anybody saw it"
             await asyncio.sleep(0.01)
         first.process.kill()
         await first.process.wait()

@@ -14,7 +14,7 @@ from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import publish
-from workflows_core.execution import driver
+from workflows_core.execution import semantics
 from workflows_core.storage.database import Database
 from workflows_core.storage.runs import NewRun, insert_run
 from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
@@ -41,7 +41,7 @@ async def begun_by_the_newer_release(authored: Authored, content: dict[str, Any]
 async def test_an_older_build_that_executes_the_meaning_finishes_what_a_newer_one_began(
     db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "SUPPORTED_SEMANTICS", OLD_AND_NEW)
+    monkeypatch.setattr(semantics, "SUPPORTED_SEMANTICS", OLD_AND_NEW)
     async with authored_runtime(db, client) as newer:
         run = await begun_by_the_newer_release(newer, document(wait("PAID", "payload.id"), MEANING))
         await run.until("WAITING")
@@ -60,7 +60,7 @@ async def test_a_build_leaves_alone_a_run_of_a_meaning_that_it_does_not_execute(
             await asyncio.sleep(0.1)
         assert "the run has semantics 2 and this build executes 1" in failed[0]
         assert (await run.timeline()).run.status == "STARTING"
-        monkeypatch.setattr(driver, "SUPPORTED_SEMANTICS", OLD_AND_NEW)
+        monkeypatch.setattr(semantics, "SUPPORTED_SEMANTICS", OLD_AND_NEW)
         result = await run.handle.result()
     assert result["scopes"]["vars"]["n"] == 2
 

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from loguru import logger
@@ -28,11 +29,16 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", 
 
 
 class _ToLoguru(logging.Handler):
-    """Hands records of the standard library to loguru, with level, origin and Temporal context."""
+    """Hands records of the standard library to loguru, with level, origin, Temporal context and what they are about."""
+
+    def __init__(self, about: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._about = about
 
     def emit(self, record: logging.LogRecord) -> None:
         level: str | int = record.levelname if record.levelname in _LEVELS else record.levelno
-        context = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+        given = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+        context = {**self._about(), **given}
 
         def set_origin(target: Record) -> None:
             target["name"] = record.name
@@ -70,13 +76,21 @@ class _Throttle(logging.Filter):
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
-def configure_logs(settings: LogSettings, *, service: str, identity: str, stream: TextIO | None = None) -> None:
+def configure_logs(
+    settings: LogSettings,
+    *,
+    service: str,
+    identity: str,
+    about: Callable[[], Mapping[str, Any]] = dict,
+    stream: TextIO | None = None,
+) -> None:
     """Send all logs of this process to standard error, once, as JSON lines or as text.
 
     Args:
         settings: Level and form.
         service: Name of the service, in every JSON line.
         identity: `<service>@<host>:<pid>`, in every JSON line.
+        about: Fields for each line, asked where the line is logged: which run it is about, say.
         stream: Another stream than standard error, for tests.
     """
     target = sys.stderr if stream is None else stream
@@ -93,7 +107,7 @@ def configure_logs(settings: LogSettings, *, service: str, identity: str, stream
     logger.remove()
     # catch=False would let a broken pipe end a loop; a lost log line must not.
     logger.add(write_json if as_json else write_text, level=settings.log_level, format="{message}", catch=True)
-    handler = _ToLoguru()
+    handler = _ToLoguru(about)
     handler.addFilter(_Throttle(_CORE_LOGGER, _CORE_PERIOD_SECONDS))
     logging.basicConfig(handlers=[handler], level=getattr(logging, settings.log_level), force=True)
     logging.captureWarnings(True)

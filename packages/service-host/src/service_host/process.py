@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from temporalio.runtime import Runtime
@@ -52,6 +53,7 @@ async def run_process(
     queues: Sequence[str],
     contents: Contents,
     start_up: Callable[[Process], Awaitable[None]],
+    log_context: Callable[[], Mapping[str, Any]] = dict,
     drain_seconds: float = 55.0,
 ) -> int:
     """Run a service until it is told to stop; health answers from the first moment on.
@@ -64,6 +66,7 @@ async def run_process(
         queues: Queues this process will poll; checked against the ownership table.
         contents: What the banner lists.
         start_up: Connects and adds loops and readiness parts; see `Supervisor.run`.
+        log_context: See `configure_logs`.
         drain_seconds: See `Supervisor`.
 
     Returns:
@@ -75,7 +78,7 @@ async def run_process(
     ownership = QueueOwnership.load()
     ownership.check(service, queues)
     identity = identity_of(service)
-    configure_logs(log_settings, service=service, identity=identity)
+    configure_logs(log_settings, service=service, identity=identity, about=log_context)
     listener = bind(
         health_settings.health_host, health_settings.port, port_variable="PORT", host_variable="HEALTH_HOST"
     )

@@ -20,7 +20,7 @@ from service_host.postgres import create_engine
 from service_host.temporal import try_temporal
 from workflows_cli.dev.state import DEFAULT_DIRECTORY
 from workflows_cli.output import Format, emit
-from workflows_cli.settings import Settings, read_settings
+from workflows_cli.settings import AuthoringSettings, Settings, read_authoring_settings, read_settings
 from workflows_core.errors import Refused
 from workflows_core.storage.database import Database
 
@@ -41,6 +41,11 @@ class Session:
     def settings(self) -> Settings:
         """Connections, read once."""
         return read_settings(self.dev_directory)
+
+    @functools.cached_property
+    def authoring(self) -> AuthoringSettings:
+        """What definitions are checked with, read once."""
+        return read_authoring_settings()
 
     @property
     def tenant(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -22,14 +23,30 @@ ACTION_PACKS_VARIABLE: Final = "WORKFLOW_ACTION_PACKS"
 """The setting that `describe` reads as well, which needs no others."""
 
 
-class ActionSettings(BaseModel):
-    """What actions may reach, and where their secrets are."""
+class SecretsSettings(BaseModel):
+    """Where secrets are: for who uses them, and for who checks that those which a definition names are there."""
 
     secrets_directory: Path | None = Field(
         default=None,
         validation_alias="WORKFLOW_SECRETS_DIR",
         description="directory with one file for each secret, named as the secret",
     )
+
+    @field_validator("secrets_directory")
+    @classmethod
+    def _is_directory(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("not a directory")
+        return value
+
+    def secret_ages(self, tenant: str) -> Mapping[str, timedelta] | None:
+        """How long ago each secret that the tenant may use was changed; None where nobody has said where they are."""
+        return None if self.secrets_directory is None else FileSecrets(self.secrets_directory).ages(tenant)
+
+
+class ActionSettings(SecretsSettings):
+    """What actions may reach, and which there are."""
+
     http_allowed_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
         validation_alias="WORKFLOW_HTTP_ALLOWED_NETWORKS",
@@ -60,13 +77,6 @@ class ActionSettings(BaseModel):
     @classmethod
     def _packs(cls, value: Any) -> Any:
         return tuple(listed(value)) if isinstance(value, str) else value
-
-    @field_validator("secrets_directory")
-    @classmethod
-    def _is_directory(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_dir():
-            raise ValueError("not a directory")
-        return value
 
 
 class CorrelationSettings(BaseModel):

@@ -30,6 +30,7 @@ from workflows_core.actions.action import Place
 from workflows_core.execution.worker import application_worker
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.readiness import SearchAttributesCheck
+from workflows_core.log_context import log_context
 from workflows_core.runtime import AuthoredRuntime
 from workflows_core.storage.announcing import BEAT_SECONDS, LEAVE_SECONDS, keep_announced
 from workflows_core.storage.database import Database
@@ -93,6 +94,7 @@ async def run(settings: Settings) -> int:
             queues=(APPLICATION_ACTIONS_QUEUE,),
             contents=contents(),
             start_up=start_up,
+            log_context=log_context,
         )
     finally:
         await services.close()

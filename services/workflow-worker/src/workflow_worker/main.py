@@ -36,6 +36,7 @@ from workflows_core.launching.queue import QueuedStarts
 from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.launching.reconciler import Reconciler
 from workflows_core.launching.reminders import TaskReminders
+from workflows_core.log_context import log_context
 from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
 from workflows_core.storage.readiness import schema_verdict
@@ -86,6 +87,7 @@ async def run(settings: Settings) -> int:
         queues=(AUTHORED_QUEUE,),
         contents=contents(),
         start_up=start_up,
+        log_context=log_context,
     )
 
 

@@ -225,22 +225,28 @@ def test_all_problems_come_at_once_with_step_paths() -> None:
             version=0,
         )
     )
-    assert [(problem.path, problem.step_id) for problem in found] == [
-        ("version", None),
-        ("root.steps[0].condition", "outer"),
-        ("root.steps[0].then.steps[0].name", "r"),
-        ("root.steps[0].then.steps[1].config.version", "s"),
-        ("root.steps[0].then.steps[1].config.inputMapping.x.$expr", "s"),
-        ('root.steps[0].then.steps[1].config.inputMapping["a key"][0].more', "s"),
-        ("root.steps[0].else.steps[0].id", None),
-        ("root.steps[0].else.steps[0].config.state", None),
+    assert [(problem.code, problem.path, problem.step_id) for problem in found] == [
+        ("INVALID_WORKFLOW_DEFINITION", "version", None),
+        ("INVALID_EXPR", "root.steps[0].condition", "outer"),
+        ("INVALID_WORKFLOW_DEFINITION", "root.steps[0].then.steps[0].name", "r"),
+        ("INVALID_ACTION_CONFIG", "root.steps[0].then.steps[1].config.version", "s"),
+        ("INVALID_ACTION_CONFIG", "root.steps[0].then.steps[1].config.inputMapping.x.$expr", "s"),
+        ("INVALID_ACTION_CONFIG", 'root.steps[0].then.steps[1].config.inputMapping["a key"][0].more', "s"),
+        ("INVALID_WORKFLOW_DEFINITION", "root.steps[0].else.steps[0].id", None),
+        ("INVALID_CONFIG", "root.steps[0].else.steps[0].config.state", None),
     ]
-    assert {problem.code for problem in found} == {"INVALID_WORKFLOW_DEFINITION"}
+
+
+def test_a_definition_without_a_schema_of_its_payload_says_so() -> None:
+    whole = document()
+    del whole["payloadSchemaRef"]
+    problem = only(whole)
+    assert (problem.code, problem.path) == ("PAYLOAD_SCHEMA_REF_MISSING", "payloadSchemaRef")
 
 
 def test_an_unknown_step_type_names_the_known_ones_and_the_nearest() -> None:
     problem = only(document({"id": "s", "type": "control.foreach", "body": []}))
-    assert problem.path == "root.steps[0]"
+    assert (problem.code, problem.path) == ("UNKNOWN_NODE_TYPE", "root.steps[0]")
     assert problem.suggestion == "control.forEach"
     for name in model.STEP_MODELS:
         assert name in problem.message

@@ -11,7 +11,9 @@ from harness.interpreted import Run, act, document, wait
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.execution.plans import plan_for
 from workflows_core.interpreter.matching import filter_problem
+from workflows_core.interpreter.messages import Begin
 from workflows_core.interpreter.state import SEMANTICS_VERSION, State
+from workflows_core.interpreter.step import initial_state, step
 
 PATHS = ["vars.a.b", "a.b", "payload.a.b", "/a/b"]
 PLACES = {"vars.a.b": ("vars", "a"), "a.b": ("vars", "a"), "payload.a.b": ("payload", "a"), "/a/b": ("payload", "a")}
@@ -53,6 +55,40 @@ def test_hole_19_two_equal_signs_in_a_text_stay_and_a_missing_path_has_a_word() 
     assert run.state.scopes.vars == {"text": "a == b", "same": True}
     gone = Run({"type": "transform.assign", "config": {"assign": {"vars.x": {"$expr": "payload.not.there"}}}})
     assert "'payload.not.there' reads a path that is not there" in gone.failure.message
+
+
+# Just under the limit of steps, or of work with a long text: a single one takes long, and ends by itself.
+COSTLY = "$contains('" + "a" * 19 + "!', /^(a+)+$/)"
+BOMB = "$contains('" + "a" * 30 + "!', /^(a+)+$/)"
+LONG = "$length($replace(payload.text, /[ab]b?/, 'c'))"
+
+
+def assigning(*sources: str) -> dict[str, Any]:
+    assign = {f"vars.x{number}": {"$expr": source} for number, source in enumerate(sources)}
+    return {"type": "transform.assign", "config": {"assign": assign}}
+
+
+def test_hole_19_a_pattern_that_does_not_end_is_ended_sooner_than_another_expression() -> None:
+    assert "limit of 2048 steps" in Run(assigning(BOMB)).failure.message
+    assert "limit of 128 steps" in Run(assigning(LONG), payload={"text": "ab" * 120_000}).failure.message
+    assert Run(assigning(LONG), payload={"text": "ab" * 500}).state.scopes.vars == {"x0": 500}
+
+
+def test_hole_19_a_step_of_many_costly_expressions_ends_by_counts() -> None:
+    assert Run(assigning(*[COSTLY] * 8)).outcome == "SUCCEEDED"
+    assert "limit of 192 steps" in Run(assigning(*[COSTLY] * 9)).failure.message
+    assert "more than 1024 expressions" in Run(assigning(*["1"] * 1025)).failure.message
+    assert Run(assigning(*["payload.id"] * 1024)).outcome == "SUCCEEDED"
+
+
+def test_hole_19_a_task_of_many_costly_steps_stops_between_them_and_goes_on() -> None:
+    run = Run(*(assigning(COSTLY, COSTLY) for _ in range(6)))
+    state = initial_state(run.plan, run.state.identity, payload={}, meta={}, started_at=0)
+    turns = 0
+    while state.outcome is None:
+        state, _ = step(run.plan, state, Begin(turns), max_effort=64)
+        turns += 1
+    assert (turns, state.scopes.vars) == (4, run.state.scopes.vars)
 
 
 @pytest.mark.parametrize(

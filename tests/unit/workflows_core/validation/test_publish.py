@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -70,7 +71,12 @@ ACTIONS = Actions(
 )
 
 
+KEYS_BY_ID = {"*": ("id",)}
+KNOWN_SECRETS = {name: timedelta(days=1) for name in ("A", "S", "API_KEY", "A" * 255)}
+
+
 def found(*steps: Any, trigger: Any = None, **options: Any) -> list[Problem]:
+    options = {"correlation_paths": KEYS_BY_ID, "secrets": KNOWN_SECRETS, **options}
     document = {"id": "w", "version": 1, "name": "n", "payloadSchemaRef": "p", "steps": list(steps)}
     if trigger is not None:
         document["trigger"] = trigger
@@ -117,7 +123,8 @@ def test_a_definition_without_problems_has_none_and_can_be_planned() -> None:
         ],
     }
     definition = parse_definition(document)
-    assert publish_problems(definition, ACTIONS, JlensEngine()) == []
+    problems = publish_problems(definition, ACTIONS, JlensEngine(), correlation_paths=KEYS_BY_ID, secrets=KNOWN_SECRETS)
+    assert problems == []
     assert compile_plan(definition, JlensEngine())
 
 
@@ -278,8 +285,76 @@ def test_a_wait_for_an_event_that_no_key_is_derived_from_is_refused() -> None:
     paths = {"OTHER": ("ticketId",)}
     problems = found(wait(), correlation_paths=paths)
     assert seen(problems) == [("EVENT_WAIT_UNCORRELATABLE", "root.steps[0].config.eventName")]
-    assert found(wait(name="OTHER"), correlation_paths=paths) == []
+    assert found(wait(name="OTHER"), correlation_paths={"OTHER": ("ticket.id",)}) == []
     assert found(wait(), correlation_paths={"*": ("id",)}) == []
+
+
+def test_a_wait_for_a_key_that_no_payload_path_gives_is_told_which_there_are() -> None:
+    (problem,) = found(wait("payload.orderNumber"), correlation_paths={"REPLY": ("ticketId",), "*": ("id",)})
+    assert (problem.code, problem.severity) == ("EVENT_WAIT_CORRELATION_CONTRACT", "warning")
+    assert "ticketId, id" in problem.message
+    assert found(wait("$lowercase(payload.any)"), correlation_paths={"*": ("id",)}) == []
+
+
+def secret(name: str) -> dict[str, Any]:
+    return call(inputMapping={"key": {"$secret": name}})
+
+
+def test_secrets_are_looked_up_where_somebody_knows_them() -> None:
+    known = {"API_KEY": timedelta(days=1), "OLD_KEY": timedelta(days=91)}
+    assert found(secret("API_KEY"), secrets=known) == []
+    (missing,) = found(secret("API_KEI"), secrets=known)
+    assert (missing.code, missing.severity, missing.suggestion) == ("SECRET_NOT_FOUND", "error", "API_KEY")
+    (stale,) = found(secret("OLD_KEY"), secrets=known)
+    assert (stale.code, stale.severity) == ("SECRET_STALE", "warning")
+    assert "91 days" in stale.message
+    (unknown,) = found(secret("API_KEY"), secrets=None)
+    assert (unknown.code, unknown.severity) == ("UNKNOWN_SECRET", "warning")
+
+
+PAYLOAD = {
+    "type": "object",
+    "properties": {
+        "count": {"type": "integer"},
+        "customer": {"$ref": "#/$defs/Customer"},
+        "free": {"type": "object"},
+        "either": {"type": ["string", "null"]},
+    },
+    "$defs": {"Customer": {"type": "object", "properties": {"name": {"type": "string"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("payload.count", []),
+        ("payload.customer.name", [("MAPPING_TYPE_INCOMPATIBLE", "error", None)]),
+        ("payload.customer", [("MAPPING_TYPE_INCOMPATIBLE", "error", None)]),
+        ("payload.either", [("MAPPING_TYPE_INCOMPATIBLE", "error", None)]),
+        ("payload.coumt", [("MAPPING_TYPE_UNKNOWN", "warning", "count")]),
+        ("payload.customer.nam", [("MAPPING_TYPE_UNKNOWN", "warning", "name")]),
+        ("payload.free.anything", []),
+        ("$number(payload.customer.name)", []),
+        ("vars.count", []),
+    ],
+)
+def test_what_is_read_from_the_payload_is_held_against_its_schema(source: str, expected: list[Any]) -> None:
+    step = call("typed", inputMapping={"count": {"$expr": source}})
+    problems = found(step, payload_schema=PAYLOAD)
+    assert [(p.code, p.severity, p.suggestion) for p in problems if p.code != "VARIABLE_NOT_DEFINED"] == expected
+
+
+@pytest.mark.parametrize("keyword", ["additionalProperties", "anyOf", "patternProperties"])
+def test_a_payload_schema_that_allows_other_names_leaves_them_alone(keyword: str) -> None:
+    step = call("typed", inputMapping={"count": {"$expr": "payload.other"}})
+    assert found(step, payload_schema={**PAYLOAD, keyword: [True] if keyword == "anyOf" else {"x": True}}) == []
+
+
+def test_an_assignment_to_what_the_payload_does_not_have_is_a_warning() -> None:
+    problems = found(assign(**{"payload.coumt": "1", "payload.count": "1", "vars.any": "1"}), payload_schema=PAYLOAD)
+    assert [(p.code, p.severity, p.path, p.suggestion) for p in problems] == [
+        ("ASSIGN_PATH_UNKNOWN", "warning", 'root.steps[0].config.assign["payload.coumt"]', "count")
+    ]
 
 
 def test_retry_categories_are_checked() -> None:

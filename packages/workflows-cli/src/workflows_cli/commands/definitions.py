@@ -39,7 +39,12 @@ async def validate(session: Session, file: str, *, announced: bool) -> int:
     if announced:
         async with session.db.narrow() as conn:
             actions = await AnnouncedActions.read(conn, declared_actions())
-    problems = validate_document(read_document(file), actions)
+    problems = validate_document(
+        read_document(file),
+        actions,
+        correlation_paths=session.authoring.correlation_paths,
+        secrets=session.authoring.secret_ages(session.tenant_option or ""),
+    )
     _show_problems(session, problems)
     return 1 if any(problem.severity == "error" for problem in problems) else 0
 
@@ -75,7 +80,8 @@ async def publish(session: Session, workflow: str, *, accept_unknown_actions: bo
         workflow,
         declared_actions(),
         published_by=session.actor,
-        correlation_paths=session.settings.correlation_paths,
+        correlation_paths=session.authoring.correlation_paths,
+        secrets=session.authoring.secret_ages(session.tenant),
         accept_unknown_actions=accept_unknown_actions,
     )
     facts = {

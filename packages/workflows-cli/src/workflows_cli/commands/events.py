@@ -71,7 +71,7 @@ async def list_(session: Session, name: str | None, status: str | None, limit: i
 async def show(session: Session, event_id: str) -> int:
     """Show an event with each wait and workflow it could concern, and why it went there or not."""
     async with session.db.tenant(session.tenant) as conn:
-        found = await explain_event(conn, event_id, session.settings.correlation_paths)
+        found = await explain_event(conn, event_id, session.authoring.correlation_paths)
     if found is None:
         raise not_found("EVENT_NOT_FOUND", "event", event_id, session.tenant)
     rows = [candidate.to_json() for candidate in found.candidates]
@@ -114,7 +114,7 @@ async def replay(
 ) -> int:
     """Publish an event, or those of a window of time, again under new ids, for the waits and workflows of now."""
     rows = []
-    paths = session.settings.correlation_paths
+    paths = session.authoring.correlation_paths
     async with session.db.tenant(session.tenant) as conn:
         for event in await events_to_replay(conn, event_id, name, _utc(since), _utc(until), limit):
             if dry_run:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,18 @@ class FileSecrets:
         if not SECRET_NAME.fullmatch(name):
             return None
         return await asyncio.to_thread(self._read, tenant_id, name)
+
+    def ages(self, tenant_id: str) -> dict[str, timedelta]:
+        """How long ago each secret that the tenant may use was last changed; for checks before a run."""
+        now, found = datetime.now(UTC), dict[str, timedelta]()
+        folders = [self._directory]
+        if _TENANT_FOLDER.fullmatch(tenant_id):
+            folders.append(self._directory / tenant_id)
+        for folder in folders:
+            for file in folder.iterdir() if folder.is_dir() else ():
+                if SECRET_NAME.fullmatch(file.name) and file.is_file():
+                    found[file.name] = now - datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        return found
 
     def _read(self, tenant_id: str, name: str) -> str | None:
         places = [self._directory / name]

@@ -19,6 +19,8 @@ class Place:
     Attributes:
         path: `root.steps[0].config.inputMapping.x`, or a field of the definition itself.
         step_id: Id of the step it is in, if that has one.
+        step_type: Type of the step it is in, if it is in one of a known type.
+        in_config: Whether it is that step's `config` or in it.
         owner: Model of the object that holds the last key; None where that is no object of the model.
         key: The last key.
         value: What the document has there; None when nothing.
@@ -26,6 +28,8 @@ class Place:
 
     path: str = ""
     step_id: str | None = None
+    step_type: str | None = None
+    in_config: bool = False
     owner: type[Model] | None = None
     key: str | int | None = None
     value: Any = None
@@ -50,9 +54,12 @@ def locate(document: Any, location: Sequence[str | int]) -> Place:
             model = _tagged(STEP_MODELS, place.value)
             identity = place.value.get("id") if isinstance(place.value, Mapping) else None
             place.step_id = identity if isinstance(identity, str) else None
+            place.step_type = None if model is None else str(place.value.get("type"))
+            place.in_config = False
             in_steps = False
             continue
         place.value = _child(place.value, key)
+        place.in_config = place.in_config or (model in _STEPS and key == "config")
         if model is Definition and key == "steps":
             place.path, model, in_steps = "root.steps", None, True
         elif model in _STEPS and key in _BRANCHES:

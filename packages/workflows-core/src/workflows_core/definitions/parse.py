@@ -26,8 +26,9 @@ def parse_definition(document: Any) -> Definition:
     """Reads a definition document.
 
     Raises:
-        Refused: Every problem at once, code INVALID_WORKFLOW_DEFINITION (NON_SERIALIZABLE for what is not JSON
-            or cannot be stored).
+        Refused: Every problem at once: `NON_SERIALIZABLE` for what is not JSON or cannot be stored,
+            `UNKNOWN_NODE_TYPE`, `INVALID_CONFIG` and `INVALID_ACTION_CONFIG` in the configuration of steps,
+            `INVALID_EXPR`, `PAYLOAD_SCHEMA_REF_MISSING`, else `INVALID_WORKFLOW_DEFINITION`.
     """
     problems = _json_problems(document)
     if problems:
@@ -97,12 +98,18 @@ def _problem(document: Any, detail: ErrorDetails) -> Problem:
     is_expression = place.key == "$expr" or context.get("class_name") == "Expr"
     if is_expression and kind in ("missing", "model_type"):
         place.path = place.path.removesuffix(".$expr")
-        return _at(place, f"{_EXPRESSION}; this is {_shown(place.value)}")
+        return _at(place, f"{_EXPRESSION}; this is {_shown(place.value)}", code="INVALID_EXPR")
+    if place.path == "payloadSchemaRef" and place.value is None:
+        message = "is required: the name of the schema that payloads of the workflow keep to"
+        return _at(place, message, code="PAYLOAD_SCHEMA_REF_MISSING")
     return _at(place, _sentence(kind, detail, place))
 
 
-def _at(place: Place, message: str, suggestion: str | None = None) -> Problem:
-    return Problem("INVALID_WORKFLOW_DEFINITION", message, place.path, step_id=place.step_id, suggestion=suggestion)
+def _at(place: Place, message: str, suggestion: str | None = None, *, code: str | None = None) -> Problem:
+    if code is None and place.in_config:
+        code = "INVALID_ACTION_CONFIG" if place.step_type == "action.call" else "INVALID_CONFIG"
+    code = code or "INVALID_WORKFLOW_DEFINITION"
+    return Problem(code, message, place.path, step_id=place.step_id, suggestion=suggestion)
 
 
 def _type_problem(place: Place) -> Problem:
@@ -110,10 +117,11 @@ def _type_problem(place: Place) -> Problem:
     what = "trigger" if place.path == "trigger" else "step"
     kind = place.value.get("type") if isinstance(place.value, dict) else None
     known = ", ".join(models)
+    code = None if what == "trigger" else "UNKNOWN_NODE_TYPE"
     if kind is None:
-        return _at(place, f"a {what} needs a type, one of {known}")
+        return _at(place, f"a {what} needs a type, one of {known}", code=code)
     suggestion = nearest(kind, models) if isinstance(kind, str) else None
-    return _at(place, f"unknown {what} type {_shown(kind)}; known are {known}", suggestion)
+    return _at(place, f"unknown {what} type {_shown(kind)}; known are {known}", suggestion, code=code)
 
 
 def _sentence(kind: str, detail: ErrorDetails, place: Place) -> str:

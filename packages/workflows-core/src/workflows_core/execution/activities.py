@@ -27,10 +27,12 @@ from workflows_core.execution.regular_action import RegularAction
 from workflows_core.execution.schedule_activities import ScheduleActivities
 from workflows_core.execution.short_action import run_short_action
 from workflows_core.launching.launcher import Launcher
+from workflows_core.log_context import about
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire import names
 from workflows_core.wire.messages import RunInput
+from workflows_core.wire.records import ActionCall, RunWrite
 
 _ELSEWHERE_RETRY = timedelta(seconds=1)
 
@@ -92,7 +94,8 @@ class RunActivities:
     async def load(self, raw: RawValue) -> RawValue:
         """Definition, payload and traits of the run's actions; reads only."""
         run_input = RunInput.from_wire(decode(raw))
-        return encode(await durably(lambda: self.loader.load(run_input)))
+        with about(tenant=run_input.tenant_id, run_id=run_input.run_id, workflow_id=run_input.workflow_id):
+            return encode(await durably(lambda: self.loader.load(run_input)))
 
     @activity.defn(name=names.ACTIVITY_FIND_ACTION)
     async def find_action(self, raw: RawValue) -> RawValue:
@@ -103,8 +106,10 @@ class RunActivities:
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:
         """Calls an action and records it with what the run had pending."""
-        work = RegularAction(self.db, self.registry, self.secrets, self.policy, decode(raw), self.observe)
-        return encode(await durably(lambda: self._run_here(work)))
+        call: ActionCall = decode(raw)
+        work = RegularAction(self.db, self.registry, self.secrets, self.policy, call, self.observe)
+        with about(**_of_write(call["write"]), step_path=call["step_path"], action=call["action_id"]):
+            return encode(await durably(lambda: self._run_here(work)))
 
     async def _run_here(self, work: RegularAction) -> Any:
         """Leaves a call that this process cannot run, and another one can, to that one.
@@ -135,17 +140,13 @@ class RunActivities:
     async def run_short_action(self, raw: RawValue) -> RawValue:
         """Calls a short action; writes nothing."""
         body = decode(raw)
-        return encode(
-            await run_short_action(
-                self.registry,
-                self.secrets,
-                self.policy,
-                body["tenant"],
-                body["runId"],
-                body["call"],
-                observe=self.observe,
+        tenant, run_id, call = body["tenant"], body["runId"], body["call"]
+        with about(tenant=tenant, run_id=run_id, step_path=call["step_path"], action=call["action_id"]):
+            return encode(
+                await run_short_action(
+                    self.registry, self.secrets, self.policy, tenant, run_id, call, observe=self.observe
+                )
             )
-        )
 
     @activity.defn(name=names.ACTIVITY_WRITE)
     async def write(self, raw: RawValue) -> RawValue:
@@ -158,5 +159,12 @@ class RunActivities:
         return await self._write(raw)
 
     async def _write(self, raw: RawValue) -> RawValue:
-        await durably(lambda: write_run(self.db, decode(raw), activity.info().workflow_run_id or ""))
+        write: RunWrite = decode(raw)
+        with about(**_of_write(write)):
+            await durably(lambda: write_run(self.db, write, activity.info().workflow_run_id or ""))
         return encode(None)
+
+
+def _of_write(write: RunWrite) -> dict[str, str]:
+    """What a log line is about that is written while this is recorded."""
+    return {"tenant": write["tenant"], "run_id": write["run_id"], "workflow_id": write["workflow_id"]}

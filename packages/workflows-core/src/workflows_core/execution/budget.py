@@ -11,6 +11,9 @@ from dataclasses import dataclass
 MAX_CALLS = 10
 MAX_RESULT_BYTES = 256 * 1024
 MAX_ELAPSED_MS = 500
+MAX_EFFORT = 64
+"""What expressions may cost (`interpreter.effort`): with the costliest step behind it a task still ends in time."""
+
 MAX_SIGNALS = 20
 """With more signals than this since the last regular activity, short actions run as regular ones."""
 
@@ -23,11 +26,17 @@ class TaskBudget:
     result_bytes: int = 0
     elapsed_ms: int = 0
     signals: int = 0
+    effort: int = 0
 
     @property
     def exhausted(self) -> bool:
         """True when a regular activity must come before the next local one."""
         return self.calls >= MAX_CALLS or self.result_bytes >= MAX_RESULT_BYTES or self.elapsed_ms >= MAX_ELAPSED_MS
+
+    @property
+    def effort_left(self) -> int:
+        """What expressions may still cost before a regular activity must come."""
+        return max(0, MAX_EFFORT - self.effort)
 
     @property
     def flooded(self) -> bool:
@@ -42,4 +51,4 @@ class TaskBudget:
 
     def renew(self) -> None:
         """A regular activity ended, so a new workflow task has begun."""
-        self.calls = self.result_bytes = self.elapsed_ms = self.signals = 0
+        self.calls = self.result_bytes = self.elapsed_ms = self.signals = self.effort = 0

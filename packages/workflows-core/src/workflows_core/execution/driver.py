@@ -26,6 +26,7 @@ from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
 from workflows_core.execution.run_view import details_of, result_of
+from workflows_core.execution.semantics import require_supported, semantics_of
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
@@ -45,7 +46,7 @@ from workflows_core.interpreter.messages import (
     TimerFired,
 )
 from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
-from workflows_core.interpreter.state import SUPPORTED_SEMANTICS, Outcome, RunIdentity, State
+from workflows_core.interpreter.state import Outcome, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, outstanding, step
 from workflows_core.interpreter.writes import (
     take_carried_write,
@@ -68,21 +69,6 @@ from workflows_core.wire.records import ActionTraits, LoadedRun, RunWrite
 
 MAX_STEPS_AT_ONCE = 50
 """Steps between two looks at what must be written: a long loop of control steps is many workflow tasks, not one."""
-
-
-_FIRST_SEMANTICS = 1
-"""Of runs whose history does not say."""
-
-
-class SemanticsNotSupported(Exception):
-    """Indicates a run of another release; the workflow task fails, so that a process that can takes the run."""
-
-    def __init__(self, semantics: int) -> None:
-        executed = ", ".join(map(str, sorted(SUPPORTED_SEMANTICS)))
-        super().__init__(
-            f"the run has semantics {semantics} and this build executes {executed}: "
-            "it goes on as soon as a workflow-worker of the other release polls"
-        )
 
 
 def now_ms() -> int:
@@ -145,9 +131,21 @@ class RunDriver:
             raise RuntimeError("the run is not loaded yet")
         return self.state
 
+    @property
+    def _may_step(self) -> bool:
+        """Whether something has happened, and this workflow task is not long already."""
+        return bool(self.inbox) and self.budget.effort_left > 0
+
     async def _turn(self) -> None:
-        while self.inbox and self._state.outcome is None:
-            self.state, commands = step(self.plan, self._state, self.inbox.popleft(), max_steps=MAX_STEPS_AT_ONCE)
+        while self._may_step and self._state.outcome is None:
+            self.state, commands = step(
+                self.plan,
+                self._state,
+                self.inbox.popleft(),
+                max_steps=MAX_STEPS_AT_ONCE,
+                max_effort=self.budget.effort_left,
+            )
+            self.budget.effort += self.state.effort
             self._issue(commands)
         if self._state.outcome is not None:
             return
@@ -163,10 +161,10 @@ class RunDriver:
                 while self.waiting_launches:
                     launch = self.waiting_launches.popleft()
                     self.launches[launch.child_run_id] = self._spawn(self._launch_child(launch))
-            wanted = self.write_wanted or not self.recorded
+            wanted = self.write_wanted or not self.recorded or not self.budget.effort_left
             if not self.write_in_flight and (wanted or write_is_due(self._state, now_ms())):
                 self._start_write()
-        await workflow.wait_condition(lambda: bool(self.inbox) or self.crash is not None)
+        await workflow.wait_condition(lambda: self._may_step or self.crash is not None)
         if self.crash is not None:
             raise self.crash
 
@@ -194,10 +192,9 @@ class RunDriver:
                 payload=self.loaded["payload"],
                 meta=self.loaded["meta"],
                 started_at=self.loaded["started_at"],
-                semantics=self.loaded.get("semantics", _FIRST_SEMANTICS),
+                semantics=semantics_of(self.loaded),
             )
-        if self._state.semantics not in SUPPORTED_SEMANTICS:
-            raise SemanticsNotSupported(self._state.semantics)
+        require_supported(self._state.semantics)
         self.inbox.appendleft(Begin(now_ms()))
 
     def _identity(self, definition_hash: str) -> RunIdentity:

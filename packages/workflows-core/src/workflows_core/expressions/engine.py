@@ -23,13 +23,18 @@ NO_VALUE: Final = _NoValue()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one evaluation, all counts, so that every machine decides alike."""
+    """Bounds of one evaluation, all counts, so that every machine decides alike.
+
+    `max_pattern_work` is for expressions with a pattern: steps times bytes of the longest text, since each match costs
+    as much as the text is long.
+    """
 
     max_steps: int = 10_000
     max_depth: int = 200
     max_array_length: int = 10_000
     max_result_bytes: int = 256 * 1024
     max_string_bytes: int = 256 * 1024
+    max_pattern_work: int = 32 * 1024 * 1024
 
 
 class ExpressionInvalid(Exception):
@@ -73,13 +78,19 @@ class Expression(Protocol):
         """Dotted paths of the document it reads, such as `payload.ticket.id`."""
         ...
 
-    def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int) -> Any:
+    @property
+    def has_patterns(self) -> bool:
+        """Whether it has a pattern (`/…/`), whose cost depends on the texts it meets."""
+        ...
+
+    def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int, limits: Limits | None = None) -> Any:
         """The value as JSON, or `NO_VALUE`.
 
         Args:
             document: The context (`payload`, `vars`, `meta`, `error`, `system`, …).
             now_ms: The run's time, milliseconds since the epoch; what `nowIso()` gives.
             seed: For `$random()`; the same seed gives the same value.
+            limits: Others than the engine's own.
 
         Raises:
             ExpressionFailed: The evaluation failed or went over a limit.

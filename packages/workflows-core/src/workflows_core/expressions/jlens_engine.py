@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,8 @@ import jlens
 from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid, Limits
 from workflows_core.expressions.functions import HOST_FUNCTIONS, REFUSED_FUNCTIONS, refuse
 from workflows_core.expressions.normalise import Normalised, normalise
-from workflows_core.expressions.reading import cut, dotted
+from workflows_core.expressions.reading import cut, dotted, longest_text
+from workflows_core.expressions.tokens import tokenise
 
 MAX_SOURCE_LENGTH = 32 * 1024
 """Longest source, in characters."""
@@ -19,6 +21,8 @@ MAX_SOURCE_LENGTH = 32 * 1024
 _CACHED_SOURCES = 4096
 _SHOWN_SOURCE = 200
 _SEEDS = 2**63
+_SHORT_TEXT = 16 * 1024
+"""Bytes up to which a text does not count as long."""
 
 
 class JlensExpression:
@@ -28,13 +32,7 @@ class JlensExpression:
         normalised = normalise(source)
         self._source = source
         self._limits = limits
-        self._options: dict[str, Any] = {
-            "max_steps": limits.max_steps,
-            "max_depth": limits.max_depth,
-            "max_array_length": limits.max_array_length,
-            "max_result_size": limits.max_result_bytes,
-            "max_string_length": limits.max_string_bytes,
-        }
+        self._has_patterns = any(token.kind == "regex" for token in tokenise(source))
         self._value = _compiled(normalised.text, normalised)
         # The engine gives None for null and for no value; this tells them apart, in that case only.
         self._kind = _compiled(f"$type(({normalised.text}))", normalised)
@@ -56,12 +54,21 @@ class JlensExpression:
         """Dotted paths of the document it reads; only `*` when it reads the document as a whole (`$`, `**`)."""
         return self._reads
 
-    def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int) -> Any:
+    @property
+    def has_patterns(self) -> bool:
+        """Whether it has a pattern (`/…/`)."""
+        return self._has_patterns
+
+    def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int, limits: Limits | None = None) -> Any:
         """See `engine.Expression.evaluate`. Other Python threads run meanwhile."""
+        limits = limits or self._limits
         try:
             # Only what is read is converted: an expression over `payload.id` costs the same for any payload.
-            cut_down = jlens.Document(cut(document, self._read))
-            options = {**self._options, "now": now_ms, "seed": seed % _SEEDS}
+            read = cut(document, self._read)
+            if self._has_patterns:
+                limits = _for_patterns(limits, longest_text(read))
+            cut_down = jlens.Document(read)
+            options = {**_options(limits), "now": now_ms, "seed": seed % _SEEDS}
             value = self._value.evaluate_document(cut_down, **options)
             if value is not None:
                 return value
@@ -69,23 +76,24 @@ class JlensExpression:
             options["max_depth"] += 10
             kind = self._kind.evaluate_document(cut_down, **options)
         except jlens.JlensError as error:
-            raise ExpressionFailed(self._explain(error), error.code) from None
+            raise ExpressionFailed(self._explain(error, limits), error.code) from None
         except Exception as error:
             raise ExpressionFailed(f"expression {self._shown()} failed: {error}") from error
         if kind == "function":
             raise ExpressionFailed(f"expression {self._shown()} gives a function, which is no JSON value; call it")
         return None if kind == "null" else NO_VALUE
 
-    def _explain(self, error: jlens.JlensError) -> str:
-        limit = self._limit(error)
+    def _explain(self, error: jlens.JlensError, limits: Limits) -> str:
+        limit = self._limit(error, limits)
         if limit:
             return f"expression {self._shown()} went over the limit of {limit}: {error}"
         return f"expression {self._shown()} failed: {error}"
 
-    def _limit(self, error: jlens.JlensError) -> str | None:
-        limits, text = self._limits, str(error)
+    def _limit(self, error: jlens.JlensError, limits: Limits) -> str | None:
+        text = str(error)
         if error.code == "U1006":
-            return f"{limits.max_steps} steps (max_steps)"
+            why = "; with a pattern it is the lower, the longer the text: see transform.regex_replace"
+            return f"{limits.max_steps} steps (max_steps{why if self._has_patterns else ''})"
         if error.code in ("D1011", "D1012"):
             return f"{limits.max_depth} levels of nesting (max_depth)"
         if error.code == "U1001":
@@ -128,6 +136,23 @@ class JlensEngine:
         if len(source) > MAX_SOURCE_LENGTH:
             raise ExpressionInvalid(f"the expression has {len(source)} characters, at most {MAX_SOURCE_LENGTH}")
         return self._compile(source)
+
+
+def _options(limits: Limits) -> dict[str, Any]:
+    return {
+        "max_steps": limits.max_steps,
+        "max_depth": limits.max_depth,
+        "max_array_length": limits.max_array_length,
+        "max_result_size": limits.max_result_bytes,
+        "max_string_length": limits.max_string_bytes,
+    }
+
+
+def _for_patterns(limits: Limits, longest: int) -> Limits:
+    """Fewer steps the longer the texts: those that are read, and those that may be made of them."""
+    text = min(limits.max_string_bytes, max(_SHORT_TEXT, 2 * longest))
+    steps = min(limits.max_steps, limits.max_pattern_work // max(text, longest))
+    return replace(limits, max_steps=max(steps, 1), max_string_bytes=text)
 
 
 def _compiled(text: str, normalised: Normalised) -> jlens.Expression:

@@ -33,3 +33,17 @@ def cut(value: Any, read: Read) -> Any:
     if isinstance(value, (list, tuple)):
         return [cut(item, read) for item in value]
     return value
+
+
+def longest_text(value: Any) -> int:
+    """Bytes of the longest text in a value, in UTF-8 or more."""
+    longest, pending = 0, [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, str):
+            longest = max(longest, len(found) if found.isascii() else 4 * len(found))
+        elif isinstance(found, Mapping):
+            pending.extend(found.values())
+        elif isinstance(found, (list, tuple)):
+            pending.extend(found)
+    return longest

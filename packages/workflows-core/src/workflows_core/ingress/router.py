@@ -146,5 +146,5 @@ async def _failed(
         event.attempts + 1,
         status,
         reason,
-        extra={"event": "event_routing_failed"},
+        extra={"event": "event_routing_failed", "tenant": tenant},
     )

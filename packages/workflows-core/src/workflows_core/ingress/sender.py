@@ -22,6 +22,7 @@ from workflows_core.launching.problems import (
     SearchAttributesMissing,
     TemporalUnavailable,
 )
+from workflows_core.log_context import about
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.definitions import get_version
 from workflows_core.storage.deliveries import (
@@ -82,6 +83,10 @@ class Sender:
 
     async def _send(self, delivery: Delivery) -> bool:
         """Sends one delivery and writes what became of it; True when it is a signal that Temporal has."""
+        with about(tenant=delivery.tenant, run_id=delivery.run_id):
+            return await self._try(delivery)
+
+    async def _try(self, delivery: Delivery) -> bool:
         try:
             if delivery.target_kind == "wait":
                 await self._signal(delivery)
@@ -173,7 +178,7 @@ class Sender:
             delivery.event_id,
             delivery.target_id,
             reason,
-            extra={"event": "delivery_undeliverable", "tenant": delivery.tenant},
+            extra={"event": "delivery_undeliverable"},
         )
         async with self.db.tenant(delivery.tenant) as conn:
             await mark_decided(conn, delivery, "undeliverable", reason[:_REASON_LENGTH])
@@ -192,5 +197,5 @@ class Sender:
             status,
             delay,
             reason,
-            extra={"event": "delivery_not_sent", "tenant": delivery.tenant},
+            extra={"event": "delivery_not_sent"},
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE, Expression, ExpressionFailed
+from workflows_core.interpreter.effort import Effort
 from workflows_core.interpreter.plan import Computed, Constant, ListOf, ObjectOf, Value
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.interpreter.state import State
@@ -24,10 +25,17 @@ class Evaluator:
     document: Mapping[str, Any]
     now_ms: int
     seed: int
+    effort: Effort
 
     @classmethod
     def of(
-        cls, state: State, scopes: Scopes, at: int, local: Mapping[str, Any], item_vars: Mapping[str, Any]
+        cls,
+        state: State,
+        scopes: Scopes,
+        at: int,
+        local: Mapping[str, Any],
+        item_vars: Mapping[str, Any],
+        effort: Effort,
     ) -> Evaluator:
         """For a run's scopes at a time, with what the loops around the step bind."""
         identity = state.identity
@@ -50,7 +58,7 @@ class Evaluator:
             "meta": {**system, **scopes.meta},
             "error": scopes.error,
         }
-        return cls(document, at, state.seed + state.steps_run)
+        return cls(document, at, state.seed + state.steps_run, effort)
 
     def value(self, expression: Expression) -> Any:
         """The expression's JSON value or `NO_VALUE`.
@@ -59,7 +67,8 @@ class Evaluator:
             StepFailed: Category `ExpressionError`.
         """
         try:
-            return expression.evaluate(self.document, now_ms=self.now_ms, seed=self.seed)
+            limits = self.effort.spend(expression)
+            return expression.evaluate(self.document, now_ms=self.now_ms, seed=self.seed, limits=limits)
         except ExpressionFailed as error:
             details = None if error.code is None else {"engineCode": error.code}
             raise expression_failure(error.message, expression, details) from error

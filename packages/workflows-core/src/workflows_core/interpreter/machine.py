@@ -13,6 +13,7 @@ from typing import Any
 
 from workflows_core.definitions.paths import AssignPath
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
+from workflows_core.interpreter.effort import Effort
 from workflows_core.interpreter.evaluation import Evaluator
 from workflows_core.interpreter.messages import CancelAction, CancelChild, CancelTimer, Command, StartTimer
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
@@ -47,6 +48,7 @@ class Machine:
         self.undo = state.undo
         self.ending: Outcome | None = state.ending
         self.outcome = state.outcome
+        self.effort = Effort()
         self.commands: list[Command] = []
         self.raised: list[tuple[Frame, Failure]] = []
         """Failures on their way out, each with the frame it has left."""
@@ -69,6 +71,7 @@ class Machine:
             undo=self.undo,
             ending=self.ending,
             outcome=self.outcome,
+            effort=self.effort.total,
         )
         return state, tuple(self.commands)
 
@@ -112,7 +115,7 @@ class Machine:
 
     def evaluator(self, frame: Frame) -> Evaluator:
         """For the frame's expressions, over the scopes as they are now."""
-        return Evaluator.of(self.state, self.scopes, self.at, *self.seen_by(frame))
+        return Evaluator.of(self.state, self.scopes, self.at, *self.seen_by(frame), self.effort)
 
     # Moving frames
 

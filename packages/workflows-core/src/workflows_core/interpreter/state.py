@@ -124,6 +124,7 @@ class State:
         scope_bytes: What scopes and loops hold, in bytes of JSON; never less than it is.
         undo: What compensation would run, oldest first.
         ending: The outcome that is decided while compensation still runs.
+        effort: What the expressions of the last `step` may have cost; not part of what is carried on.
     """
 
     identity: RunIdentity
@@ -144,6 +145,7 @@ class State:
     undo: tuple[Undo, ...] = ()
     ending: Outcome | None = None
     outcome: Outcome | None = None
+    effort: int = field(default=0, compare=False)
 
     @property
     def runnable(self) -> bool:

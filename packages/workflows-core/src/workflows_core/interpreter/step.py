@@ -90,7 +90,9 @@ def initial_state(
     )
 
 
-def step(plan: Plan, state: State, event: Event, *, max_steps: int | None = None) -> tuple[State, tuple[Command, ...]]:
+def step(
+    plan: Plan, state: State, event: Event, *, max_steps: int | None = None, max_effort: int | None = None
+) -> tuple[State, tuple[Command, ...]]:
     """Applies one event, then runs every step that can run.
 
     A run that has its outcome takes no more events.
@@ -101,6 +103,7 @@ def step(plan: Plan, state: State, event: Event, *, max_steps: int | None = None
         event: What has happened.
         max_steps: Stop after so many steps and ends of lists; `State.runnable` says whether some are left, and `Begin`
             goes on with them.
+        max_effort: Likewise, stop once expressions may have cost so much (`effort`).
     """
     if state.outcome is not None:
         return state, ()
@@ -113,10 +116,15 @@ def step(plan: Plan, state: State, event: Event, *, max_steps: int | None = None
         elif machine.ended is not None:
             outcome, machine.ended = machine.ended, None
             compensation.decide(machine, outcome)
-        elif (frame := machine.runnable()) is None or done == max_steps:
+        elif (
+            (frame := machine.runnable()) is None
+            or done == max_steps
+            or (max_effort is not None and machine.effort.total >= max_effort)
+        ):
             break
         else:
             done += 1
+            machine.effort.begin_step()
             if machine.is_at_end(frame):
                 unwinding.close(machine, frame)
             else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.problems import LaunchRejected, SearchAttributesMissing, TemporalUnavailable
+from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.queued_runs import startable_runs
@@ -58,11 +59,15 @@ class QueuedStarts:
             found = await startable_runs(conn, self.batch_size)
         done = 0
         for tenant, run_id in found:
-            try:
-                launched = await self.launcher.resume(tenant, run_id)
-            except LaunchRejected as error:
-                extra = {"event": "queued_run_rejected", "tenant": tenant}
-                _log.warning("run %s was queued and cannot start: %s", run_id, error.message, extra=extra)
-            else:
-                done += launched.status != "QUEUED"
+            with about(tenant=tenant, run_id=run_id):
+                done += await self._start(tenant, run_id)
         return done
+
+    async def _start(self, tenant: str, run_id: str) -> bool:
+        try:
+            launched = await self.launcher.resume(tenant, run_id)
+        except LaunchRejected as error:
+            extra = {"event": "queued_run_rejected"}
+            _log.warning("run %s was queued and cannot start: %s", run_id, error.message, extra=extra)
+            return False
+        return launched.status != "QUEUED"

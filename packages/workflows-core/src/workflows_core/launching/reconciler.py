@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import Launcher
+from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
 from workflows_core.storage.repairs import end_run, quiet_runs
@@ -88,7 +89,8 @@ class Reconciler:
 
         async def look(tenant: str, run_id: str) -> None:
             async with slots:
-                done[await self._repair(tenant, run_id)] += 1
+                with about(tenant=tenant, run_id=run_id):
+                    done[await self._repair(tenant, run_id)] += 1
 
         await asyncio.gather(*(look(*one) for one in quiet))
         return done
@@ -149,7 +151,7 @@ class Reconciler:
     ) -> str:
         if not await end_run(self.db, tenant, row.run_id, status, failure, execution=execution, consumed=consumed):
             return "looked at"
-        extra = {"event": "run_repaired", "tenant": tenant}
+        extra = {"event": "run_repaired"}
         _log.warning("run %s is now %s: %s", row.run_id, status, failure.message, extra=extra)
         return "ended"
 

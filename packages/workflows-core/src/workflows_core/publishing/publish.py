@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +23,7 @@ from workflows_core.publishing.rebinding import rebind_schedules
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find, publish_version, save_draft
 from workflows_core.storage.rows import DefinitionRow
+from workflows_core.validation.builtin_schemas import BUILTIN_SCHEMAS
 from workflows_core.validation.mappings import KnownActions
 from workflows_core.validation.payload_contracts import KnownContracts, contract_problems, known_schema
 from workflows_core.validation.publish import publish_problems
@@ -47,6 +48,7 @@ def validate_document(
     *,
     now: datetime | None = None,
     correlation_paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
+    secrets: Mapping[str, timedelta] | None = None,
 ) -> list[Problem]:
     """Everything that publishing this document would say, errors and warnings.
 
@@ -56,13 +58,22 @@ def validate_document(
         contracts: What its tenant has registered; None where that is not known.
         now: What a time of its trigger has to lie after; this moment by default.
         correlation_paths: Payload paths that keys of events are derived from.
+        secrets: How long ago each secret that there is was last changed; None where nobody knows.
     """
     try:
         definition = parse_definition(document)
     except Refused as error:
         return list(error.problems)
+    ref = definition.payload_schema_ref
     return [
-        *publish_problems(definition, actions, JlensEngine(), correlation_paths=correlation_paths),
+        *publish_problems(
+            definition,
+            actions,
+            JlensEngine(),
+            correlation_paths=correlation_paths,
+            secrets=secrets,
+            payload_schema=BUILTIN_SCHEMAS.get(ref) if contracts is None else known_schema(contracts, ref),
+        ),
         *contract_problems(definition, contracts, now=now or datetime.now(UTC)),
     ]
 
@@ -112,6 +123,7 @@ async def publish_definition(
     published_by: str | None = None,
     expected_draft_version: int | None = None,
     correlation_paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
+    secrets: Mapping[str, timedelta] | None = None,
     accept_unknown_actions: bool = False,
 ) -> PublishedVersion:
     """Publishes the draft of a workflow as its next version, which never changes.
@@ -124,6 +136,7 @@ async def publish_definition(
         published_by: Who publishes, for the records.
         expected_draft_version: Refuse if the draft is another one than was looked at; None publishes what is there.
         correlation_paths: Payload paths that keys of events are derived from, as ingress has them.
+        secrets: How long ago each secret that there is was last changed; None where nobody knows.
         accept_unknown_actions: Actions that nobody has heard of are a warning: whoever has them comes later.
 
     Raises:
@@ -137,10 +150,13 @@ async def publish_definition(
         actions = await AnnouncedActions.read(conn, declared)
         ref = str(draft.draft_definition.get("payloadSchemaRef"))
         contracts = await TenantContracts.read(conn, ref)
-        problems = validate_document(draft.draft_definition, actions, contracts, correlation_paths=correlation_paths)
-        if not any(problem.code in ("INVALID_WORKFLOW_DEFINITION", "NON_SERIALIZABLE") for problem in problems):
-            definition = parse_definition(draft.draft_definition)
-            problems += await callee_problems(conn, definition, draft.workflow_id, draft.key)
+        definition = parse_definition(draft.draft_definition)
+        problems = [
+            *validate_document(
+                draft.draft_definition, actions, contracts, correlation_paths=correlation_paths, secrets=secrets
+            ),
+            *await callee_problems(conn, definition, draft.workflow_id, draft.key),
+        ]
         if accept_unknown_actions:
             problems = [replace(p, severity="warning") if p.code == "UNKNOWN_ACTION" else p for p in problems]
         if any(problem.severity == "error" for problem in problems):
@@ -153,6 +169,5 @@ async def publish_definition(
             expected_draft_version=draft.draft_version if expected_draft_version is None else expected_draft_version,
             payload_schema=known_schema(contracts, ref),
         )
-        definition = parse_definition(draft.draft_definition)
         await rebind_schedules(conn, version.workflow_id, version.version, definition, known_schema(contracts, ref))
     return PublishedVersion(version.workflow_id, version.version, version.definition_hash, problems)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows_core.expressions.engine import NO_VALUE, Expression, ExpressionEngine
+from workflows_core.expressions.engine import NO_VALUE, Expression, ExpressionEngine, Limits
 from workflows_core.expressions.reading import EVERYTHING
 
 _SHOWN = 200
@@ -52,10 +52,14 @@ class _Explained:
     def reads(self) -> frozenset[str]:
         return self.expression.reads
 
-    def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int) -> Any:
+    @property
+    def has_patterns(self) -> bool:
+        return self.expression.has_patterns
+
+    def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int, limits: Limits | None = None) -> Any:
         reads = {path: _shown(_at(document, path)) for path in sorted(self.reads) if path != EVERYTHING}
         try:
-            found = self.expression.evaluate(document, now_ms=now_ms, seed=seed)
+            found = self.expression.evaluate(document, now_ms=now_ms, seed=seed, limits=limits)
         except Exception as error:
             self.seen.append({"expression": self.source, "error": str(error), "reads": reads})
             raise

@@ -92,7 +92,7 @@ def literal_problems(
         nested = schema.get("properties", {}).get(field)
         if not isinstance(nested, Mapping):
             continue
-        nested, where = _resolved(nested, root), field_path(path, field)
+        nested, where = resolved(nested, root), field_path(path, field)
         kinds = nested.get("type")
         allowed = {kinds} if isinstance(kinds, str) else set(kinds or ())
         if isinstance(value, SecretRef):
@@ -154,10 +154,11 @@ def missing_fields(
     for field, nested in schema.get("properties", {}).items():
         value = given.get(field)
         if isinstance(value, dict) and isinstance(nested, Mapping):
-            yield from missing_fields(field_path(path, field), value, _resolved(nested, root), root)
+            yield from missing_fields(field_path(path, field), value, resolved(nested, root), root)
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that a `$ref` into its own document names; the schema itself where it has none."""
     reference = schema.get("$ref")
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return schema

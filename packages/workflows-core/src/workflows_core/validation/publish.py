@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
+from workflows_core.actions.secrets import SECRET_NAME
 from workflows_core.definitions.model import (
     ActionCallStep,
     Definition,
@@ -31,11 +34,12 @@ from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
 from workflows_core.validation.flow import loop_variable_problems, unreachable_problems, variable_problems
 from workflows_core.validation.mappings import KnownActions, action_problems, special_key_problems
 from workflows_core.validation.output_schemas import response_schema_problems
+from workflows_core.validation.payload_reads import payload_problems_of
 from workflows_core.validation.targets import assign_targets
 from workflows_core.validation.values import references_of
 
-SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
-"""Whole names of secrets."""
+STALE_AFTER = timedelta(days=90)
+"""A secret that was not changed for so long should be."""
 
 _VARYING = re.compile("random|shuffle|now|millis")
 
@@ -46,6 +50,8 @@ def publish_problems(
     engine: ExpressionEngine,
     *,
     correlation_paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
+    secrets: Mapping[str, timedelta] | None = None,
+    payload_schema: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
     """Everything that blocks publishing (severity `error`) or should be looked at (`warning`), in document order.
 
@@ -54,24 +60,32 @@ def publish_problems(
         registry: The actions that are loaded.
         engine: Compiles the expressions.
         correlation_paths: Payload paths that keys of events are derived from, by event name, `*` for all.
+        secrets: How long ago each secret that there is was last changed; None where nobody knows.
+        payload_schema: Of the payload; None where it is not known.
     """
-    checks = _Checks(registry, engine, correlation_paths)
+    checks = _Checks(registry, engine, correlation_paths, secrets)
     return [
         *checks.trigger(definition),
         *checks.steps(definition),
         *loop_variable_problems(definition),
         *unreachable_problems(definition),
         *variable_problems(definition, engine),
+        *(() if payload_schema is None else payload_problems_of(definition, registry, payload_schema)),
     ]
 
 
 class _Checks:
     def __init__(
-        self, registry: KnownActions, engine: ExpressionEngine, correlation_paths: Mapping[str, Sequence[str]]
+        self,
+        registry: KnownActions,
+        engine: ExpressionEngine,
+        correlation_paths: Mapping[str, Sequence[str]],
+        secrets: Mapping[str, timedelta] | None,
     ) -> None:
         self.registry = registry
         self.engine = engine
         self.correlation_paths = correlation_paths
+        self.secrets = secrets
 
     def trigger(self, definition: Definition) -> Iterator[Problem]:
         trigger = definition.trigger
@@ -108,17 +122,30 @@ class _Checks:
     def references(self, path: str, owner: Model, step_id: str | None) -> Iterator[Problem]:
         for where, value in references_of(path, owner):
             if not isinstance(value, Expr):
-                if not SECRET_NAME.fullmatch(value.name):
-                    message = (
-                        f"{value.name!r} is no secret's name: capital letters, digits and _, "
-                        "a letter first, at most 255 characters"
-                    )
-                    yield Problem("INVALID_SECRET_NAME", message, where, step_id=step_id)
+                yield from self.secret_problems(where, value.name, step_id)
             elif not value.source.strip():
                 message = "the expression is empty; write one, or remove the field"
                 yield Problem("EMPTY_EXPRESSION", message, where, step_id=step_id)
             else:
                 yield from self.source_problems(where, value.source, step_id)
+
+    def secret_problems(self, path: str, name: str, step_id: str | None) -> Iterator[Problem]:
+        if not SECRET_NAME.fullmatch(name):
+            message = (
+                f"{name!r} is no secret's name: capital letters, digits and _, a letter first, at most 255 characters"
+            )
+            yield Problem("INVALID_SECRET_NAME", message, path, step_id=step_id)
+        elif self.secrets is None:
+            message = f"nobody can say here whether there is a secret {name}: WORKFLOW_SECRETS_DIR is not set"
+            yield Problem("UNKNOWN_SECRET", message, path, severity="warning", step_id=step_id)
+        elif name not in self.secrets:
+            message = f"there is no secret {name}; put its value into a file of that name in WORKFLOW_SECRETS_DIR"
+            suggestion = nearest(name, list(self.secrets))
+            yield Problem("SECRET_NOT_FOUND", message, path, step_id=step_id, suggestion=suggestion)
+        elif self.secrets[name] > STALE_AFTER:
+            age, most = self.secrets[name].days, STALE_AFTER.days
+            message = f"secret {name} was last changed {age} days ago, and should be every {most}: change it"
+            yield Problem("SECRET_STALE", message, path, severity="warning", step_id=step_id)
 
     def source_problems(self, path: str, source: str, step_id: str | None) -> Iterator[Problem]:
         try:
@@ -142,6 +169,7 @@ class _Checks:
             )
             yield Problem("EVENT_WAIT_UNCORRELATABLE", message, f"{path}.config.eventName", step_id=step.id)
         expression = self.compiled(config.correlation_key)
+        yield from self.contract_of_wait(path, step)
         # Decided only for an expression that gives the same key in every run.
         if expression is None or expression.reads or _VARYING.search(expression.source):
             return
@@ -155,6 +183,20 @@ class _Checks:
             message = f"no event can have this key: {why}; give a text or a number"
             where = f"{path}.config.correlationKey"
             yield Problem("EVENT_WAIT_UNCORRELATABLE", message, where, step_id=step.id)
+
+    def contract_of_wait(self, path: str, step: EventWaitStep) -> Iterator[Problem]:
+        """Says from which payload paths keys come, where the wait's key has the name of none of them."""
+        config = step.config
+        derived = [*self.correlation_paths.get(config.event_name, ()), *self.correlation_paths.get("*", ())]
+        named = re.fullmatch(r"\s*\w+(?:\.\w+)*\.(\w+)\s*", config.correlation_key.source)
+        if not derived or named is None or named[1] in {path.split(".")[-1] for path in derived}:
+            return
+        message = (
+            f"events {config.event_name!r} that are published without a key get theirs from {', '.join(derived)}, "
+            f"and this key is a {named[1]!r}: publish them with a key"
+        )
+        where = f"{path}.config.correlationKey"
+        yield Problem("EVENT_WAIT_CORRELATION_CONTRACT", message, where, severity="warning", step_id=step.id)
 
 
 def _path_problems(path: str, step: Step) -> Iterator[Problem]:
