@@ -19,9 +19,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_from_a_definition_to_a_cancelled_run(stack: Stack, tmp_path: Path) -> None:
     key = await publish(stack.environment, {**document(wait()), "id": "operated"}, tmp_path)
-    assert (await workflows(stack.environment, "definitions", "validate", str(tmp_path / "operated.json"))) == {
-        "problems": []
-    }
+    file = str(tmp_path / "operated.json")
+    (told,) = (await workflows(stack.environment, "definitions", "validate", file))["problems"]
+    assert (told["code"], told["severity"]) == ("EVENT_WAIT_CORRELATION_CONTRACT", "warning")
+    by_id = {**stack.environment, "WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON": '{"*": "id"}'}
+    assert await workflows(by_id, "definitions", "validate", file) == {"problems": []}
     assert key in {row["key"] for row in await workflows(stack.environment, "definitions", "list")}
     run_id = await start(stack.environment, key, {"id": "k9"})
     await until_status(stack.environment, run_id, "WAITING")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import psycopg
@@ -52,6 +53,26 @@ async def test_temporal_worker_refuses_the_authored_queue(stack: Stack) -> None:
     assert "belongs to workflow-worker" in error
     assert "queue_ownership.toml" in error
     assert "Traceback" not in output + error
+
+
+async def test_what_waiting_does_not_change_ends_the_start(
+    temporal: EmbeddedTemporal, database: MigratedDatabase, stack: Stack
+) -> None:
+    where = {**database.environment, "TEMPORAL_ADDRESS": temporal.address, "PORT": "0"}
+    own = {**stack.environment, "PORT": "0"}
+    wrong = (
+        ("workflow-worker", {**where, "TEMPORAL_NAMESPACE": "nowhere"}, "namespace nowhere"),
+        ("temporal-worker", {**where, "TEMPORAL_NAMESPACE": "nowhere"}, "namespace nowhere"),
+        ("workflow-worker", {**own, "DB_NAME_SERVER": "nodb"}, "nodb"),
+        ("workflow-worker", {**own, "DB_PASSWORD_SERVER": "wrong"}, "authentication failed"),
+    )
+    ends = await asyncio.gather(*(ended(program, "run", environment=given) for program, given, _ in wrong))
+    for (program, _, text), (code, output, error) in zip(wrong, ends, strict=True):
+        said = output + error
+        assert (code, "BACKING_SERVICE_REFUSED" in said, text in said, "Traceback" in said) == (2, True, True, False), (
+            program,
+            said,
+        )
 
 
 async def test_check_says_what_is_wrong_and_what_is_well(stack: Stack) -> None:

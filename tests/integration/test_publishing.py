@@ -83,5 +83,5 @@ async def test_what_cannot_be_imported_or_found_is_refused(db: Database) -> None
 
 
 async def test_a_document_can_be_checked_without_storing_it() -> None:
-    assert validate_document(document(wait()), REGISTRY) == []
+    assert validate_document(document(wait()), REGISTRY, correlation_paths={"*": ("id",)}) == []
     assert [problem.code for problem in validate_document([], REGISTRY)] == ["INVALID_WORKFLOW_DEFINITION"]

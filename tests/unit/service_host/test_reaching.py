@@ -58,7 +58,7 @@ async def test_what_waiting_will_not_mend_may_be_raised() -> None:
         raise Unreachable("Temporal", "host:1", "no such namespace", permanent=True)
 
     with pytest.raises(Unreachable, match="no such namespace"):
-        await until_reached(attempt, give_up_on_permanent=True)
+        await until_reached(attempt, patience_seconds=0)
 
 
 async def test_temporal_that_is_not_there_is_named_with_address_and_namespace() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
@@ -93,16 +98,56 @@ def test_only_the_given_mapping_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("given", ["TEMPORAL_TLS_CERT", "TEMPORAL_TLS_KEY"])
 def test_certificate_and_key_go_together(tmp_path: Path, given: str) -> None:
-    pem = tmp_path / "file.pem"
-    pem.write_text("x")
-    assert "must be set together" in refused({**COMPLETE, given: str(pem)})["TEMPORAL_TLS_KEY"][1]
+    certificate, _ = pair(tmp_path, "one")
+    assert "must be set together" in refused({**COMPLETE, given: certificate})["TEMPORAL_TLS_KEY"][1]
 
 
 def test_files_must_exist_and_contradict_no_tls(tmp_path: Path) -> None:
     assert set(refused({**COMPLETE, "TEMPORAL_TLS_CA": str(tmp_path / "absent")})) == {"TEMPORAL_TLS_CA"}
-    pem = tmp_path / "file.pem"
-    pem.write_text("x")
-    assert "TEMPORAL_TLS_KEY" in refused({**COMPLETE, "TEMPORAL_TLS": "false", "TEMPORAL_TLS_CA": str(pem)})
+    certificate, _ = pair(tmp_path, "one")
+    assert "TEMPORAL_TLS_KEY" in refused({**COMPLETE, "TEMPORAL_TLS": "false", "TEMPORAL_TLS_CA": certificate})
+
+
+def pair(folder: Path, name: str) -> tuple[str, str]:
+    """A certificate that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / f"{name}.pem", folder / f"{name}.key"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return str(files[0]), str(files[1])
+
+
+def test_tls_files_hold_what_they_should(tmp_path: Path) -> None:
+    certificate, key = pair(tmp_path, "one")
+    _, other = pair(tmp_path, "other")
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"\xff\x00")
+
+    def wrong(ca: str, cert: str, private: str) -> dict[str, str]:
+        files = {"TEMPORAL_TLS_CA": ca, "TEMPORAL_TLS_CERT": cert, "TEMPORAL_TLS_KEY": private}
+        return {name: message for name, (_, message) in refused({**COMPLETE, **files}).items()}
+
+    given = {"TEMPORAL_TLS_CA": certificate, "TEMPORAL_TLS_CERT": certificate, "TEMPORAL_TLS_KEY": key}
+    assert load_settings(Settings, {**COMPLETE, **given}).temporal_uses_tls
+    assert "another certificate" in wrong(certificate, certificate, other)["TEMPORAL_TLS_KEY"]
+    assert "no private key" in wrong(certificate, certificate, certificate)["TEMPORAL_TLS_KEY"]
+    both = wrong(key, str(garbage), key)
+    assert "no certificate in PEM form" in both["TEMPORAL_TLS_CA"]
+    assert "no PEM file" in both["TEMPORAL_TLS_CERT"]
 
 
 @pytest.mark.parametrize(

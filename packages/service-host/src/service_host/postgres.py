@@ -6,6 +6,7 @@ libpq reads no proxy variable; a loopback address is always reached directly.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,6 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from service_host.errors import Unreachable
 from service_host.reaching import ATTEMPT_SECONDS, until_reached
 from service_host.settings import PostgresSettings
+
+_PERMANENT: Final = re.compile(r"(database|role) \"[^\"]*\" does not exist|authentication failed|no pg_hba\.conf entry")
+"""What a server says, in English, that waiting does not change; the driver has no code for a connection that fails."""
 
 CONNECT_SECONDS: Final = 2
 STATEMENT_SECONDS: Final = 5
@@ -87,7 +91,8 @@ async def ping_postgres(engine: AsyncEngine) -> None:
     """One `SELECT 1`.
 
     Raises:
-        Unreachable: With the reason in one line.
+        Unreachable: With the reason in one line; `permanent` if the server knows no such database or role, or no such
+            password of it.
     """
     where = where_of(engine)
     try:
@@ -96,7 +101,8 @@ async def ping_postgres(engine: AsyncEngine) -> None:
     except TimeoutError:
         raise Unreachable("PostgreSQL", where, f"no answer within {ATTEMPT_SECONDS:g} s") from None
     except (SQLAlchemyError, OSError) as error:
-        raise Unreachable("PostgreSQL", where, database_reason(error)) from error
+        reason = database_reason(error)
+        raise Unreachable("PostgreSQL", where, reason, permanent=bool(_PERMANENT.search(reason))) from error
 
 
 async def wait_for_postgres(engine: AsyncEngine, *, on_wait: Callable[[str], None] | None = None) -> None:

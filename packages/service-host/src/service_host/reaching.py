@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -12,6 +13,8 @@ from service_host.logs import log_event
 
 RETRY_SECONDS: Final = 3.0
 ATTEMPT_SECONDS: Final = 6.0
+PATIENCE_SECONDS: Final = 15.0
+"""How long an answer that waiting does not change may go on: what was made just now is not known everywhere at once."""
 
 Reached = TypeVar("Reached")
 
@@ -20,7 +23,7 @@ async def until_reached(
     attempt: Callable[[], Awaitable[Reached]],
     *,
     on_wait: Callable[[str], None] | None = None,
-    give_up_on_permanent: bool = False,
+    patience_seconds: float = PATIENCE_SECONDS,
     retry_seconds: float = RETRY_SECONDS,
 ) -> Reached:
     """Repeat an attempt until it succeeds; cancel the task to give up.
@@ -28,18 +31,20 @@ async def until_reached(
     Args:
         attempt: One try; raises `Unreachable`.
         on_wait: Told why we wait, for the readiness matrix.
-        give_up_on_permanent: Raise a failure that waiting will not mend, instead of trying on.
+        patience_seconds: How long a failure that waiting will not mend may go on before it is raised.
         retry_seconds: Pause between two attempts.
 
     Raises:
-        Unreachable: Only with `give_up_on_permanent`.
+        Unreachable: A `permanent` one.
     """
     last: Unreachable | None = None
+    permanent_since: float | None = None
     while True:
         try:
             reached = await attempt()
         except Unreachable as error:
-            if error.permanent and give_up_on_permanent:
+            permanent_since = (permanent_since or time.monotonic()) if error.permanent else None
+            if permanent_since is not None and time.monotonic() - permanent_since >= patience_seconds:
                 raise
             last = error
             if on_wait is not None:

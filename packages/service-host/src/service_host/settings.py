@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from service_host.certificates import require_certificate, require_pair
 from service_host.errors import StartProblem, StartRefused
 from service_host.payload_codec import parse_keys
 
@@ -127,6 +128,16 @@ class TemporalSettings(EnvironmentSettings):
             (value, info.data.get("temporal_tls_cert"), info.data.get("temporal_tls_ca"))
         ):
             raise ValueError("TEMPORAL_TLS is false but TLS files are given; drop the files or set it to true")
+        certificate = info.data.get("temporal_tls_cert")
+        if value is not None and certificate is not None:
+            require_pair(certificate, value)
+        return value
+
+    @field_validator("temporal_tls_ca", "temporal_tls_cert")
+    @classmethod
+    def _is_certificate(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            require_certificate(value)
         return value
 
     @property

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from service_host import events
-from service_host.errors import EXIT_FAILED, EXIT_REFUSED, StartRefused
+from service_host.errors import EXIT_FAILED, EXIT_REFUSED, StartRefused, Unreachable
 from service_host.leaving import leave
 from service_host.logs import log_event, log_failure
 from service_host.progress import Loop, LoopReport, LoopState, Progress, StopStage
@@ -135,6 +135,10 @@ class Supervisor:
         except StartRefused as refused:
             for problem in refused.problems:
                 log_event(events.START_REFUSED, str(problem), level="ERROR", code=problem.code, where=problem.where)
+            self.request_stop("the start was refused", EXIT_REFUSED)
+        except Unreachable as error:
+            message = f"BACKING_SERVICE_REFUSED {error}: waiting does not change that; correct the setting, or make it"
+            log_event(events.START_REFUSED, message, level="ERROR", code="BACKING_SERVICE_REFUSED", where=error.service)
             self.request_stop("the start was refused", EXIT_REFUSED)
         except Exception as error:
             log_failure(events.START_REFUSED, f"{self.service} could not start: {error}", error)

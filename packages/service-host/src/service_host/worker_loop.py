@@ -65,7 +65,7 @@ async def _until_served(client: Client, progress: Progress) -> None:
         progress.waiting("Temporal answers")
 
     try:
-        await until_reached(attempt, on_wait=progress.waiting, give_up_on_permanent=True)
+        await until_reached(attempt, on_wait=progress.waiting, patience_seconds=0)
     except Unreachable:
         if not progress.stopping.is_set():
             raise
