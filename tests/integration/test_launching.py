@@ -17,9 +17,11 @@ from harness.run_records import rows
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequest
+from workflows_core.launching.polled import HeartbeatProbe
 from workflows_core.launching.queue import QueuedStarts
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.processes import Announcement, announce, leave
 from workflows_core.storage.repairs import end_run
 from workflows_core.storage.runs import run_timeline
 from workflows_core.wire.names import workflow_id_of
@@ -220,6 +222,23 @@ async def test_a_launch_says_when_nobody_polls(db: Database, client: Client) -> 
     await published(db)
     assert (await Launcher(db, client, prober=Nobody()).launch(request())).polled is False
     assert (await Launcher(db, client).launch(request())).polled is None
+
+
+async def test_a_process_that_fell_silent_is_known_before_temporal_forgets_it(db: Database, client: Client) -> None:
+    class Listed:
+        async def is_polled(self, queue: str) -> bool | None:
+            return True
+
+    await published(db)
+    launcher = Launcher(db, client, prober=HeartbeatProbe(db, Listed()))
+    assert (await launcher.launch(request())).polled is True, "no heartbeat was ever written: the list says"
+    worker = Announcement("workflow-worker@h:1", "workflow-worker", "1", ("workflow-runtime-v2",))
+    async with db.narrow() as conn:
+        await announce(conn, worker)
+    assert (await launcher.launch(request())).polled is True
+    async with db.narrow() as conn:
+        await leave(conn, worker.identity)
+    assert (await launcher.launch(request())).polled is False
 
 
 async def test_hole_9_a_run_may_wait_for_ever(db: Database, client: Client) -> None:

@@ -118,6 +118,20 @@ async def pollers_of(client: Client, queue: str) -> QueuePollers:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ListedPollers:
+    """Whether anybody polls a queue, by Temporal's list."""
+
+    client: Client
+
+    async def is_polled(self, queue: str) -> bool | None:
+        """True or False as Temporal says; None when it does not answer."""
+        try:
+            return bool((await pollers_of(self.client, queue)).pollers)
+        except Unreachable:
+            return None
+
+
 async def pollers_of_all(client: Client, queues: Iterable[str]) -> tuple[QueuePollers, ...]:
     """`pollers_of` for several queues, at the same time.
 

@@ -14,6 +14,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError
 
 from service_host.ownership import QueueOwnership
+from service_host.pollers import ListedPollers
 from service_host.postgres import create_engine
 from service_host.temporal import identity_of, try_temporal
 from workflows_cli.actions import declared_actions
@@ -21,11 +22,11 @@ from workflows_cli.dev.processes import fetch_json
 from workflows_cli.dev.stack import DevStack
 from workflows_cli.dev.state import TENANT
 from workflows_cli.output import table
-from workflows_cli.polling import ClientPollerProbe
 from workflows_cli.queues import ownership_rows
 from workflows_cli.settings import Settings, read_settings
 from workflows_cli.timeline import step_lines, timeline_text
 from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.launching.polled import HeartbeatProbe
 from workflows_core.publishing.publish import import_definition, publish_definition
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
@@ -66,7 +67,7 @@ class Demo:
         self.tell(f"published {draft.key} version {published.version}: {document['description']}")
         order = f"order-{uuid.uuid4().hex[:8]}"
         payload = {"orderId": order, "lines": [{"price": 40, "quantity": 2}, {"price": 20, "quantity": 1}]}
-        launcher = Launcher(db, client, prober=ClientPollerProbe(client))
+        launcher = Launcher(db, client, prober=HeartbeatProbe(db, ListedPollers(client)))
         launched = await launcher.launch(
             LaunchRequest(tenant=TENANT, workflow=draft.key, version=published.version, payload=payload)
         )

@@ -8,54 +8,53 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 import click
 
 from service_host.errors import StartRefused, Unreachable
 from service_host.leaving import leave
-from workflows_cli.commands.contracts import catalog_group, schemas_group
-from workflows_cli.commands.database import db_group, setup
-from workflows_cli.commands.definitions import definitions_group
-from workflows_cli.commands.demo import demo
-from workflows_cli.commands.dev import dev
-from workflows_cli.commands.events import events_group, waits_group
-from workflows_cli.commands.ownership import ownership
-from workflows_cli.commands.runs import runs_group
-from workflows_cli.commands.schedules import calendars_group, schedules_group
-from workflows_cli.commands.simulate import simulate_command
-from workflows_cli.commands.tasks import tasks_group
-from workflows_cli.commands.tokens import tokens_group
-from workflows_cli.embedded.failures import EmbeddedStartFailed
 from workflows_cli.output import emit
 from workflows_core.errors import Refused, WorkflowsError
 from workflows_core.storage.database import is_unavailable
 
+_COMMANDS: Mapping[str, str] = {
+    "calendars": "schedules:calendars_group",
+    "catalog": "contracts:catalog_group",
+    "db": "database:db_group",
+    "definitions": "definitions:definitions_group",
+    "demo": "demo:demo",
+    "dev": "dev:dev",
+    "events": "events:events_group",
+    "ownership": "ownership:ownership",
+    "runs": "runs:runs_group",
+    "schedules": "schedules:schedules_group",
+    "schemas": "contracts:schemas_group",
+    "setup": "database:setup",
+    "simulate": "simulate:simulate_command",
+    "tasks": "tasks:tasks_group",
+    "tokens": "tokens:tokens_group",
+    "waits": "events:waits_group",
+}
+"""Module of `workflows_cli.commands` and name in it; loaded when asked for, since all together take a second."""
 
-@click.group()
+
+class _LoadedWhenAskedFor(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"workflows_cli.commands.{module}"), name)
+        return command
+
+
+@click.group(cls=_LoadedWhenAskedFor)
 @click.version_option(package_name="workflows-cli")
 def cli() -> None:
     """Author, run and watch declarative workflows on Temporal."""
-
-
-for command in (
-    db_group,
-    setup,
-    definitions_group,
-    simulate_command,
-    runs_group,
-    events_group,
-    waits_group,
-    tasks_group,
-    schedules_group,
-    calendars_group,
-    schemas_group,
-    catalog_group,
-    tokens_group,
-    ownership,
-    dev,
-    demo,
-):
-    cli.add_command(command)
 
 
 def main() -> None:
@@ -89,7 +88,8 @@ def _explain(error: Exception) -> int:
             _refuse([{"code": error.code, "message": error.message}])
         case Unreachable():
             _refuse([{"code": "UNREACHABLE", "message": str(error)}])
-        case EmbeddedStartFailed():
+        case _ if type(error).__name__ == "EmbeddedStartFailed":
+            # By name: the embedded servers are loaded by the commands that start them only.
             _refuse([{"code": "EMBEDDED_START_FAILED", "message": str(error)}])
         case _ if is_unavailable(error):
             advice = "check DB_HOST and DB_PORT, or start the stack with `workflows dev`"

@@ -13,7 +13,7 @@ from service_host.leaving import leave
 from service_host.logs import log_event
 from service_host.metrics import PollerMetrics
 from service_host.ownership_probe import OwnershipProbe
-from service_host.pollers import PollerKind
+from service_host.pollers import ListedPollers, PollerKind
 from service_host.postgres import create_engine, wait_for_postgres
 from service_host.process import Process, run_process
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
@@ -29,6 +29,7 @@ from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.action import Place
 from workflows_core.execution.worker import application_worker
 from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.polled import HeartbeatProbe
 from workflows_core.launching.readiness import SearchAttributesCheck
 from workflows_core.log_context import log_context
 from workflows_core.runtime import AuthoredRuntime
@@ -113,7 +114,7 @@ async def _start(process: Process, settings: Settings, services: ApplicationServ
         options = worker_options(settings, version(SERVICE))
         return application_worker(client, runtime.activities, worker_limits(settings), on_fatal_error, **options)
 
-    launcher = Launcher(runtime.db, client)
+    launcher = Launcher(runtime.db, client, prober=HeartbeatProbe(runtime.db, ListedPollers(client)))
     api = create_api(runtime.db, launcher, version=version(SERVICE))
     process.supervisor.add(
         serving_loop(

@@ -6,12 +6,13 @@ from typing import Any, get_args
 
 import click
 
+from service_host.pollers import ListedPollers
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
-from workflows_cli.polling import ClientPollerProbe
 from workflows_cli.session import Session, command, parse_json
 from workflows_cli.timeline import timeline_json, timeline_text
 from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.launching.polled import HeartbeatProbe
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
 from workflows_core.wire.records import RunStatus
@@ -138,4 +139,4 @@ async def replay_(session: Session, run_id: str, payload: str | None, reason: st
 async def launcher_of(session: Session) -> Launcher:
     """The one launcher, over this call's connections."""
     client = await session.temporal()
-    return Launcher(session.db, client, prober=ClientPollerProbe(client))
+    return Launcher(session.db, client, prober=HeartbeatProbe(session.db, ListedPollers(client)))

@@ -9,5 +9,5 @@ class PollerProbe(Protocol):
     """Knows whether anybody polls a queue."""
 
     async def is_polled(self, queue: str) -> bool | None:
-        """True or False as Temporal says; None when that cannot be told."""
+        """True or False; None when that cannot be told."""
         ...

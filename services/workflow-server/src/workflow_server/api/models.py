@@ -70,6 +70,9 @@ class StartedRun(BaseModel):
     workflow_version: int
     status: str
     created: Annotated[bool, Field(description="False when this idempotency key has started it before.")]
+    polled: Annotated[
+        bool | None, Field(description="False while no workflow-worker lives: the run waits for one. Null: unknown.")
+    ]
 
 
 class CancelRequested(BaseModel):

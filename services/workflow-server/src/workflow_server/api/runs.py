@@ -143,6 +143,7 @@ def _started(launched: LaunchedRun) -> StartedRun:
         workflow_version=launched.workflow_version,
         status=launched.status,
         created=launched.created,
+        polled=launched.polled,
     )
 
 

@@ -1,0 +1,32 @@
+"""Whether anybody executes what is started: by the heartbeats of processes, else by Temporal's list of pollers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from workflows_core.launching.ports import PollerProbe
+from workflows_core.storage.database import Database
+from workflows_core.storage.processes import live_processes
+
+_KNOWN_FOR = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatProbe:
+    """Fills `PollerProbe`. A process that has died is known by its silence after 45 s; the list has it for 300 s.
+
+    Attributes:
+        db: Where the heartbeats are.
+        listed: Asked where no process has ever written a heartbeat for the queue.
+    """
+
+    db: Database
+    listed: PollerProbe
+
+    async def is_polled(self, queue: str) -> bool | None:
+        """True or False; None when nobody can tell."""
+        async with self.db.narrow() as conn:
+            known = [process for process in await live_processes(conn, _KNOWN_FOR) if queue in process.queues]
+            living = [process for process in await live_processes(conn) if queue in process.queues] if known else []
+        return bool(living) if known else await self.listed.is_polled(queue)
