@@ -1,4 +1,4 @@
-"""A database that holds connections open and answers nothing (hole 41): known soon, quiet in the log, stops no run."""
+"""A database that holds connections open and answers nothing (hole 35): known soon, quiet in the log, stops no run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def until_steps(handle: WorkflowHandle[Any, Any], count: int) -> float:
     return time.monotonic() - begun
 
 
-async def test_hole_41_a_database_that_hangs_makes_the_worker_unready_and_delays_no_short_action(
+async def test_hole_35_a_database_that_hangs_makes_the_worker_unready_and_delays_no_short_action(
     temporal: EmbeddedTemporal, database: MigratedDatabase, client: Client, tmp_path: Path
 ) -> None:
     postgres = Forwarder(database.host, database.port)

@@ -24,7 +24,7 @@ async def nothing() -> None:
     """What an intruder does."""
 
 
-async def test_a_foreign_poller_is_told_within_a_minute_in_log_metric_health_and_on_the_command_line(
+async def test_hole_36_a_foreign_poller_is_told_within_a_minute_in_log_metric_health_and_command_line(
     database: MigratedDatabase, tmp_path: Path
 ) -> None:
     # A server of its own: a poller that died stays in Temporal's list for 300 s.

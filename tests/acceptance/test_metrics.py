@@ -28,7 +28,7 @@ async def families(service: ServiceProcess) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(answer.text)}
 
 
-async def test_the_metrics_of_running_services_are_the_listed_ones(stack: Stack, tmp_path: Path) -> None:
+async def test_hole_44_the_metrics_of_running_services_are_the_listed_ones(stack: Stack, tmp_path: Path) -> None:
     mapping = {"namespace": "metrics", "key": "k", "by": 1}
     step = {"type": "action.call", "config": {"actionId": "store.increment", "version": 1, "inputMapping": mapping}}
     key = await publish(stack.environment, {**document(step), "id": "measured"}, tmp_path)

@@ -17,7 +17,7 @@ from workflows_cli.embedded import EmbeddedTemporal
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_every_wrong_setting_is_listed_masked(stack: Stack) -> None:
+async def test_hole_40_every_wrong_setting_is_listed_masked(stack: Stack) -> None:
     environment = {
         **stack.environment,
         "TEMPORAL_ADDRESS": "nowhere",

@@ -1,4 +1,4 @@
-"""What a worker says and does when what it needs is wrong or goes away (holes 40, 41, 44)."""
+"""What a worker says and does when what it needs is wrong or goes away (holes 35, 40)."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> TreeCopy:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_import_is_reported_with_where_the_code_should_go(tree: TreeCopy, way: str) -> None:
+def test_hole_39_an_import_is_reported_with_where_the_code_should_go(tree: TreeCopy, way: str) -> None:
     with tree.planted(WAYS[way], declared={"workflow-worker": "workflows-bootstrap"}):
         report = tree.lint()
     assert report.exit_code != 0

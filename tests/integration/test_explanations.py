@@ -36,7 +36,7 @@ async def verdicts(db: Database, event_id: str) -> dict[str, tuple[str, str | No
     return {one.target_id: (one.verdict, one.why) for one in found.candidates}
 
 
-async def test_each_candidate_has_its_verdict_and_the_comparison_that_failed(db: Database) -> None:
+async def test_hole_31_each_candidate_has_its_verdict_and_the_comparison_that_failed(db: Database) -> None:
     waits = [a_wait("right"), a_wait("key", "other"), a_wait("filter", filters=FILTER), a_wait("gone")]
     await write_run(db, a_write(1, waits=waits), EXECUTION)
     await write_run(db, a_write(2, waits=waits[:3], closed=[closed("gone", "TIMED_OUT")]), EXECUTION)
@@ -92,7 +92,7 @@ async def test_triggers_and_notes(db: Database) -> None:
     assert "not in the tenant's event catalogue" in found.notes[1]
 
 
-async def test_hole_25_a_payload_that_breaks_its_schema_is_refused_or_dead_and_goes_again_once_the_schema_is_right(
+async def test_hole_30_a_payload_that_breaks_its_schema_is_refused_or_dead_and_goes_again_once_the_schema_is_right(
     db: Database,
 ) -> None:
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)

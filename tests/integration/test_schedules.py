@@ -147,7 +147,7 @@ async def test_an_overlap_is_skipped_while_the_last_run_is_open(db: Database, cl
         assert len(await rows(db, "workflow_runs")) == 1
 
 
-async def test_next_times_leave_out_what_the_day_filter_does(db: Database, client: Client) -> None:
+async def test_hole_46_next_times_leave_out_what_the_day_filter_does(db: Database, client: Client) -> None:
     await published(db)
     (calendar,) = read_calendars({"main": {"timezone": "Europe/Berlin", "hours": WEEK, "default": True}})
     async with following(db, client) as (_, sync):

@@ -54,7 +54,7 @@ async def services_at_work(db: Database) -> set[str]:
     return announced | {name for name in names if name and "@" in name}
 
 
-async def test_an_installed_worker_alone_runs_an_authored_workflow(
+async def test_hole_41_an_installed_worker_alone_runs_an_authored_workflow(
     installed: Environments, environment: dict[str, str], db: Database, client: Client, tmp_path: Path
 ) -> None:
     keep = {

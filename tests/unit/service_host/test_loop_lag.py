@@ -19,7 +19,7 @@ def compute_for_long() -> None:
     time.sleep(0.6)
 
 
-async def test_hole_40_a_loop_that_stands_still_is_not_alive_and_the_log_says_where(
+async def test_hole_35_a_loop_that_stands_still_is_not_alive_and_the_log_says_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loop_lag, "ALIVE_SECONDS", 0.3)

@@ -40,7 +40,7 @@ def workflow_names(contents: QueueContents) -> set[str]:
     return {name for name in names if name is not None}
 
 
-def test_every_queue_has_readiness_and_only_the_jobs_queue_has_jobs() -> None:
+def test_hole_42_every_queue_has_readiness_and_only_the_jobs_queue_has_jobs() -> None:
     for queue in QUEUES:
         contents = carried(queue)
         jobs = queue == "alga-jobs"
