@@ -15,7 +15,8 @@ CREATE FUNCTION workflow_startable_runs(p_limit integer)
 RETURNS TABLE (tenant text, run_id text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     SELECT d.tenant, q.run_id
-      FROM workflow_definitions d
+      FROM (SELECT DISTINCT r.tenant, r.workflow_id FROM workflow_runs r WHERE r.status = 'QUEUED') AS n
+      JOIN workflow_definitions d ON d.tenant = n.tenant AND d.workflow_id = n.workflow_id
      CROSS JOIN LATERAL (
            SELECT CASE WHEN d.concurrency_limit IS NULL THEN p_limit ELSE greatest(0, d.concurrency_limit - (
                       SELECT count(*) FROM workflow_runs o
@@ -27,8 +28,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
             ORDER BY w.started_at, w.run_id
             LIMIT f.room) AS q
      WHERE NOT d.is_paused
-       AND EXISTS (SELECT 1 FROM workflow_runs e
-                    WHERE e.tenant = d.tenant AND e.workflow_id = d.workflow_id AND e.status = 'QUEUED')
      ORDER BY q.started_at, q.run_id
      LIMIT p_limit
 $$;
