@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -89,16 +89,20 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    script: str, environment: Mapping[str, str], directory: Path, *, scripts: Path = SCRIPTS
+    script: str,
+    environment: Mapping[str, str],
+    directory: Path,
+    *,
+    scripts: Path = SCRIPTS,
+    under: Sequence[str] = (),
 ) -> AsyncIterator[ServiceProcess]:
-    """`<script> run` as a process; killed at the end if it still runs."""
+    """`<script> run` as a process, under another program's command; killed at the end if it still runs."""
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = int(reserved.getsockname()[1])
     log = directory / f"{script}.{port}.log"
     with log.open("w", encoding="utf-8") as stream:
         process = await asyncio.create_subprocess_exec(
-            str(scripts / script),
-            "run",
+            *(*under, str(scripts / script), "run"),
             env={**child_environment(environment), "PORT": str(port)},
             stdout=stream,
             stderr=stream,

@@ -1,24 +1,9 @@
-"""A run's timeline as text and as JSON."""
+"""A run's timeline as text."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from workflows_cli.output import table
 from workflows_core.storage.runs import RunTimeline
-
-
-def timeline_json(timeline: RunTimeline) -> dict[str, Any]:
-    """Run, steps, waits, invocations, deliveries and log lines, JSON-ready."""
-    return {
-        "run": timeline.run.to_json(),
-        "steps": [row.to_json() for row in timeline.steps],
-        "waits": [row.to_json() for row in timeline.waits],
-        "invocations": [row.to_json() for row in timeline.invocations],
-        "deliveries": [row.to_json() for row in timeline.deliveries],
-        "logs": [row.to_json() for row in timeline.logs],
-        "queue": None if timeline.queue is None else timeline.queue.to_json(),
-    }
 
 
 def step_lines(timeline: RunTimeline) -> list[str]:

@@ -10,9 +10,9 @@ _ABOUT: ContextVar[Mapping[str, str]] = ContextVar("workflows_core.log_context",
 
 
 @contextmanager
-def about(**fields: str | None) -> Iterator[None]:
-    """Lines logged inside the block, also by libraries and in its tasks, are about these; None says nothing."""
-    token = _ABOUT.set({**_ABOUT.get(), **{name: value for name, value in fields.items() if value is not None}})
+def about(**fields: str) -> Iterator[None]:
+    """Lines logged inside the block, also by libraries and in its tasks, are about these."""
+    token = _ABOUT.set({**_ABOUT.get(), **fields})
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from service_host.pollers import ListedPollers
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, parse_json
-from workflows_cli.timeline import timeline_json, timeline_text
+from workflows_cli.timeline import timeline_text
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.polled import HeartbeatProbe
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
@@ -75,7 +75,7 @@ async def show(session: Session, run_id: str) -> int:
         timeline = await run_timeline(conn, run_id)
     if timeline is None:
         raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
-    session.emit(timeline_json(timeline), timeline_text(timeline))
+    session.emit(timeline.to_json(), timeline_text(timeline))
     return 0
 
 

@@ -27,6 +27,7 @@ class HeartbeatProbe:
     async def is_polled(self, queue: str) -> bool | None:
         """True or False; None when nobody can tell."""
         async with self.db.narrow() as conn:
-            known = [process for process in await live_processes(conn, _KNOWN_FOR) if queue in process.queues]
-            living = [process for process in await live_processes(conn) if queue in process.queues] if known else []
-        return bool(living) if known else await self.listed.is_polled(queue)
+            if any(queue in process.queues for process in await live_processes(conn)):
+                return True
+            known = any(queue in process.queues for process in await live_processes(conn, _KNOWN_FOR))
+        return False if known else await self.listed.is_polled(queue)

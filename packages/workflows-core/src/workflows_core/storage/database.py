@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -72,23 +72,20 @@ class Database:
 
     async def revision(self) -> str | None:
         """The schema's revision; None where there is no authored schema."""
-        try:
-            async with asyncio.timeout(self.within_seconds), self.engine.connect() as connection:
-                found: str | None = (await connection.execute(_REVISION)).scalar()
-                return found
-        except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
-                return None
-            raise
+        return await self._said(_REVISION, _UNDEFINED_TABLE)
 
     async def oldest_served(self) -> str | None:
         """The oldest revision whose builds the schema still serves; None where it does not say."""
+        return await self._said(_OLDEST_SERVED, _UNDEFINED_FUNCTION)
+
+    async def _said(self, query: TextClause, absent: str) -> str | None:
+        """What the schema says of itself; None where what is asked for is absent, which has that code."""
         try:
             async with asyncio.timeout(self.within_seconds), self.engine.connect() as connection:
-                oldest: str | None = (await connection.execute(_OLDEST_SERVED)).scalar()
-                return oldest
+                found: str | None = (await connection.execute(query)).scalar()
+                return found
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) == _UNDEFINED_FUNCTION:
+            if getattr(error.orig, "sqlstate", None) == absent:
                 return None
             raise
 

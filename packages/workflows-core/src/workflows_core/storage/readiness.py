@@ -10,7 +10,7 @@ async def schema_verdict(db: Database) -> tuple[bool, str]:
     """True when the database answers and its schema serves this build; and a sentence for people."""
     try:
         found = await db.revision()
-        oldest = None if found is None else await db.oldest_served()
+        oldest = await db.oldest_served() if found is not None and found > REQUIRED_REVISION else None
     except Exception as error:
         if not is_unavailable(error):
             raise

@@ -85,6 +85,18 @@ class RunTimeline:
     logs: list[LogRow]
     queue: QueuePlace | None
 
+    def to_json(self) -> dict[str, Any]:
+        """Everything under its JSON name; JSON-ready but for the times."""
+        return {
+            "run": self.run.to_json(),
+            "steps": [row.to_json() for row in self.steps],
+            "waits": [row.to_json() for row in self.waits],
+            "invocations": [row.to_json() for row in self.invocations],
+            "deliveries": [row.to_json() for row in self.deliveries],
+            "logs": [row.to_json() for row in self.logs],
+            "queue": None if self.queue is None else self.queue.to_json(),
+        }
+
 
 async def insert_run(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, bool]:
     """Inserts the run, STARTING or QUEUED; the existing row, unchanged, where its id or its fire key is there already.

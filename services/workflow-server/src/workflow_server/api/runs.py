@@ -93,15 +93,7 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
             timeline = await run_timeline(conn, run_id)
         if timeline is None:
             raise refusal("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "path.run_id")
-        return {
-            "run": timeline.run.to_json(),
-            "steps": [row.to_json() for row in timeline.steps],
-            "waits": [row.to_json() for row in timeline.waits],
-            "invocations": [row.to_json() for row in timeline.invocations],
-            "deliveries": [row.to_json() for row in timeline.deliveries],
-            "logs": [row.to_json() for row in timeline.logs],
-            "queue": None if timeline.queue is None else timeline.queue.to_json(),
-        }
+        return timeline.to_json()
 
     @router.post(
         "/{run_id}/cancel",
