@@ -129,3 +129,10 @@ def test_an_outage_does_not_fill_the_log_with_retries_of_the_sdk_core() -> None:
         "gRPC call poll_workflow_task_queue failed for good",
         "gRPC call poll_workflow_task_queue retried",
     ]
+
+
+def test_a_line_of_the_core_has_no_object_in_it() -> None:
+    stream = configured(io.StringIO())
+    logging.getLogger("temporalio.core").warning("a call was retried", extra={"temporal_log": object()})
+    (line,) = lines(stream)
+    assert "object at" not in json.dumps(line)

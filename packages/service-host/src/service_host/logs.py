@@ -25,7 +25,8 @@ _CONTEXT_ATTRIBUTES = ("temporal_workflow", "temporal_activity")
 """Long ones, left out of text for people."""
 
 # What every record has; the rest was given by whoever logs (`extra`): run, step, tenant, Temporal's context.
-_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# `temporal_log` is an object of the SDK core, whose text the message has already.
+_NOT_CONTEXT = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "temporal_log"}
 
 
 class _ToLoguru(logging.Handler):
@@ -37,7 +38,7 @@ class _ToLoguru(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level: str | int = record.levelname if record.levelname in _LEVELS else record.levelno
-        given = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+        given = {name: value for name, value in vars(record).items() if name not in _NOT_CONTEXT}
         context = {**self._about(), **given}
 
         def set_origin(target: Record) -> None:

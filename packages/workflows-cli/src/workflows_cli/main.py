@@ -12,6 +12,7 @@ from importlib import import_module
 
 import click
 
+from service_host.early import Loading
 from service_host.errors import StartRefused, Unreachable
 from service_host.leaving import leave
 from workflows_cli.output import emit
@@ -47,7 +48,8 @@ class _LoadedWhenAskedFor(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(f"workflows_cli.commands.{module}"), name)
+        with Loading():
+            command: click.Command = getattr(import_module(f"workflows_cli.commands.{module}"), name)
         return command
 
 

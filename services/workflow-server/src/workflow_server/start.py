@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from service_host.early import end_on_signal
+from service_host.early import Loading, end_on_signal
 
 
 def main() -> None:
     """Entry point of the console script."""
     end_on_signal()
-    from workflow_server.main import main as run  # noqa: PLC0415 - this is what takes time
+    with Loading():
+        from workflow_server.main import main as run  # noqa: PLC0415 - this is what takes time
 
     run()

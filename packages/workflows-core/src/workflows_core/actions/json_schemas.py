@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
@@ -66,19 +67,24 @@ def schema_problems(schema: object) -> Iterator[tuple[str, str]]:
         yield "", f"must be a JSON Schema object, found {type(schema).__name__}"
         return
     try:
-        plain = json.loads(json.dumps(schema, allow_nan=False))
+        text = json.dumps(schema, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         yield "", f"must be plain JSON: {error}"
         return
+    yield from _problems_of(text)
+
+
+@lru_cache(maxsize=256)
+def _problems_of(text: str) -> tuple[tuple[str, str], ...]:
+    """Kept: a service looks at the same schemas when it is checked, announced and built; each takes milliseconds."""
+    plain = json.loads(text)
+    problems = []
     dialect = plain.get("$schema")
     if dialect is not None and dialect not in _DIALECTS:
-        yield "/$schema", "must be the 2020-12 dialect, or be left out"
+        problems.append(("/$schema", "must be the 2020-12 dialect, or be left out"))
     meta = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    wrong = list(meta.iter_errors(plain))
-    for found in wrong:
-        yield pointer_of(found.absolute_path), _brief(found)
-    if not wrong:
-        yield from _reference_problems(plain)
+    wrong = [(pointer_of(found.absolute_path), _brief(found)) for found in meta.iter_errors(plain)]
+    return (*problems, *(wrong or _reference_problems(plain)))
 
 
 def pointer_of(path: Iterable[str | int]) -> str:
