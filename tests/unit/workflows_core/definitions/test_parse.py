@@ -96,7 +96,28 @@ EVERY_STEP: list[dict[str, Any]] = [
                 "deep": [{"here": EXPR}, {"$secret": "API_KEY"}, None, 1.5, True],
                 "$foo": {"plain": "text"},
             },
-            "outputs": [{"id": "o"}],
+            "outputs": [
+                {
+                    "id": "o",
+                    "label": "Text",
+                    "stableKey": "text",
+                    "document": {
+                        "version": 1,
+                        "blocks": [
+                            {
+                                "type": "paragraph",
+                                "children": [{"type": "reference", "path": "$index", "label": "A"}],
+                            },
+                            {
+                                "type": "heading",
+                                "level": 1,
+                                "children": [{"type": "text", "text": "x", "marks": ["link"], "href": "https://x.y"}],
+                            },
+                            {"type": "code_block", "text": "x"},
+                        ],
+                    },
+                }
+            ],
             "saveAs": "result",
             "idempotencyKey": EXPR,
             "onError": {"policy": "continue"},

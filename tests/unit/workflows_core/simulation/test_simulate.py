@@ -42,6 +42,7 @@ FIXTURES: dict[str, Any] = {
 }
 OUTCOMES: dict[str, dict[str, Any]] = {
     "action.call": {"title": {"text": "TICKET"}},
+    "transform.compose_text": {"texts": {"mail": "## A-1\n\n- **first**\n- 5"}},
     "transform.assign": {"count": 3, "many": True},
     "state.set": {"seen": "CHECKED"},
     "control.if": {"size": "big"},
@@ -76,7 +77,7 @@ async def test_the_examples_of_the_page_do_what_it_says(step_type: str, text: st
 
 
 async def test_every_step_type_has_its_example() -> None:
-    assert {name for name, _ in EXAMPLES} == set(OUTCOMES) == set(STEP_MODELS)
+    assert {name for name, _ in EXAMPLES} == set(OUTCOMES) == {*STEP_MODELS, "transform.compose_text"}
 
 
 async def test_fixtures_answer_by_step_then_by_action_one_for_each_visit() -> None:

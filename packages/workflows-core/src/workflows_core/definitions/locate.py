@@ -43,6 +43,7 @@ def locate(document: Any, location: Sequence[str | int]) -> Place:
     """Follows keys and indices; the tags that pydantic puts between them are passed over."""
     place = Place(value=document)
     model: type[Model] | None = Definition
+    items: type[Model] | None = None  # Model of the objects in the list that `place.value` may be.
     in_steps = False
     for key in location:
         if _is_tag(key, place):
@@ -66,10 +67,13 @@ def locate(document: Any, location: Sequence[str | int]) -> Place:
             place.path, model, in_steps = f"{place.path}.{key}", None, True
         elif model in (Branch, SwitchCase) and key == "steps":
             model, in_steps = None, True
+        elif isinstance(key, int):
+            place.path, model = field_path(place.path, key), items
         else:
             place.path = field_path(place.path, key)
             is_trigger = model is Definition and key == "trigger"
             model = _tagged(TRIGGER_MODELS, place.value) if is_trigger else _field_model(model, key)
+            items = model
     return place
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from workflows_core.definitions.templates import COMPOSE_TEXT, TextOutput, repeated
 from workflows_core.definitions.values import Expr, ExprMap, InputMapping, MayBeAbsent, Model, Scalar, Value
 
 Text = Annotated[str, Field(min_length=1)]
@@ -276,13 +277,14 @@ class AssignStep(_Node):
 class ActionCallConfig(Model):
     """Which action to call with what.
 
-    The `designer…` fields are carried, not interpreted; the `ai…` fields give the action its `outputSchema`.
+    The `designer…` fields are carried, not interpreted; the `ai…` fields give the action its `outputSchema`, and
+    `outputs` are the texts of `transform.compose_text`.
     """
 
     action_id: Text
     version: PositiveInt
     input_mapping: InputMapping = Field(default_factory=dict)
-    outputs: MayBeAbsent[list[Any]] = None
+    outputs: MayBeAbsent[list[TextOutput]] = None
     save_as: MayBeAbsent[Text] = None
     idempotency_key: MayBeAbsent[Expr] = None
     on_error: MayBeAbsent[OnErrorPolicy] = None
@@ -292,6 +294,14 @@ class ActionCallConfig(Model):
     ai_output_schema_mode: MayBeAbsent[Literal["simple", "advanced"]] = None
     ai_output_schema: MayBeAbsent[dict[str, Any]] = None
     ai_output_schema_text: MayBeAbsent[str] = None
+
+    @model_validator(mode="after")
+    def _texts_are_there(self) -> ActionCallConfig:
+        if self.action_id == COMPOSE_TEXT:
+            wrong = repeated(self.outputs) if self.outputs else f"{COMPOSE_TEXT} needs at least one text in outputs"
+            if wrong is not None:
+                raise PydanticCustomError("outputs", "{wrong}", {"wrong": wrong})
+        return self
 
     def output_schema(self) -> Any:
         """The output schema that an AI action is asked to keep: of the mode, None where the step has none.

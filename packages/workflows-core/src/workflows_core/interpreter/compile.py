@@ -7,6 +7,7 @@ from typing import Any
 
 from workflows_core.definitions import model
 from workflows_core.definitions.paths import AssignPath, parse_assign_path
+from workflows_core.definitions.templates import COMPOSE_TEXT
 from workflows_core.definitions.walk import branches_of, field_path
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.engine import Expression, ExpressionEngine, ExpressionInvalid
@@ -208,7 +209,10 @@ class _Compiler:
             where = f"{path}.config.aiOutputSchemaText"
             self.problems.append(Problem("INVALID_AI_OUTPUT_SCHEMA", f"is not JSON: {error}", where))
             schema = None
-        return config.input_mapping if schema is None else {**config.input_mapping, "outputSchema": schema}
+        given = dict(config.input_mapping) if schema is None else {**config.input_mapping, "outputSchema": schema}
+        if config.action_id == COMPOSE_TEXT:
+            given["outputs"] = [output.as_input() for output in config.outputs or ()]
+        return given
 
     def event_wait(self, path: str, step: model.EventWaitStep, common: dict[str, Any]) -> EventWaitStep:
         config = step.config

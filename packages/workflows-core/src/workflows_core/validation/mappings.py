@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 from workflows_core.actions.json_schemas import compile_schema, value_problems
 from workflows_core.definitions.model import ActionCallStep, Expr, SecretRef, Value
 from workflows_core.definitions.spelling import nearest
+from workflows_core.definitions.templates import COMPOSE_TEXT
 from workflows_core.definitions.walk import field_path, walk_value
 from workflows_core.errors import Json, Problem
 from workflows_core.validation.output_schemas import INPUT_FIELD, output_schema_problems
@@ -60,6 +61,10 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
             severity="warning",
             step_id=step.id,
         )
+    if config.outputs and config.action_id != COMPOSE_TEXT:
+        message = f"only {COMPOSE_TEXT} reads it; {config.action_id} gets what inputMapping says"
+        where = f"{path}.config.outputs"
+        yield Problem("INVALID_ACTION_CONFIG", message, where, severity="warning", step_id=step.id)
     schema = action.input_schema
     for missing in missing_fields(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
         where, field, given = missing
