@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import psycopg
@@ -28,15 +29,20 @@ async def test_hole_40_every_wrong_setting_is_listed_masked(stack: Stack) -> Non
         "WORKFLOW_RUNTIME_V2_EVENT_BATCH_SIZE": "0",
         "WORKFLOW_RUNTIME_V2_TEMPORAL_TASK_QUEUE": "my-queue",
         "REDIS_HOST": "redis",
+        "WORKFLOW_ACTION_PACKS": "no-such-pack",
     }
-    code, output, error = await ended("workflow-worker", "run", environment=environment)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        environment["PORT"] = str(other.getsockname()[1])
+        code, output, error = await ended("workflow-worker", "run", environment=environment)
     assert code == 2
+    assert "ACTION_PACK_MISSING no-such-pack" in error
     for name in (
         "TEMPORAL_ADDRESS",
         "DB_PORT",
         "DB_PASSWORD_SERVER",
         "TEMPORAL_TLS_CERT",
         "WORKFLOW_RUNTIME_V2_EVENT_BATCH_SIZE",
+        "PORT",
     ):
         assert f" {name}: " in error
     assert "SETTING_RETIRED WORKFLOW_RUNTIME_V2_TEMPORAL_TASK_QUEUE" in error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ import pytest
 
 from service_host.command import Contents, FurtherCommand, ServiceCommand, Verdict, execute
 from service_host.errors import StartProblem, StartRefused
+from service_host.settings import HealthSettings
+from service_host.settings import load_settings as load_listening
 
 # A service of the ownership file whose distribution is certainly installed with this one.
 SERVICE = "temporal-worker"
@@ -21,7 +24,7 @@ async def run(settings: str) -> int:
 
 
 def command(
-    *, refused: StartRefused | None = None, verdicts: Sequence[Verdict] = (), further: int = 0
+    *, refused: StartRefused | None = None, verdicts: Sequence[Verdict] = (), further: int = 0, port: int = 0
 ) -> ServiceCommand[str]:
     def load_settings() -> str:
         if refused is not None:
@@ -38,6 +41,7 @@ def command(
         service=SERVICE,
         purpose="For tests.",
         load_settings=load_settings,
+        read_listening=lambda: load_listening(HealthSettings, {"PORT": str(port)}),
         contents=lambda: Contents(workflows=["b", "a"], activities=["c"], actions=["d"]),
         run=run,
         check=check,
@@ -74,6 +78,16 @@ def test_a_refused_start_lists_everything_and_is_code_2(
     assert "A_CODE ONE: wrong" in error
     assert "B_CODE TWO: wrong too" in error
     assert "Traceback" not in error
+
+
+def test_a_port_that_is_taken_is_listed_beside_what_else_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        assert execute(command(refused=REFUSED, port=taken), ["run"]) == 2
+        error = capsys.readouterr().err
+        assert "A_CODE ONE: wrong" in error
+        assert f"PORT_NOT_AVAILABLE PORT: cannot listen on 127.0.0.1:{taken}" in error
+        assert execute(command(port=taken), ["check", "--offline"]) == 0, "a process that runs has its port"
 
 
 def test_check_prints_each_verdict_and_fails_if_one_fails(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ class Running:
 
 def bind_health(port: int = 0) -> socket.socket:
     settings = load_settings(HealthSettings, {"PORT": str(port)})
-    return bind(settings.health_host, settings.port, port_variable="PORT", host_variable="HEALTH_HOST")
+    return bind(settings.health_address)
 
 
 @pytest_asyncio.fixture

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from typing import Any, Generic, TypeVar
 
-from service_host.errors import EXIT_FAILED, EXIT_REFUSED, StartRefused, Unreachable
+from service_host.errors import EXIT_FAILED, EXIT_REFUSED, StartRefused, Unreachable, together
 from service_host.leaving import leave
 from service_host.ownership import QueueOwnership
 from service_host.postgres import create_engine, ping_postgres, where_is
-from service_host.settings import PostgresSettings, TemporalSettings
+from service_host.serving import check_free
+from service_host.settings import HealthSettings, PostgresSettings, TemporalSettings
 from service_host.temporal import try_temporal
 
 SettingsType = TypeVar("SettingsType")
@@ -62,6 +63,7 @@ class ServiceCommand(Generic[SettingsType]):
         service: Its name: console script, identity prefix, owner in the ownership file, and distribution name.
         purpose: One sentence for `--help`.
         load_settings: Reads the environment; raises `StartRefused`.
+        read_listening: The settings of what it listens on alone: ports are looked at beside settings that are wrong.
         contents: What `describe` and the banner list.
         run: Runs the service and returns the exit code; raises `StartRefused`.
         check: Verdicts about backing services, for `check` without `--offline`.
@@ -71,6 +73,7 @@ class ServiceCommand(Generic[SettingsType]):
     service: str
     purpose: str
     load_settings: Callable[[], SettingsType]
+    read_listening: Callable[[], HealthSettings]
     contents: Callable[[], Contents]
     run: Callable[[SettingsType], Awaitable[int]]
     check: Callable[[SettingsType], Awaitable[Sequence[Verdict]]]
@@ -101,7 +104,9 @@ def execute(command: ServiceCommand[SettingsType], arguments: Sequence[str] | No
         if options.command == "describe":
             print(json.dumps(describe(command.service, command.contents(), QueueOwnership.load()), indent=2))
             return 0
-        settings = command.load_settings()
+        # A process that runs already has its ports: only a start looks at them.
+        listening = [lambda: check_free(command.read_listening().addresses)] if options.command == "run" else []
+        settings = together(command.load_settings, *listening)
         if options.command == "check":
             return _check(command, settings, offline=options.offline)
         if options.command != "run":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
+
+_T = TypeVar("_T")
 
 EXIT_FAILED = 1
 """The process stopped because something broke, or a check did not pass."""
@@ -67,6 +69,24 @@ class StartRefused(Exception):
     def of(cls, problems: Sequence[CodedProblem]) -> StartRefused:
         """A refusal with the problems that a library found."""
         return cls([StartProblem(problem.code, problem.path, problem.message) for problem in problems])
+
+
+def together(first: Callable[[], _T], *others: Callable[[], object]) -> _T:
+    """Does every one of them, also after one that refuses; what the first one gives.
+
+    Raises:
+        StartRefused: What all of them refuse, each problem once.
+    """
+    problems: dict[StartProblem, None] = {}
+    results: list[object] = []
+    for check in (first, *others):
+        try:
+            results.append(check())
+        except StartRefused as refused:
+            problems.update(dict.fromkeys(refused.problems))
+    if problems:
+        raise StartRefused(list(problems))
+    return cast("_T", results[0])
 
 
 class Unreachable(Exception):

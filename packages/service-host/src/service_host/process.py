@@ -79,9 +79,7 @@ async def run_process(
     ownership.check(service, queues)
     identity = identity_of(service)
     configure_logs(log_settings, service=service, identity=identity, about=log_context)
-    listener = bind(
-        health_settings.health_host, health_settings.port, port_variable="PORT", host_variable="HEALTH_HOST"
-    )
+    listener = bind(health_settings.health_address)
     try:
         log_banner(service, identity, settings, queues, ownership, contents)
         supervisor = Supervisor(service, drain_seconds=drain_seconds)

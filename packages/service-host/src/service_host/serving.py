@@ -5,40 +5,45 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import uvicorn
 
-from service_host.errors import StartRefused
+from service_host.errors import StartRefused, together
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
+from service_host.settings import ListenAddress
 
 _STOP_SECONDS: Final = 3.0
 
 
-def bind(host: str, port: int, *, port_variable: str, host_variable: str) -> socket.socket:
-    """Take a port.
-
-    Args:
-        host: Address to listen on.
-        port: Port number; 0 takes a free one.
-        port_variable: The setting of the port, for the refusal.
-        host_variable: The setting of the address, for the refusal.
+def bind(address: ListenAddress) -> socket.socket:
+    """Take a port; 0 takes a free one.
 
     Raises:
         StartRefused: Code PORT_NOT_AVAILABLE.
     """
+    host, port, host_variable, port_variable = address
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = str(error.strerror or error).partition(" (while")[0]  # What follows says the address again.
         message = (
-            f"cannot listen on {host}:{port}: {error.strerror or error}; "
-            f"set {port_variable} (0 takes a free one) or {host_variable}"
+            f"cannot listen on {host}:{port}: {reason}; set {port_variable} (0 takes a free one) or {host_variable}"
         )
         raise StartRefused.one("PORT_NOT_AVAILABLE", port_variable, message) from None
     listener.setblocking(False)
     return listener
+
+
+def check_free(addresses: Sequence[ListenAddress]) -> None:
+    """Looks whether each port could be taken now.
+
+    Raises:
+        StartRefused: Code PORT_NOT_AVAILABLE, every one that could not.
+    """
+    together(*(lambda address=address: bind(address).close() for address in addresses))
 
 
 def url_of(listener: socket.socket) -> str:

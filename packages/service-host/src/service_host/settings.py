@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -160,8 +160,17 @@ class PostgresSettings(EnvironmentSettings):
     db_password_server: SecretStr = Field(validation_alias="DB_PASSWORD_SERVER", description="that role's password")
 
 
+class ListenAddress(NamedTuple):
+    """Where to listen, and the variables that say so."""
+
+    host: str
+    port: int
+    host_variable: str
+    port_variable: str
+
+
 class HealthSettings(EnvironmentSettings):
-    """Where /livez, /readyz and /metrics are served."""
+    """Where /livez, /readyz and /metrics are served; the base of what else a service listens on."""
 
     port: int = Field(
         default=4000, validation_alias="PORT", ge=0, lt=65536, description="port number; 0 takes a free one"
@@ -172,6 +181,16 @@ class HealthSettings(EnvironmentSettings):
         min_length=1,
         description="address to bind; 0.0.0.0 in a container whose probes come from outside",
     )
+
+    @property
+    def health_address(self) -> ListenAddress:
+        """Of /livez, /readyz and /metrics."""
+        return ListenAddress(self.health_host, self.port, "HEALTH_HOST", "PORT")
+
+    @property
+    def addresses(self) -> Sequence[ListenAddress]:
+        """Every one that the service listens on."""
+        return (self.health_address,)
 
 
 class LogSettings(EnvironmentSettings):

@@ -20,6 +20,7 @@ def command() -> ServiceCommand[settings.Settings]:
         service=SERVICE,
         purpose="Executes the domain Temporal workflows; authored workflows belong to workflow-worker.",
         load_settings=settings.load,
+        read_listening=settings.read_listening,
         contents=lambda: registered_names(QueueOwnership.load().queues_of(SERVICE)),
         run=service.run,
         check=service.check,

@@ -41,12 +41,17 @@ def _split(value: Any) -> Any:
     return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
 
-class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings):
-    """What temporal-worker can be told."""
+class ListeningSettings(HealthSettings):
+    """What the service listens on: health."""
 
     port: int = Field(
         default=8080, validation_alias="PORT", ge=0, lt=65536, description="port number; 0 takes a free one"
     )
+
+
+class Settings(TemporalSettings, PostgresSettings, ListeningSettings, LogSettings, BaseSettings):
+    """What temporal-worker can be told."""
+
     task_queues: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default_factory=lambda: QueueOwnership.load().queues_of(SERVICE),
         validation_alias="TEMPORAL_TASK_QUEUES",
@@ -86,6 +91,15 @@ class Settings(TemporalSettings, PostgresSettings, HealthSettings, LogSettings, 
             sentences = "; ".join(problem.message for problem in problems)
             raise PydanticCustomError("QUEUE_NOT_OWNED", "{sentences}", {"sentences": sentences})
         return queues
+
+
+def read_listening(environ: Mapping[str, str] | None = None) -> ListeningSettings:
+    """What the service listens on.
+
+    Raises:
+        StartRefused: As `load`.
+    """
+    return load_settings(ListeningSettings, os.environ if environ is None else environ)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

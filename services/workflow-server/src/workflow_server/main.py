@@ -9,6 +9,7 @@ from importlib.metadata import version
 from temporalio.worker import Worker
 
 from service_host.command import ServiceCommand, Verdict, check_postgres, check_temporal, execute
+from service_host.errors import together
 from service_host.leaving import leave
 from service_host.logs import log_event
 from service_host.metrics import PollerMetrics
@@ -24,7 +25,7 @@ from service_host.worker_options import worker_options
 from workflow_server.api.application import create_api
 from workflow_server.composition import GRACE_SECONDS, build_runtime, build_services, contents, worker_limits
 from workflow_server.metrics import TokenMetrics
-from workflow_server.settings import Settings, read_settings
+from workflow_server.settings import Settings, read_listening, read_settings
 from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.action import Place
 from workflows_core.execution.worker import application_worker
@@ -56,6 +57,7 @@ def command() -> ServiceCommand[Settings]:
         service=SERVICE,
         purpose="The application: HTTP API, and executor of actions that need the application.",
         load_settings=load_settings,
+        read_listening=read_listening,
         contents=contents,
         run=run,
         check=check,
@@ -68,19 +70,12 @@ def load_settings() -> Settings:
     Raises:
         StartRefused: Everything that is wrong with either.
     """
-    settings = read_settings()
-    contents()
-    return settings
+    return together(read_settings, contents)
 
 
 async def run(settings: Settings) -> int:
     """Runs until told to stop; the exit code."""
-    listener = bind(
-        settings.api_host,
-        settings.api_port,
-        port_variable="WORKFLOW_SERVER_PORT",
-        host_variable="WORKFLOW_SERVER_HOST",
-    )
+    listener = bind(settings.api_address)
     services = build_services(settings)
 
     async def start_up(process: Process) -> None:

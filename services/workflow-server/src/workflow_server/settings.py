@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field, FilePath, HttpUrl, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service_host.settings import HealthSettings, LogSettings, PostgresSettings, TemporalSettings, load_settings
+from service_host.settings import (
+    HealthSettings,
+    ListenAddress,
+    LogSettings,
+    PostgresSettings,
+    TemporalSettings,
+    load_settings,
+)
 from workflows_bootstrap.inference.settings import InferenceSettings, ProviderKind
 from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
 from workflows_core.settings import ACTION_PACKS_VARIABLE, ActionSettings, listed
@@ -27,10 +34,8 @@ RETIRED: Mapping[str, str] = {
 """Variables that mean nothing here; one that is set is refused with this sentence."""
 
 
-class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSettings, LogSettings, BaseSettings):
-    """Environment of the process."""
-
-    model_config = SettingsConfigDict(extra="ignore")
+class ListeningSettings(HealthSettings):
+    """What the service listens on: health and the HTTP API."""
 
     port: int = Field(
         default=4010, validation_alias="PORT", ge=0, lt=65536, description="port of health; 0 takes a free one"
@@ -48,6 +53,23 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSetting
         lt=65536,
         description="port of the HTTP API; 0 takes a free one",
     )
+
+    @property
+    def api_address(self) -> ListenAddress:
+        """Of the HTTP API."""
+        return ListenAddress(self.api_host, self.api_port, "WORKFLOW_SERVER_HOST", "WORKFLOW_SERVER_PORT")
+
+    @property
+    def addresses(self) -> Sequence[ListenAddress]:
+        """Every one that the service listens on."""
+        return (self.health_address, self.api_address)
+
+
+class Settings(ActionSettings, TemporalSettings, PostgresSettings, ListeningSettings, LogSettings, BaseSettings):
+    """Environment of the process."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
     max_activities: int = Field(
         default=50,
         ge=1,
@@ -150,6 +172,15 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, HealthSetting
 def read_action_packs(environ: Mapping[str, str] | None = None) -> Sequence[str]:
     """Names of the packs to load: the one setting that `describe` needs."""
     return listed((os.environ if environ is None else environ).get(ACTION_PACKS_VARIABLE, ""))
+
+
+def read_listening(environ: Mapping[str, str] | None = None) -> ListeningSettings:
+    """What the service listens on.
+
+    Raises:
+        StartRefused: As `read_settings`.
+    """
+    return load_settings(ListeningSettings, os.environ if environ is None else environ)
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

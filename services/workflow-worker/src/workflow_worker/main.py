@@ -8,7 +8,7 @@ from importlib.metadata import version
 from temporalio.worker import Worker
 
 from service_host.command import ServiceCommand, Verdict, check_postgres, check_temporal, execute
-from service_host.errors import Unreachable
+from service_host.errors import Unreachable, together
 from service_host.leaving import leave
 from service_host.metrics import PollerMetrics
 from service_host.ownership_probe import OwnershipProbe
@@ -27,7 +27,7 @@ from workflow_worker.composition import (
     ingress_policy,
     worker_limits,
 )
-from workflow_worker.settings import Settings, read_settings
+from workflow_worker.settings import Settings, read_listening, read_settings
 from workflows_core.execution.worker import authored_worker
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.loop import IngressLoop
@@ -56,6 +56,7 @@ def command() -> ServiceCommand[Settings]:
         service=SERVICE,
         purpose="Executes authored runs and reads the event stream, in one process.",
         load_settings=load_settings,
+        read_listening=read_listening,
         contents=contents,
         run=run,
         check=check,
@@ -68,9 +69,7 @@ def load_settings() -> Settings:
     Raises:
         StartRefused: Everything that is wrong with either.
     """
-    settings = read_settings()
-    contents()
-    return settings
+    return together(read_settings, contents)
 
 
 async def run(settings: Settings) -> int:

@@ -81,6 +81,15 @@ def read_action_packs(environ: Mapping[str, str] | None = None) -> Sequence[str]
     return listed((os.environ if environ is None else environ).get(ACTION_PACKS_VARIABLE, ""))
 
 
+def read_listening(environ: Mapping[str, str] | None = None) -> HealthSettings:
+    """What the service listens on.
+
+    Raises:
+        StartRefused: As `read_settings`.
+    """
+    return load_settings(HealthSettings, os.environ if environ is None else environ)
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Reads the process environment.
 
