@@ -26,6 +26,7 @@ from harness.run_records import rows
 from workflow_server.api.application import create_api
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
+from workflows_core.redaction import REDACTED
 from workflows_core.storage.api_tokens import ApiRole, create_token, list_tokens, revoke_token
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
@@ -218,6 +219,25 @@ async def test_roles(db: Database, client: Client, role: ApiRole, may_publish: i
     assert len(await rows(db, "workflow_runs")) == (1 if may_start == 201 else 0)
     if may_start == 403:
         assert problem(started) == (403, "ROLE_INSUFFICIENT")
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+async def test_contents_of_actions_are_for_operators_and_secrets_for_nobody(
+    db: Database, client: Client, role: ApiRole
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        mapping = {"id": {"$expr": "payload.id"}, "token": {"$expr": "payload.token"}}
+        call = {"actionId": "test.echo", "version": 1, "inputMapping": mapping}
+        run = await authored.start(document({"type": "action.call", "config": call}), {"id": 1, "token": "t"})
+        await run.handle.result()
+    async with http(db, Launcher(db, client), await token_of(db, role)) as api:
+        shown = (await api.get(f"/v1/runs/{run.run_id}")).json()
+        (listed,) = (await api.get("/v1/runs")).json()["runs"]
+    hidden = {"id": 1, "token": REDACTED}
+    assert shown["run"]["inputJson"] == listed["inputJson"] == hidden
+    (called,) = shown["invocations"]
+    seen = (called["inputJson"], called["outputJson"], shown["steps"][0]["outputJson"])
+    assert seen == (hidden if role == "operator" else {"redacted": True},) * 3
 
 
 async def test_another_tenant_s_run_is_like_one_that_is_not_there(

@@ -11,6 +11,7 @@ from harness.databases import MigratedDatabase
 from harness.interpreted import document
 from harness.run_records import EXECUTION, a_call, a_wait, a_write, an_end, publish, rows
 from workflows_core.actions.ports import Edge
+from workflows_core.redaction import Redaction
 from workflows_core.storage.api_tokens import create_token
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
@@ -19,6 +20,7 @@ from workflows_core.storage.event_catalog import upsert_event
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import complete
 from workflows_core.storage.payload_schemas import upsert_schema
+from workflows_core.storage.redaction_rules import set_redaction
 from workflows_core.storage.routing import claim_for
 from workflows_core.storage.run_writes import write_run
 from workflows_core.storage.schedules import CalendarRow, WantedSchedule, store_calendar, store_schedule
@@ -50,6 +52,7 @@ async def fill(db: Database) -> None:
         await create_token(conn, name="t", role="viewer")
         await upsert_schema(conn, "payload.A.v1", {})
         await upsert_event(conn, "A")
+        await set_redaction(conn, Redaction(("email",)))
         await store_schedule(conn, WantedSchedule("s", "orders", 1, "S", "operator", cron="0 * * * *"))
         await store_calendar(conn, CalendarRow("c", "C", "UTC", {}, [], is_default=True))
     await publish(db, "e1")

@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, str] = {
     "dev": "dev:dev",
     "events": "events:events_group",
     "ownership": "ownership:ownership",
+    "redaction": "redaction:redaction_group",
     "runs": "runs:runs_group",
     "schedules": "schedules:schedules_group",
     "schemas": "contracts:schemas_group",

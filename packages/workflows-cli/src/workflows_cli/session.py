@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from service_host.postgres import create_engine
@@ -23,6 +24,7 @@ from workflows_cli.output import Format, emit
 from workflows_cli.settings import AuthoringSettings, Settings, read_authoring_settings, read_settings
 from workflows_core.errors import Refused
 from workflows_core.storage.database import Database
+from workflows_core.storage.redaction_rules import get_redaction
 
 MAX_FILE_BYTES = 16 * 1024**2
 """A definition or a bundle; counted in characters, since that is what is kept in memory."""
@@ -74,6 +76,10 @@ class Session:
     async def temporal(self) -> Client:
         """A connected client; one attempt, so that a command answers at once."""
         return await try_temporal(self.settings, self.actor)
+
+    async def shown(self, conn: AsyncConnection, rows: Any) -> Any:
+        """Rows as JSON without what the tenant's people are not shown."""
+        return (await get_redaction(conn)).shown(rows)
 
     def emit(self, value: Any, text: str) -> None:
         """Prints an answer in the style the caller asked for."""

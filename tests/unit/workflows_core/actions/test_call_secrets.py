@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflows_core.actions.action import Action, ActionContext, Effect
-from workflows_core.actions.call import REDACTED, TrackedSecrets, resolve_secrets, scrub
+from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory
+from workflows_core.redaction import REDACTED
 
 SECRETS = MappingSecrets({"A": "value-a", "B": 'line\n"two" ü', "C": "value-a"})
 

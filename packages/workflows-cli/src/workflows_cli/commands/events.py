@@ -60,7 +60,8 @@ async def publish(
 async def list_(session: Session, name: str | None, status: str | None, limit: int) -> int:
     """List events with what became of them, newest first."""
     async with session.db.tenant(session.tenant) as conn:
-        rows = [row.to_json() for row in await list_events(conn, name=name, status=status, limit=limit)]
+        found = await list_events(conn, name=name, status=status, limit=limit)
+        rows = await session.shown(conn, [row.to_json() for row in found])
     session.emit(rows, table(rows, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt")))
     return 0
 
@@ -72,10 +73,11 @@ async def show(session: Session, event_id: str) -> int:
     """Show an event with each wait and workflow it could concern, and why it went there or not."""
     async with session.db.tenant(session.tenant) as conn:
         found = await explain_event(conn, event_id, session.authoring.correlation_paths)
-    if found is None:
-        raise not_found("EVENT_NOT_FOUND", "event", event_id, session.tenant)
+        if found is None:
+            raise not_found("EVENT_NOT_FOUND", "event", event_id, session.tenant)
+        event = await session.shown(conn, found.event.to_json())
     rows = [candidate.to_json() for candidate in found.candidates]
-    facts = {**found.event.to_json(), "keys": list(found.keys), "candidates": rows, "notes": list(found.notes)}
+    facts = {**event, "keys": list(found.keys), "candidates": rows, "notes": list(found.notes)}
     lines = [f"{event_id} ({found.event.event_name}) is {found.event.status}, keys: {', '.join(found.keys) or 'none'}"]
     lines += [*found.notes, table(rows, ("kind", "targetId", "verdict", "why"))]
     session.emit(facts, "\n".join(lines))
@@ -139,10 +141,11 @@ async def show_wait(session: Session, wait_id: str) -> int:
     """Show what a wait is for, and the events of that name since its window began, with why each did not match."""
     async with session.db.tenant(session.tenant) as conn:
         found = await explain_wait(conn, wait_id)
-    if found is None:
-        message = f"tenant {session.tenant!r} has no wait {wait_id!r}; `workflows runs show` lists those of a run"
-        raise Refused.one("WAIT_NOT_FOUND", message, "waitId")
-    wait, events = found.wait.to_json(), [dict(event) for event in found.events]
+        if found is None:
+            message = f"tenant {session.tenant!r} has no wait {wait_id!r}; `workflows runs show` lists those of a run"
+            raise Refused.one("WAIT_NOT_FOUND", message, "waitId")
+        wait = await session.shown(conn, found.wait.to_json())
+    events = [dict(event) for event in found.events]
     text = table([{"field": name, "value": value} for name, value in wait.items()], ("field", "value"))
     session.emit({**wait, "events": events}, f"{text}\n\n{table(events, ('eventId', 'at', 'verdict', 'why'))}")
     return 0

@@ -61,7 +61,8 @@ async def start(session: Session, workflow: str, version: int | None, payload: s
 async def list_(session: Session, status: str | None, workflow: str | None, limit: int) -> int:
     """List runs, newest first."""
     async with session.db.tenant(session.tenant) as conn:
-        rows = [row.to_json() for row in await list_runs(conn, status=status, workflow_id=workflow, limit=limit)]
+        found = await list_runs(conn, status=status, workflow_id=workflow, limit=limit)
+        rows = await session.shown(conn, [row.to_json() for row in found])
     session.emit(rows, table(rows, ("runId", "workflowId", "workflowVersion", "status", "nodePath", "startedAt")))
     return 0
 
@@ -73,9 +74,10 @@ async def show(session: Session, run_id: str) -> int:
     """Show a run with its steps, waits and events."""
     async with session.db.tenant(session.tenant) as conn:
         timeline = await run_timeline(conn, run_id)
-    if timeline is None:
-        raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
-    session.emit(timeline.to_json(), timeline_text(timeline))
+        if timeline is None:
+            raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
+        facts = await session.shown(conn, timeline.to_json())
+    session.emit(facts, timeline_text(timeline))
     return 0
 
 

@@ -29,7 +29,8 @@ def tasks_group() -> None:
 async def list_(session: Session, limit: int, *, everything: bool) -> int:
     """List open tasks, oldest first."""
     async with session.db.tenant(session.tenant) as conn:
-        rows = [task.to_json() for task in await list_tasks(conn, open_only=not everything, limit=limit)]
+        found = await list_tasks(conn, open_only=not everything, limit=limit)
+        rows = await session.shown(conn, [task.to_json() for task in found])
     columns = ("task_id", "task_type", "title", "status", "claimed_by", "assigned_users", "assigned_roles", "due_date")
     session.emit(rows, table(rows, columns))
     return 0
@@ -42,9 +43,9 @@ async def show(session: Session, task_id: str) -> int:
     """Show a task with its context and the schema of its answer."""
     async with session.db.tenant(session.tenant) as conn:
         task = await get_task(conn, task_id)
-    if task is None:
-        raise not_found("TASK_NOT_FOUND", "task", task_id, session.tenant)
-    facts = task.to_json()
+        if task is None:
+            raise not_found("TASK_NOT_FOUND", "task", task_id, session.tenant)
+        facts = await session.shown(conn, task.to_json())
     session.emit(facts, table([{"field": name, "value": value} for name, value in facts.items()], ("field", "value")))
     return 0
 
@@ -58,7 +59,8 @@ async def answer_(session: Session, task_id: str, answer: str) -> int:
     value = parse_json(answer, "ANSWER")
     async with session.db.tenant(session.tenant) as conn:
         task = await answer_task(conn, session.tenant, task_id, value, session.actor)
-    session.emit(task.to_json(), f"answered task {task.task_id} of run {task.execution_id}")
+        facts = await session.shown(conn, task.to_json())
+    session.emit(facts, f"answered task {task.task_id} of run {task.execution_id}")
     return 0
 
 
@@ -75,10 +77,11 @@ async def claim(session: Session, task_id: str, person: str | None, *, take_over
             task = await release_task(conn, task_id)
         else:
             task = await claim_task(conn, task_id, person or session.actor, take_over=take_over)
+        facts = await session.shown(conn, task.to_json())
     text = (
         f"nobody works on task {task_id}" if task.claimed_by is None else f"{task.claimed_by} works on task {task_id}"
     )
-    session.emit(task.to_json(), text)
+    session.emit(facts, text)
     return 0
 
 
@@ -91,5 +94,6 @@ async def assign(session: Session, task_id: str, users: tuple[str, ...], roles: 
     """Ask other people; whoever had claimed the task has not any more."""
     async with session.db.tenant(session.tenant) as conn:
         task = await assign_task(conn, task_id, users, roles)
-    session.emit(task.to_json(), f"task {task_id} is for {', '.join((*users, *roles)) or 'anybody'}")
+        facts = await session.shown(conn, task.to_json())
+    session.emit(facts, f"task {task_id} is for {', '.join((*users, *roles)) or 'anybody'}")
     return 0

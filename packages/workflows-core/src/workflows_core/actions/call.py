@@ -23,10 +23,8 @@ from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import RegisteredAction
 from workflows_core.actions.secrets import SECRET_NAME
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
+from workflows_core.redaction import REDACTED
 from workflows_core.wire.text import UNSTORABLE
-
-REDACTED: Final = "[REDACTED]"
-"""What stands where a secret's value was."""
 
 MAX_DEPTH: Final = 200
 """Levels of lists and objects in an action's input."""

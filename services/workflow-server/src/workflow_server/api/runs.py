@@ -25,9 +25,11 @@ from workflow_server.api.problems import refusal
 from workflow_server.api.responses import refused
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.request import LaunchedRun, LaunchRequest
+from workflows_core.redaction import without_contents
 from workflows_core.storage.api_tokens import TokenHolder
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find
+from workflows_core.storage.redaction_rules import get_redaction
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
 from workflows_core.wire.records import RunStatus
 
@@ -82,18 +84,20 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
                 found = await find(conn, workflow)
                 workflow_id = workflow if found is None else found.workflow_id
             rows = await list_runs(conn, status=status, workflow_id=workflow_id, before=before, limit=limit + 1)
+            redaction = await get_redaction(conn)
         page = rows[:limit]
         following = _cursor(Cursor(at=page[-1].started_at, run_id=page[-1].run_id)) if len(rows) > limit else None
-        return {"runs": [row.to_json() for row in page], "next": following}
+        return {"runs": redaction.shown([row.to_json() for row in page]), "next": following}
 
     @router.get("/{run_id}", response_model=RunDetail, responses=refused(404, 422, 503))
     async def show_run(run_id: Name, holder: Annotated[TokenHolder, Depends(allowed("viewer"))]) -> Any:
-        """Show a run with its steps, waits, invocations, deliveries and log."""
+        """Show a run with its steps, waits, invocations, deliveries and log; contents of actions to operators only."""
         async with db.tenant(holder.tenant) as conn:
             timeline = await run_timeline(conn, run_id)
-        if timeline is None:
-            raise refusal("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "path.run_id")
-        return timeline.to_json()
+            if timeline is None:
+                raise refusal("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "path.run_id")
+            shown: dict[str, Any] = (await get_redaction(conn)).shown(timeline.to_json())
+        return shown if holder.role == "operator" else without_contents(shown)
 
     @router.post(
         "/{run_id}/cancel",
