@@ -22,7 +22,7 @@ from workflows_core.runtime import AuthoredRuntime
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.runs import NewRun, RunTimeline, insert_run, mark_running, run_timeline
-from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
+from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, SIGNAL_EVENT, workflow_id_of
 
 TENANT = "acme"
 _ANY: Mapping[str, Any] = {"type": "object"}
@@ -114,8 +114,10 @@ class Authored:
             version = await publish_version(conn, draft.workflow_id, draft.draft_definition)
         return version.workflow_id, version.version, version.definition_hash
 
-    async def start(self, document: Mapping[str, Any], payload: Any = None, *, row: bool = True) -> Started:
-        """Publishes and starts; without `row` as a bare client does."""
+    async def start(
+        self, document: Mapping[str, Any], payload: Any = None, *, row: bool = True, signal: Any = None
+    ) -> Started:
+        """Publishes and starts; without `row` as a bare client does, with `signal` together with that signal."""
         workflow_id, version, content = await self.publish(document)
         run_id = str(uuid.uuid4())
         if row:
@@ -133,6 +135,8 @@ class Authored:
             },
             id=workflow_id_of(run_id),
             task_queue=AUTHORED_QUEUE,
+            start_signal=None if signal is None else SIGNAL_EVENT,
+            start_signal_args=[] if signal is None else [signal],
         )
         if row:
             async with self.db.tenant(TENANT) as conn:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from harness.authored import authored_runtime
+from harness.databases import MigratedDatabase
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import (
@@ -64,6 +67,52 @@ async def test_hole_27_an_event_that_was_routed_before_its_wait_is_found_by_look
     assert await deliveries_of(db) == {}
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
     assert await deliveries_of(db) == {("early", "wait-1"): "new"}
+
+
+async def test_hole_27_what_was_there_before_the_wait_is_taken_without_a_signal(db: Database, client: Client) -> None:
+    await publish(db, "e1", "k1", payload={"amount": 5})
+    await publish(db, "e2", "k1", payload={"amount": 6})
+    await route(db)
+    async with authored_runtime(db, client) as authored:
+        steps = [
+            wait("PAID", "payload.id", lookbackMs=600_000, assign={name: {"$expr": "event.amount"}})
+            for name in ("first", "second")
+        ]
+        run = await authored.start(document(*steps), {"id": "k1"})
+        result = await run.handle.result()
+    found = result["scopes"]["vars"]
+    assert (found["first"], found["second"]) == (5, 6)
+    assert {row["event_id"]: row["status"] for row in await rows(db, "workflow_event_deliveries")} == {
+        "e1": "consumed",
+        "e2": "consumed",
+    }
+    kinds = [EventType.Name(event.event_type) async for event in run.handle.fetch_history_events()]
+    assert "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED" not in kinds
+
+
+async def test_what_can_be_sent_does_not_wait_for_a_key_that_is_held_up(
+    db: Database, client: Client, database: MigratedDatabase
+) -> None:
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        run = await authored.start(document(wait("PAID", "payload.id")), {"id": "k2"})
+        await run.until("WAITING")
+        async with await psycopg.AsyncConnection.connect(database.admin_url) as held:
+            await held.execute("SELECT workflow_lock_keys(%s, ARRAY['PAID'], ARRAY['k1'])", [TENANT])
+            await publish(db, "e1", "k1")
+            async with asyncio.timeout(20):
+                while not await blocked(held):
+                    await asyncio.sleep(0.02)
+                await publish(db, "e2", "k2")
+                await route_event(db, TENANT, "e2", POLICY)
+                await run.handle.result()
+            assert (await statuses(db))["e1"] == "pending"
+
+
+async def blocked(conn: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether somebody waits for a lock of a key."""
+    found = await conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    row = await found.fetchone()
+    return row is not None and row[0] > 0
 
 
 async def test_hole_29_routers_at_once_route_once(db: Database) -> None:

@@ -222,6 +222,18 @@ async def test_hole_1_continue_as_new_goes_on_where_it_was(db: Database, client:
     assert {s.status for s in timeline.steps} == {"SUCCEEDED"}
 
 
+async def test_hole_2_what_came_is_taken_before_a_checkpoint_by_a_task_that_has_done_enough(
+    db: Database, client: Client
+) -> None:
+    costly = {f"vars.x{number}": {"$expr": "$contains('ab', /b/)"} for number in range(5)}
+    steps = ({"type": "transform.assign", "config": {"assign": costly}}, wait("PAID", "payload.id"))
+    signal = {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {"n": 1}}
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=1)) as authored:
+        run = await authored.start(document(*steps), {"id": "k1"}, signal=signal)
+        result = await client.get_workflow_handle(run.handle.id).result()
+    assert result["scopes"]["vars"]["event"] == {"n": 1}
+
+
 async def test_thirty_short_actions_with_large_results(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         steps = [act(f"s{n}", f"o{n % 8}", "test.short", input={"size": 60 * 1024}) for n in range(30)]

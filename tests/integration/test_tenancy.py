@@ -69,6 +69,12 @@ async def fill(db: Database) -> None:
                 " VALUES ('acme', 'd1', 'e1', 'wait', 'wait-1', 'run-1')"
             )
         )
+        await conn.execute(
+            text(
+                "INSERT INTO workflow_run_positions (tenant, run_id, event_name, key, since, processed_at, event_id)"
+                " VALUES ('acme', 'run-1', 'PAID', 'key-1', now(), now(), 'e1')"
+            )
+        )
         assert await claim_for(conn, "acme", "e1", "wait-1", "run-1")
 
 

@@ -67,6 +67,7 @@ class Run(NamedTuple):
     written: tuple[int, int, frozenset[tuple[int, int]]] | None = None
     in_flight: Write | None = None
     applied: bool = False
+    answer: frozenset[tuple[int, int]] = frozenset()
     zombie: Write | None = None
     ended: str = ""
 
@@ -283,7 +284,7 @@ class Step:
                 yield f"reconcile r{index}", self.applied(index, last, run, "undeliverable")
             return
         if run.in_flight is not None and not run.applied:
-            yield f"write of r{index}", self.applied(index, run.in_flight, run._replace(applied=True))
+            yield f"write of r{index}", self.applied(index, run.in_flight, run._replace(applied=True), hand_over=True)
         elif run.in_flight is not None:
             yield f"acknowledge r{index}", self.acknowledged(index, run)
         if not run.ended:
@@ -317,20 +318,25 @@ class Step:
             yield f"r{index} schedules a write", self.with_run(index, issued)
 
     def acknowledged(self, index: int, run: Run) -> State:
-        """Its attempt may live on and write once more."""
+        """The run gets what the write found for the wait it opened. Or the attempt lives on and writes once more."""
         write = run.in_flight
         assert write is not None
         lost = f"lose the answer of r{index}"
         state = self.state
-        zombie = None
+        zombie, answer = None, run.answer
         if lost in self.scenario.faults - state.spent:
-            zombie, state = write, replace(state, spent=state.spent | {lost})
+            zombie, answer, state = write, frozenset(), replace(state, spent=state.spent | {lost})
         done = run._replace(
-            in_flight=None, applied=False, zombie=zombie, unacknowledged=run.unacknowledged - write.consumed
+            in_flight=None,
+            applied=False,
+            answer=frozenset(),
+            inbox=run.inbox if run.ended else run.inbox | answer,
+            zombie=zombie,
+            unacknowledged=run.unacknowledged - write.consumed,
         )
         return replace(state, runs=_put(state.runs, index, done))
 
-    def applied(self, index: int, write: Write, after: Run, verdict: str = "late") -> State:
+    def applied(self, index: int, write: Write, after: Run, verdict: str = "late", *, hand_over: bool = False) -> State:
         """The run write: rules 1 to 4 in one transaction under the keys' locks."""
         state, rows = self.state, Rows(self.state)
         rows.consume(index, write)
@@ -349,6 +355,9 @@ class Step:
             rows.decide(index, verdict)
         if self.rule("a claim of a closed wait is released"):
             rows.release(index)
+        if hand_over:
+            fresh = rows.deliveries.keys() - dict(state.deliveries).keys()
+            after = after._replace(answer=frozenset((number, event) for event, (_, number) in fresh))
         return replace(
             state,
             runs=_put(state.runs, index, after),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.errors import UNCATCHABLE, ErrorCategory, Problem
+from workflows_core.errors import UNCATCHABLE, ErrorCategory, Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
 from workflows_core.validation.publish import publish_problems
@@ -57,6 +58,7 @@ ACTIONS = Actions(
             },
             "$defs": {"Address": ADDRESS},
         },
+        ("infer", 1): {"type": "object", "required": ["outputSchema"], "properties": {"outputSchema": {}}},
         ("typed", 1): {
             "type": "object",
             "properties": {
@@ -398,3 +400,75 @@ def test_all_problems_of_all_steps_come_at_once() -> None:
         "INVALID_ASSIGN_PATH",
         "EVENT_WAIT_UNCORRELATABLE",
     ]
+
+
+OBJECT = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"aiOutputSchemaMode": "simple", "aiOutputSchema": OBJECT},
+        {"aiOutputSchemaMode": "advanced", "aiOutputSchemaText": json.dumps(OBJECT)},
+        {"inputMapping": {"outputSchema": OBJECT}},
+    ],
+)
+def test_the_schema_of_what_a_model_answers_is_given_in_one_of_three_ways(config: dict[str, Any]) -> None:
+    assert found(call("infer", **config)) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "said"),
+    [
+        ({}, "aiOutputSchema", "needs a schema of its output"),
+        ({"aiOutputSchemaMode": "advanced"}, "aiOutputSchemaText", "needs a schema of its output"),
+        ({"aiOutputSchemaMode": "advanced", "aiOutputSchemaText": "{"}, "aiOutputSchemaText", "is not JSON"),
+        ({"aiOutputSchema": OBJECT}, "aiOutputSchemaMode", "set aiOutputSchemaMode to simple or advanced"),
+        ({"aiOutputSchemaMode": "simple", "aiOutputSchema": {"type": "string"}}, "aiOutputSchema", '"type": "object"'),
+        (
+            {"aiOutputSchemaMode": "simple", "aiOutputSchema": {"type": "object", "required": "a"}},
+            "aiOutputSchema/required",
+            "'a' is not of type 'array'",
+        ),
+    ],
+)
+def test_the_schema_of_what_a_model_answers_is_a_good_one(config: dict[str, Any], field: str, said: str) -> None:
+    (problem,) = found(call("infer", **config))
+    assert (problem.code, problem.path) == ("INVALID_AI_OUTPUT_SCHEMA", f"root.steps[0].config.{field}")
+    assert said in problem.message
+
+
+def test_what_was_never_checked_is_refused_when_it_is_planned() -> None:
+    steps = [
+        assign(**{"vars.a": "payload.", "system.b": "1"}),
+        {**call("infer", aiOutputSchemaMode="advanced", aiOutputSchemaText="{", saveAs="local.x"), "id": "second"},
+    ]
+    document = {"id": "w", "version": 1, "name": "n", "payloadSchemaRef": "p", "steps": steps}
+    with pytest.raises(Refused) as caught:
+        compile_plan(parse_definition(document), JlensEngine())
+    assert [(problem.code, problem.path) for problem in caught.value.problems] == [
+        ("INVALID_EXPRESSION", 'root.steps[0].config.assign["vars.a"]'),
+        ("INVALID_ASSIGN_PATH", 'root.steps[0].config.assign["system.b"]'),
+        ("INVALID_AI_OUTPUT_SCHEMA", "root.steps[1].config.aiOutputSchemaText"),
+        ("INVALID_ASSIGN_PATH", "root.steps[1].config.saveAs"),
+    ]
+
+
+def test_an_action_that_no_process_serves_is_a_warning_that_says_what_happens() -> None:
+    class Unserved(Actions):
+        def lacking(self, action_id: str, version: int) -> str | None:
+            return "no process has it"
+
+    definition = parse_definition({"id": "w", "version": 1, "name": "n", "payloadSchemaRef": "p", "steps": [call()]})
+    known = Unserved({("text.join", 1): {"type": "object"}})
+    (problem,) = publish_problems(definition, known, JlensEngine(), secrets=KNOWN_SECRETS)
+    assert (problem.code, problem.severity) == ("ACTION_NOT_ANNOUNCED", "warning")
+    assert "no process has it" in problem.message
+
+
+def test_what_a_mapping_reads_below_a_field_that_the_schema_leaves_open_is_let_alone() -> None:
+    schema = {"type": "object", "properties": {"any": True, "deep": {"type": "object", "properties": {"n": {}}}}}
+    mapping = {"inner": {"on": {"$expr": "payload.any.on"}}, "free": {"$expr": "payload.deep.n.more"}}
+    steps = [call("typed", inputMapping=mapping, saveAs="system.x"), assign(**{"payload.deep.n.more": "1"})]
+    codes = [problem.code for problem in found(*steps, payload_schema=schema)]
+    assert codes == ["INVALID_ASSIGN_PATH"]

@@ -56,6 +56,7 @@ def test_a_zone_nobody_knows_and_a_bad_expression_are_both_said() -> None:
         ("2026-11-25T12:30:00+01:00", "TIME_TRIGGER_INVALID_RUN_AT"),
         ("2027-01-01T00:00:00", "TIME_TRIGGER_INVALID_RUN_AT"),
         ("tomorrow", "TIME_TRIGGER_INVALID_RUN_AT"),
+        ("9999-01-01T00:00:00Z", "TIME_TRIGGER_INVALID_RUN_AT"),
         (" ", "TIME_TRIGGER_RUN_AT_REQUIRED"),
     ],
 )

@@ -150,19 +150,20 @@ class RunActivities:
 
     @activity.defn(name=names.ACTIVITY_WRITE)
     async def write(self, raw: RawValue) -> RawValue:
-        """Writes what the run had pending, its status and its open waits."""
-        return await self._write(raw)
+        """Writes what the run had pending, its status and its open waits; answers what those waits may take already."""
+        return await self._write(raw, hand_over=True)
 
     @activity.defn(name=names.ACTIVITY_FINISH)
     async def finish(self, raw: RawValue) -> RawValue:
         """Writes the end of the run."""
-        return await self._write(raw)
+        return await self._write(raw, hand_over=False)
 
-    async def _write(self, raw: RawValue) -> RawValue:
+    async def _write(self, raw: RawValue, *, hand_over: bool) -> RawValue:
         write: RunWrite = decode(raw)
+        execution = activity.info().workflow_run_id or ""
         with about(**_of_write(write)):
-            await durably(lambda: write_run(self.db, write, activity.info().workflow_run_id or ""))
-        return encode(None)
+            found = await durably(lambda: write_run(self.db, write, execution, hand_over=hand_over))
+        return encode([signal.to_wire() for signal in found] or None)
 
 
 def _of_write(write: RunWrite) -> dict[str, str]:

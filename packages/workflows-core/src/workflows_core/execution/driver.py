@@ -38,6 +38,7 @@ from workflows_core.interpreter.messages import (
     ChildLaunched,
     Command,
     Event,
+    EventReceived,
     Finish,
     LaunchChild,
     Noted,
@@ -54,7 +55,7 @@ from workflows_core.interpreter.writes import (
     take_write,
     write_is_due,
 )
-from workflows_core.wire.messages import RunInput
+from workflows_core.wire.messages import EventSignal, RunInput
 from workflows_core.wire.names import (
     ACTIVITY_ACTION,
     ACTIVITY_CANCEL_CHILD,
@@ -150,23 +151,34 @@ class RunDriver:
         if self._state.outcome is not None:
             return
         if self._must_continue():
-            if not self.activities and not self.write_in_flight:
-                self._continue_as_new()
+            self._continue_when_quiet()
         else:
-            if self._state.runnable and not self._state.outbox.is_full:
-                self.inbox.append(Begin(now_ms()))
-            # A run that a bare client started gets its row before any action.
-            if self.recorded:
-                self._call_waiting()
-                while self.waiting_launches:
-                    launch = self.waiting_launches.popleft()
-                    self.launches[launch.child_run_id] = self._spawn(self._launch_child(launch))
-            wanted = self.write_wanted or not self.recorded or not self.budget.effort_left
-            if not self.write_in_flight and (wanted or write_is_due(self._state, now_ms())):
-                self._start_write()
+            self._go_on()
         await workflow.wait_condition(lambda: self._may_step or self.crash is not None)
         if self.crash is not None:
             raise self.crash
+
+    def _continue_when_quiet(self) -> None:
+        if self.activities or self.write_in_flight:
+            return
+        if self.inbox:
+            # This workflow task has done enough: what has come is taken in another one, before the checkpoint.
+            self._start_write()
+        else:
+            self._continue_as_new()
+
+    def _go_on(self) -> None:
+        if self._state.runnable and not self._state.outbox.is_full:
+            self.inbox.append(Begin(now_ms()))
+        # A run that a bare client started gets its row before any action.
+        if self.recorded:
+            self._call_waiting()
+            while self.waiting_launches:
+                launch = self.waiting_launches.popleft()
+                self.launches[launch.child_run_id] = self._spawn(self._launch_child(launch))
+        wanted = self.write_wanted or not self.recorded or not self.budget.effort_left
+        if not self.write_in_flight and (wanted or write_is_due(self._state, now_ms())):
+            self._start_write()
 
     async def _load(self) -> None:
         try:
@@ -381,11 +393,13 @@ class RunDriver:
 
     async def _write(self, write: RunWrite, summary: str) -> None:
         try:
-            await workflow.execute_activity(
+            found = await workflow.execute_activity(
                 ACTIVITY_WRITE, encode(write), result_type=RawValue, **options.for_write(write["tenant"], summary)
             )
             self._acknowledge(write["sequence"])
             self.recorded = True
+            for body in decode(found) or ():
+                self._take(body)
         except FailureError as error:
             # Only a refusal of the database's own rules ends here, such as a run that was reset.
             failure = step_failure(error).failure
@@ -396,6 +410,12 @@ class RunDriver:
         self.budget.renew()
         # Wakes the main loop, which may have more to write or calls that wait for room.
         self.inbox.append(Begin(now_ms()))
+
+    def _take(self, body: Any) -> None:
+        """An event that the write found for a wait that it opened; the same one by signal would be ignored."""
+        signal = EventSignal.from_wire(body)
+        if signal is not None:
+            self.inbox.append(EventReceived(signal, now_ms()))
 
     def _acknowledge(self, sequence: int) -> None:
         self.state = replace(self._state, outbox=self._state.outbox.acknowledge(sequence))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from sqlalchemy.exc import DBAPIError
@@ -13,7 +14,7 @@ from workflows_core.expressions.engine import ExpressionEngine
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.ingress.sender import Sender
-from workflows_core.ingress.wake import Wake
+from workflows_core.ingress.wake import Wake, What
 from workflows_core.launching.launcher import Launcher
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
@@ -43,30 +44,30 @@ class IngressLoop:
         self._next_line = 0.0
 
     async def run(self, progress: LoopProgress) -> None:
-        """Runs until cancelled; a cancel lets the events and deliveries in flight be finished first."""
+        """Runs until cancelled; a cancel lets the events and deliveries in flight be finished first.
+
+        Routing and sending go on side by side: what can be sent does not wait for a batch of events to be routed.
+        """
         wake = Wake(self._db.engine)
         listener = asyncio.create_task(wake.listen())
-        delay = _FIRST_DELAY_SECONDS
         try:
-            while True:
-                try:
-                    handled = await self._whole_turn()
-                except Exception as error:
-                    if not isinstance(error, DBAPIError) and not is_unavailable(error):
-                        raise
-                    reason = unavailable_reason(error)
-                    progress.degraded(reason)
-                    self._tell(reason)
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
-                    continue
-                delay = _FIRST_DELAY_SECONDS
-                progress.mark()
-                if not handled:
-                    await wake.wait(self._policy.poll_seconds)
+            async with asyncio.TaskGroup() as lanes:
+                lanes.create_task(self._lane(progress, wake, "event", self.route))
+                lanes.create_task(self._lane(progress, wake, "delivery", self._sender.send_ready))
+        except ExceptionGroup as group:
+            # One lane's fault ends the other one; people are told of the fault, not of the group.
+            raise group.exceptions[0] from None
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
+
+    async def route(self) -> int:
+        """Routes the events that are due; how many were taken.
+
+        Raises:
+            Exception: The database is away.
+        """
+        return await route_pending(self._db, self._policy)
 
     async def turn(self) -> int:
         """Routes the events that are due, then sends the deliveries that are due.
@@ -77,21 +78,40 @@ class IngressLoop:
         Raises:
             Exception: The database is away.
         """
-        routed = await route_pending(self._db, self._policy)
-        return routed + await self._sender.send_ready()
+        return await self.route() + await self._sender.send_ready()
 
-    async def _whole_turn(self) -> int:
-        """A turn that a cancel does not cut: what was claimed is finished."""
-        task = asyncio.create_task(self.turn())
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            with suppress(Exception):
-                await task
-            raise
+    async def _lane(self, progress: LoopProgress, wake: Wake, what: What, work: Callable[[], Awaitable[int]]) -> None:
+        delay = _FIRST_DELAY_SECONDS
+        while True:
+            try:
+                handled = await _whole(work)
+            except Exception as error:
+                if not isinstance(error, DBAPIError) and not is_unavailable(error):
+                    raise
+                reason = unavailable_reason(error)
+                progress.degraded(reason)
+                self._tell(reason)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
+                continue
+            delay = _FIRST_DELAY_SECONDS
+            progress.mark()
+            if not handled:
+                await wake.wait(what, self._policy.poll_seconds)
 
     def _tell(self, reason: str) -> None:
         now = time.monotonic()
         if now >= self._next_line:
             self._next_line = now + _SECONDS_BETWEEN_LINES
             _log.warning("event ingress waits: %s", reason, extra={"event": "ingress_waits"})
+
+
+async def _whole(work: Callable[[], Awaitable[int]]) -> int:
+    """A pass that a cancel does not cut: what was claimed is finished."""
+    task = asyncio.ensure_future(work())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            await task
+        raise

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final, Literal
 
 import psycopg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 CHANNEL = "workflow_events"
-_FIRST_DELAY_SECONDS = 0.5
-_LONGEST_DELAY_SECONDS = 10.0
+What = Literal["event", "delivery"]
+"""What there is: an event to route, or a delivery to send."""
+
+_FIRST_DELAY_SECONDS: Final = 0.5
+_LONGEST_DELAY_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
 class Wake:
-    """Turns notifications into wake-ups. `listen` runs beside the loop that waits."""
+    """Turns notifications into wake-ups. `listen` runs beside the loops that wait."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._conninfo = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._event = asyncio.Event()
+        self._hints: dict[str, asyncio.Event] = {"event": asyncio.Event(), "delivery": asyncio.Event()}
 
     async def listen(self) -> None:
         """Listens for ever; connects again after a pause when the connection is lost."""
@@ -33,20 +37,25 @@ class Wake:
                     await conn.execute(f"LISTEN {CHANNEL}")
                     delay = _FIRST_DELAY_SECONDS
                     # Whatever was published while nobody listened.
-                    self._event.set()
-                    async for _ in conn.notifies():
-                        self._event.set()
+                    self._wake("")
+                    async for hint in conn.notifies():
+                        self._wake(hint.payload)
             except (psycopg.Error, OSError) as error:
                 _log.debug("not listening for events, polling goes on: %s", error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
-    async def wait(self, seconds: float) -> None:
+    async def wait(self, what: What, seconds: float) -> None:
         """Returns at the next hint, at once if there was one since the last call, or after the time."""
         try:
             async with asyncio.timeout(seconds):
-                await self._event.wait()
+                await self._hints[what].wait()
         except TimeoutError:
             return
         finally:
-            self._event.clear()
+            self._hints[what].clear()
+
+    def _wake(self, what: str) -> None:
+        """A hint that says nothing is for both."""
+        for hint in [self._hints[what]] if what in self._hints else self._hints.values():
+            hint.set()

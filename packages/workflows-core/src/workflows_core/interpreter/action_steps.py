@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.errors import Failure
 from workflows_core.expressions.engine import NO_VALUE
 from workflows_core.interpreter.correlation import key_text
 from workflows_core.interpreter.evaluation import Evaluator, expression_failure
@@ -55,9 +55,7 @@ def _idempotency_key(machine: Machine, frame: Frame, step: ActionStep, evaluator
 
 def succeeded(machine: Machine, frame: Frame, pending: Pending, event: ActionSucceeded) -> None:
     """Saves the output and goes on."""
-    step = machine.step_of(frame)
-    if not isinstance(step, ActionStep):
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} is no action step"))
+    step = machine.step_as(frame, ActionStep)
     if not event.recorded:
         inline = event.output if event.size <= INLINE_OUTPUT_BYTES else None
         invocation = _invocation(pending, "SUCCEEDED", event.output, None)

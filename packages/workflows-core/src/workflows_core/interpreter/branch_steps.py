@@ -13,14 +13,12 @@ from workflows_core.interpreter.plan import IfStep, SwitchStep, TryStep
 from workflows_core.interpreter.state import Frame, Pending
 
 
-def condition(machine: Machine, frame: Frame, expression: Expression | None) -> bool:
+def condition(machine: Machine, frame: Frame, expression: Expression) -> bool:
     """The value of a condition, which must be a real boolean.
 
     Raises:
         StepFailed: It is none.
     """
-    if expression is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} has no condition"))
     found = machine.evaluator(frame).required(expression, "the condition")
     if not isinstance(found, bool):
         message = f"the condition must give true or false, {expression.source!r} gave {found!r:.80}"
@@ -36,8 +34,6 @@ def run_if(machine: Machine, frame: Frame, step: IfStep, pending: Pending) -> No
 
 def run_switch(machine: Machine, frame: Frame, step: SwitchStep, pending: Pending) -> None:
     """`control.switch`: the first case whose value it is."""
-    if step.value is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} has no value"))
     found: Any = machine.evaluator(frame).required(step.value, "the value")
     for index, (wanted, block) in enumerate(step.cases):
         if same(found, wanted):
@@ -65,8 +61,8 @@ def run_try(machine: Machine, frame: Frame, step: TryStep, pending: Pending) -> 
 
 def caught(machine: Machine, frame: Frame, failure: Failure) -> bool:
     """A step of the try block failed: goes on in the catch block, if an author may handle the failure."""
-    step, pending = machine.step_of(frame), frame.pending
-    if not isinstance(step, TryStep) or pending is None or failure.category in UNCATCHABLE:
+    step, pending = machine.step_as(frame, TryStep), frame.at_work
+    if failure.category in UNCATCHABLE:
         return False
     machine.scopes = replace(machine.scopes, error=failure.to_json())
     if step.capture_as is not None:

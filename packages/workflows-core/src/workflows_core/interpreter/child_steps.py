@@ -30,28 +30,22 @@ def launch(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pend
 
 
 def launch_command(step: CallWorkflowStep, frame: Frame) -> LaunchChild:
-    """The command of a launch that is under way.
-
-    Raises:
-        StepFailed: There is none.
-    """
-    pending = frame.pending
-    if pending is None or pending.progress is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} launches nothing"))
+    """The command of a launch that is under way."""
+    pending = frame.at_work
     return LaunchChild(
         pending.command_id,
         frame.step_path,
         step.id,
-        pending.progress["childRunId"],
+        pending.remembered["childRunId"],
         step.workflow_id,
         step.workflow_version,
-        pending.progress["payload"],
+        pending.remembered["payload"],
     )
 
 
 def launched(machine: Machine, frame: Frame, pending: Pending, _: ChildLaunched) -> None:
     """The child runs: waits for its end, without limit."""
-    child = (pending.progress or {})["childRunId"]
+    child = pending.remembered["childRunId"]
     wait = wait_steps.new_wait(machine, frame, pending, "event", event_name=RUN_ENDED, key=child)
     wait["payload"] = {"childRunId": child}
     wait_steps.open_wait(machine, frame, replace(pending, progress={"childRunId": child}), wait, "")
@@ -59,7 +53,7 @@ def launched(machine: Machine, frame: Frame, pending: Pending, _: ChildLaunched)
 
 def ended(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pending, signal: EventSignal) -> None:
     """The child has ended: its outputs, or its failure."""
-    child = (pending.progress or {})["childRunId"]
+    child = pending.remembered["childRunId"]
     body: Mapping[str, Any] = signal.payload if isinstance(signal.payload, Mapping) else {}
     if body.get("status") != "SUCCEEDED":
         error: Mapping[str, Any] = body.get("error") or {}

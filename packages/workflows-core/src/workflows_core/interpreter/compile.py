@@ -284,22 +284,20 @@ class _Compiler:
             except ValueError as error:
                 self.problems.append(Problem("INVALID_ASSIGN_PATH", str(error), where))
                 continue
-            if expression is not None:
-                out.append((parsed, expression))
+            out.append((parsed, expression))
         return tuple(out)
 
-    def expression(self, path: str, expr: model.Expr) -> Expression | None:
+    def expression(self, path: str, expr: model.Expr) -> Expression:
         try:
             return self.engine.compile(expr.source)
         except ExpressionInvalid as error:
             self.problems.append(Problem("INVALID_EXPRESSION", error.message, path))
-            return None
+            return self.engine.compile("null")  # Of no plan: the problem refuses the definition.
 
     def value(self, path: str, value: Any) -> Value:
         match value:
             case model.Expr():
-                expression = self.expression(path, value)
-                return Constant(None) if expression is None else Computed(expression)
+                return Computed(self.expression(path, value))
             case model.SecretRef():
                 return Constant({"$secret": value.name})
             case dict():

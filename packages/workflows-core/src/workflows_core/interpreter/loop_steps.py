@@ -23,8 +23,6 @@ MAX_ITEMS = 10_000
 
 def run_for_each(machine: Machine, frame: Frame, step: ForEachStep, pending: Pending) -> None:
     """`control.forEach`."""
-    if step.items is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} has no items"))
     items = machine.evaluator(frame).required(step.items, "the list of items")
     if not isinstance(items, list):
         message = f"a list was expected, {step.items.source!r} gave {items!r:.80}; write [x] to make a list of one"
@@ -68,16 +66,12 @@ def item_failed(machine: Machine, frame: Frame, item: Frame, failure: Failure) -
 
 
 def _for_each(machine: Machine, frame: Frame) -> tuple[ForEachStep, Mapping[str, Any]]:
-    step = machine.step_of(frame)
-    if not isinstance(step, ForEachStep) or frame.pending is None or frame.pending.progress is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, f"{frame.step_path} is no forEach at work"))
-    return step, frame.pending.progress
+    return machine.step_as(frame, ForEachStep), frame.at_work.remembered
 
 
 def _remember(machine: Machine, frame: Frame, **changes: Any) -> None:
-    pending = machine.frames[frame.path].pending
-    if pending is not None:
-        machine.block(frame, replace(pending, progress={**(pending.progress or {}), **changes}))
+    pending = machine.frames[frame.path].at_work
+    machine.block(frame, replace(pending, progress={**pending.remembered, **changes}))
 
 
 def _start_items(machine: Machine, path: str) -> None:
@@ -111,10 +105,8 @@ def _end_loop(machine: Machine, frame: Frame, step: ForEachStep, progress: Mappi
         machine.assign(frame, step.save_as, [results.get(index) for index in range(len(progress["items"]))])
     if step.errors_as is not None:
         machine.assign(frame, step.errors_as, [{"index": index, "error": error} for index, error in errors])
-    pending = frame.pending
-    if pending is not None:
-        counts = {"items": len(progress["items"]), "failed": len(errors)}
-        machine.record(frame, "SUCCEEDED", pending, output=counts)
+    counts = {"items": len(progress["items"]), "failed": len(errors)}
+    machine.record(frame, "SUCCEEDED", frame.at_work, output=counts)
     machine.advance(frame)
 
 
@@ -131,16 +123,13 @@ def pass_done(machine: Machine, frame: Frame, done: Frame) -> None:
     Raises:
         StepFailed: The condition is no boolean, or the limit is reached.
     """
-    step = machine.step_of(frame)
     del machine.frames[done.path]
-    if isinstance(step, WhileStep) and frame.pending is not None and frame.pending.progress is not None:
-        _next_pass(machine, frame, step, frame.pending.progress["iterations"] + 1)
+    _next_pass(machine, frame, machine.step_as(frame, WhileStep), frame.at_work.remembered["iterations"] + 1)
 
 
 def _next_pass(machine: Machine, frame: Frame, step: WhileStep, number: int) -> None:
     if not condition(machine, frame, step.condition):
-        if frame.pending is not None:
-            machine.record(frame, "SUCCEEDED", frame.pending, output={"iterations": number})
+        machine.record(frame, "SUCCEEDED", frame.at_work, output={"iterations": number})
         machine.advance(frame)
         return
     if number >= step.max_iterations:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from workflows_core.definitions.paths import AssignPath
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
@@ -22,6 +22,7 @@ from workflows_core.interpreter.scopes import put
 from workflows_core.interpreter.state import BLOCK_KINDS, Frame, Outcome, Pending, PendingKind, State, Undo
 from workflows_core.wire.records import InvocationRecord, StepRecord, StepStatus, WaitOutcome
 
+_Step = TypeVar("_Step", bound=PlanStep)
 _RECORD_BYTES = 300
 """What a record without output weighs, about."""
 
@@ -80,6 +81,18 @@ class Machine:
     def step_of(self, frame: Frame) -> PlanStep:
         """The authored step a frame stands at."""
         return self.plan.blocks[frame.block][frame.index]
+
+    def step_as(self, frame: Frame, kind: type[_Step]) -> _Step:
+        """The authored step a frame stands at, which is one of this kind.
+
+        Raises:
+            StepFailed: It is not: the state is not that of the plan.
+        """
+        step = self.step_of(frame)
+        if not isinstance(step, kind):
+            message = f"{frame.step_path} is a {step.type}, the state has a {kind.__name__} there"
+            raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, message))
+        return step
 
     def waiting(self, command_id: str) -> tuple[Frame, Pending] | None:
         """The frame that waits for an answer to this command."""

@@ -19,22 +19,19 @@ def run_parallel(machine: Machine, frame: Frame, step: ParallelStep, pending: Pe
 def branch_done(machine: Machine, frame: Frame, branch: Frame) -> None:
     """A branch has ended: the last one ends the step, or the first one when one is enough."""
     del machine.frames[branch.path]
-    step, others = machine.step_of(frame), machine.children(frame)
-    first = isinstance(step, ParallelStep) and step.any
+    first, others = machine.step_as(frame, ParallelStep).any, machine.children(frame)
     if others and not first:
         return
     for other in others:
         machine.drop(other)
-    if frame.pending is not None:
-        output = {"branch": _index(frame, branch)} if first else None
-        machine.record(frame, "SUCCEEDED", frame.pending, output=output)
+    output = {"branch": _index(frame, branch)} if first else None
+    machine.record(frame, "SUCCEEDED", frame.at_work, output=output)
     machine.advance(frame)
 
 
 def branch_failed(machine: Machine, frame: Frame, branch: Frame, failure: Failure) -> bool:
     """A branch failed: where one is enough, the others go on without it."""
-    step = machine.step_of(frame)
-    if not isinstance(step, ParallelStep) or not step.any or failure.category in UNCATCHABLE:
+    if not machine.step_as(frame, ParallelStep).any or failure.category in UNCATCHABLE:
         return False
     if not machine.children(frame):
         return False

@@ -60,55 +60,55 @@ class PlanStep:
     """Block that undoes the step, once it has succeeded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionStep(PlanStep):
     """`action.call`."""
 
-    action_id: str = ""
-    version: int = 1
+    action_id: str
+    version: int
     input: Value = Constant(None)
     save_as: AssignPath | None = None
     idempotency_key: Expression | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssignStep(PlanStep):
     """`transform.assign`: in order, each sees what the earlier ones gave."""
 
     assignments: Assignments = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateStep(PlanStep):
     """`state.set`."""
 
-    state: str = ""
+    state: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IfStep(PlanStep):
     """`control.if`; a block is None when its branch has no steps."""
 
-    condition: Expression | None = None
+    condition: Expression
     then: str | None = None
     otherwise: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchStep(PlanStep):
     """`control.switch`; a block is None when its list has no steps."""
 
-    value: Expression | None = None
+    value: Expression
     cases: tuple[tuple[Any, str | None], ...] = ()
     default: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForEachStep(PlanStep):
     """`control.forEach`; `collect` and `save_as` are given together."""
 
-    items: Expression | None = None
-    item_var: str = ""
+    items: Expression
+    item_var: str
     body: str | None = None
     concurrency: int = 1
     continue_on_item_error: bool = False
@@ -117,16 +117,16 @@ class ForEachStep(PlanStep):
     errors_as: AssignPath | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WhileStep(PlanStep):
     """`control.while`."""
 
-    condition: Expression | None = None
+    condition: Expression
     body: str | None = None
-    max_iterations: int = 1
+    max_iterations: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelStep(PlanStep):
     """`control.parallel`; a branch is None when it has no steps. `any`: the first branch to end ends the step."""
 
@@ -134,7 +134,7 @@ class ParallelStep(PlanStep):
     any: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TryStep(PlanStep):
     """`control.tryCatch`; `attempt` is the try block."""
 
@@ -143,7 +143,7 @@ class TryStep(PlanStep):
     capture_as: AssignPath | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnStep(PlanStep):
     """`control.return`."""
 
@@ -159,12 +159,12 @@ class PlanFilter:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventWaitStep(PlanStep):
     """`event.wait`; `timeout_ms` None waits for ever, `lookback_ms` None looks back to the run's start."""
 
-    event_name: str = ""
-    key: Expression | None = None
+    event_name: str
+    key: Expression
     filters: tuple[PlanFilter, ...] = ()
     timeout_ms: int | None = None
     lookback_ms: int | None = None
@@ -172,7 +172,7 @@ class EventWaitStep(PlanStep):
     assignments: Assignments = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimeWaitStep(PlanStep):
     """`time.wait`: for `duration_ms`, or until the time that `until` gives."""
 
@@ -185,11 +185,11 @@ AnswerCheck = Callable[[Any], Sequence[str]]
 """What is wrong with an answer to a human task, in sentences; nothing when it is right."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HumanTaskStep(PlanStep):
     """`human.task`; `timeout_ms` None waits for ever, `check` None takes any answer."""
 
-    task_type: str = ""
+    task_type: str
     title: Expression | None = None
     description: Expression | None = None
     context: Value = Constant(None)
@@ -202,17 +202,17 @@ class HumanTaskStep(PlanStep):
     assignments: Assignments = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallWorkflowStep(PlanStep):
     """`control.callWorkflow`."""
 
-    workflow_id: str = ""
-    workflow_version: int = 1
+    workflow_id: str
+    workflow_version: int
     input: Value = Constant(None)
     assignments: Assignments = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmailStep(PlanStep):
     """`email.parseBody` and `email.renderCommentBlocks`."""
 

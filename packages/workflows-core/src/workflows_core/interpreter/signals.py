@@ -12,6 +12,7 @@ from workflows_core.interpreter.plan import CallWorkflowStep, EventWaitStep, Hum
 from workflows_core.interpreter.state import Frame, Pending
 from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.names import HUMAN_TASK_COMPLETED
+from workflows_core.wire.records import WaitRecord
 
 MAX_KEPT_EVENTS = 100
 MAX_KEPT_BYTES = 256 * 1024
@@ -41,16 +42,16 @@ def receive(machine: Machine, event: EventReceived) -> None:
 def receive_signal(machine: Machine, signal: EventSignal) -> None:
     """As `receive`."""
     if signal.wait_id is not None:
-        for frame, pending in _event_waits(machine):
-            if pending.wait is not None and pending.wait["wait_id"] == signal.wait_id:
-                _consume(machine, frame, pending, signal)
+        for frame, pending, wait in _event_waits(machine):
+            if wait["wait_id"] == signal.wait_id:
+                _consume(machine, frame, pending, wait, signal)
                 return
         return  # Closed or unknown: the write that closed the wait gives the delivery its verdict.
     if signal.event_id in machine.consumed_events:
         return
-    for frame, pending in _event_waits(machine):
-        if pending.wait is not None and matches(_facts(signal), pending.wait):
-            _consume(machine, frame, pending, signal)
+    for frame, pending, wait in _event_waits(machine):
+        if matches(_facts(signal), wait):
+            _consume(machine, frame, pending, wait, signal)
             return
     if all(kept["signal"]["eventId"] != signal.event_id for kept in machine.kept_events):
         _keep(machine, signal)
@@ -58,9 +59,8 @@ def receive_signal(machine: Machine, signal: EventSignal) -> None:
 
 def answered(machine: Machine, event: TaskAnswered) -> None:
     """An answer by signal: for the task it names, if that is open."""
-    for _, pending in _event_waits(machine):
-        wait = pending.wait
-        if wait is not None and wait["wait_type"] == "human" and wait["key"] == event.task_id:
+    for _, _, wait in _event_waits(machine):
+        if wait["wait_type"] == "human" and wait["key"] == event.task_id:
             event_id = event.event_id or f"{event.task_id}:answer"
             signal = EventSignal(event_id, HUMAN_TASK_COMPLETED, event.task_id, event.payload, wait_id=wait["wait_id"])
             receive_signal(machine, signal)
@@ -68,8 +68,13 @@ def answered(machine: Machine, event: TaskAnswered) -> None:
     machine.log("WARN", f"an answer was ignored: no task {event.task_id!r} is open", machine.current_path)
 
 
-def _event_waits(machine: Machine) -> list[tuple[Frame, Pending]]:
-    return [(f, f.pending) for f in machine.frames.values() if f.pending is not None and f.pending.kind == "event"]
+def _event_waits(machine: Machine) -> list[tuple[Frame, Pending, WaitRecord]]:
+    """Every open wait for an event, an answer or a child's end."""
+    return [
+        (frame, frame.pending, frame.pending.wait)
+        for frame in machine.frames.values()
+        if frame.pending is not None and frame.pending.kind == "event" and frame.pending.wait is not None
+    ]
 
 
 def _facts(signal: EventSignal) -> EventFacts:
@@ -77,11 +82,8 @@ def _facts(signal: EventSignal) -> EventFacts:
     return EventFacts(signal.event_id, signal.event_name, keys, signal.payload)
 
 
-def _consume(machine: Machine, frame: Frame, pending: Pending, signal: EventSignal) -> None:
+def _consume(machine: Machine, frame: Frame, pending: Pending, wait: WaitRecord, signal: EventSignal) -> None:
     step = machine.step_of(frame)
-    wait = pending.wait
-    if wait is None:
-        return
     if isinstance(step, HumanTaskStep) and human_steps.refuses(machine, frame, step, signal.payload):
         if signal.delivery_id is not None:
             refused = {"wait_id": wait["wait_id"], "event_id": signal.event_id, "reason": human_steps.REFUSAL}
@@ -101,22 +103,21 @@ def _consume(machine: Machine, frame: Frame, pending: Pending, signal: EventSign
     if isinstance(step, CallWorkflowStep):
         child_steps.ended(machine, frame, step, pending, signal)
         return
-    if not isinstance(step, (EventWaitStep, HumanTaskStep)):
-        return
+    taking = step if isinstance(step, HumanTaskStep) else machine.step_as(frame, EventWaitStep)
     given = {"event": signal.payload, "eventName": signal.event_name}
-    wait_steps.complete(machine, frame, pending, step.assignments, {"eventId": signal.event_id}, given)
+    wait_steps.complete(machine, frame, pending, taking.assignments, {"eventId": signal.event_id}, given)
 
 
 def _take_kept_event(machine: Machine, frame: Frame) -> None:
-    pending = machine.frames[frame.path].pending
-    if pending is None or pending.wait is None:
-        return
-    for kept in machine.kept_events:
-        signal = EventSignal.from_wire(kept["signal"])
-        if signal is not None and matches(_facts(signal), pending.wait):
-            machine.kept_events = tuple(e for e in machine.kept_events if e is not kept)
-            _consume(machine, machine.frames[frame.path], pending, signal)
-            return
+    for opened, pending, wait in _event_waits(machine):
+        if opened.path != frame.path:
+            continue
+        for kept in machine.kept_events:
+            signal = EventSignal.from_wire(kept["signal"])
+            if signal is not None and matches(_facts(signal), wait):
+                machine.kept_events = tuple(e for e in machine.kept_events if e is not kept)
+                _consume(machine, opened, pending, wait, signal)
+                return
 
 
 def _keep(machine: Machine, signal: EventSignal) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from workflows_core.errors import Failure
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter.outbox import Outbox
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.wire.records import WaitRecord
@@ -66,6 +66,11 @@ class Pending:
     wait: WaitRecord | None = None
     progress: Mapping[str, Any] | None = None
 
+    @property
+    def remembered(self) -> Mapping[str, Any]:
+        """The progress; empty where there is none."""
+        return self.progress or {}
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -93,6 +98,18 @@ class Frame:
     def step_path(self) -> str:
         """Path of the current step."""
         return f"{self.path}[{self.index}]"
+
+    @property
+    def at_work(self) -> Pending:
+        """What the current step waits for.
+
+        Raises:
+            StepFailed: It waits for nothing: the state is not that of the plan.
+        """
+        if self.pending is None:
+            message = f"{self.step_path} has ended, or has not begun"
+            raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, message))
+        return self.pending
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,6 @@ from workflows_core.wire.records import FilterRecord, WaitRecord, WaitType
 def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending: Pending) -> None:
     """Opens the wait."""
     evaluator = machine.evaluator(frame)
-    if step.key is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, "event.wait without a correlation key"))
     key = key_text(evaluator.required(step.key, "the correlation key"))
     if key is None:
         message = f"the correlation key {step.key.source!r} gives no text or number, so no event could ever match"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import text
@@ -19,6 +20,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.routing import claim_for
 from workflows_core.storage.statements import coded_errors, single_statement
+from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.records import ConsumedRecord, RunWrite, WaitRecord
 
 _WRITE = text("SELECT * FROM workflow_write_run(CAST(:write AS jsonb), :execution, :semantics)")
@@ -39,11 +41,17 @@ _WAIT = text(
 PAGE = 50
 """As many as `workflow_missed_events` answers at a time."""
 
+HANDED_SECONDS = 5.0
+"""Then the sender sends a delivery that was handed over and is not consumed: the answer may have got lost."""
+
+MAX_HANDED_BYTES = 256 * 1024
+"""Of payloads in the answer to one write; what is beyond comes by signal."""
+
 _ADD = text("SELECT workflow_add_deliveries(:tenant, CAST(:deliveries AS jsonb))")
 _DELIVERIES = uuid.UUID("6f0f7d5e-3c0b-5c58-9a49-5a1f2f6a9d10")
 
 
-async def write_run(db: Database, write: RunWrite, execution: str) -> None:
+async def write_run(db: Database, write: RunWrite, execution: str, *, hand_over: bool = False) -> Sequence[EventSignal]:
     """Writes records, consumption, waits and status of a run in one transaction; repeating it changes nothing.
 
     A write with a final status is the run's end: it closes every wait and gives each unresolved delivery
@@ -54,20 +62,26 @@ async def write_run(db: Database, write: RunWrite, execution: str) -> None:
         write: Carried by a regular activity.
         execution: Temporal run id of the execution that wrote it (`activity.info().workflow_run_id`).
             Not the first one of its chain: a reset keeps that one.
+        hand_over: The caller gives the run what is answered. If that gets lost, the sender sends it after a while.
+
+    Returns:
+        Of each wait that it opened the event that the wait may take already, when it is handed over.
 
     Raises:
         RunReset: The execution is not the run's own (`RUN_RESET`); nothing is written.
     """
     if write["waits"]:
         async with db.tenant(write["tenant"]) as conn:
-            await write_in(conn, write, execution)
-        return
+            return await write_in(conn, write, execution, hand_over=hand_over)
     # It opens no wait and leaves none open, so it can have missed no event: one statement, one round trip.
     async with single_statement(db) as conn:
         await conn.execute(_WRITE, _values(write, execution))
+    return ()
 
 
-async def write_in(conn: AsyncConnection, write: RunWrite, execution: str) -> None:
+async def write_in(
+    conn: AsyncConnection, write: RunWrite, execution: str, *, hand_over: bool = False
+) -> Sequence[EventSignal]:
     """As `write_run`, in a transaction whose tenant is set."""
     with coded_errors():
         missed = (await conn.execute(_WRITE, _values(write, execution))).mappings().all()
@@ -75,8 +89,21 @@ async def write_in(conn: AsyncConnection, write: RunWrite, execution: str) -> No
     for row in missed:
         pages.setdefault(row["wait_id"], []).append(dict(row))
     named = {wait["wait_id"]: wait for wait in write["waits"] or ()}
+    handed: list[EventSignal] = []
+    room = MAX_HANDED_BYTES if hand_over else 0
     for wait_id, page in pages.items():
-        await _look_back(conn, write["tenant"], write["run_id"], named[wait_id], write["consumed"], page)
+        wait = named[wait_id]
+        event = await _missed_one(conn, write["tenant"], write["run_id"], wait, write["consumed"], page)
+        if event is None:
+            continue
+        delivery = new_delivery(event.event_id, "wait", wait_id, write["run_id"], wait["key"])
+        size = len(json_text(event.payload))
+        if size <= room:
+            room -= size
+            handed.append(_signal(event, wait, delivery["delivery_id"]))
+            delivery["left_for"] = HANDED_SECONDS
+        await add_deliveries(conn, write["tenant"], [delivery])
+    return handed
 
 
 async def look_back_again(conn: AsyncConnection, tenant: str, wait_id: str) -> None:
@@ -88,27 +115,29 @@ async def look_back_again(conn: AsyncConnection, tenant: str, wait_id: str) -> N
     facts = {key: wait[key] for key in ("wait_id", "event_name", "key", "filters")}
     if wait["match"] == "one":
         facts["match"] = "one"
-    await _look_back(conn, tenant, wait["run_id"], cast(WaitRecord, facts), (), page)
+    event = await _missed_one(conn, tenant, wait["run_id"], cast(WaitRecord, facts), (), page)
+    if event is not None:
+        await add_deliveries(conn, tenant, [new_delivery(event.event_id, "wait", wait_id, wait["run_id"], wait["key"])])
 
 
-async def _look_back(
+async def _missed_one(
     conn: AsyncConnection,
     tenant: str,
     run_id: str,
     wait: WaitRecord,
     consumed: Sequence[ConsumedRecord],
     page: list[Mapping[str, Any]],
-) -> None:
-    """Sends the wait the first event that fits: it takes one, and the next wait looks back again."""
+) -> EventFacts | None:
+    """The first event that fits, for this wait alone if it wants that; the next wait looks back again."""
     while page:
         for row in page:
-            if matches(event_facts(row), wait) and await _may_have(conn, tenant, run_id, row["event_id"], wait):
-                found = new_delivery(row["event_id"], "wait", wait["wait_id"], run_id, wait["key"])
-                await add_deliveries(conn, tenant, [found])
-                return
+            event = event_facts(row)
+            if matches(event, wait) and await _may_have(conn, tenant, run_id, event.event_id, wait):
+                return event
         if len(page) < PAGE:
-            return
+            return None
         page = await _missed(conn, tenant, wait["wait_id"], consumed, page[-1]["event_id"])
+    return None
 
 
 async def _missed(
@@ -121,6 +150,19 @@ async def _missed(
 async def _may_have(conn: AsyncConnection, tenant: str, run_id: str, event_id: str, wait: WaitRecord) -> bool:
     """True unless only one wait may have the event and another one has it."""
     return "match" not in wait or await claim_for(conn, tenant, event_id, wait["wait_id"], run_id)
+
+
+def _signal(event: EventFacts, wait: WaitRecord, delivery_id: str) -> EventSignal:
+    """As the sender would send it."""
+    return EventSignal(
+        event_id=event.event_id,
+        event_name=event.event_name,
+        correlation_key=wait["key"],
+        payload=event.payload,
+        received_at=datetime.now(UTC).isoformat(),
+        wait_id=wait["wait_id"],
+        delivery_id=delivery_id,
+    )
 
 
 async def add_deliveries(conn: AsyncConnection, tenant: str, deliveries: Sequence[Mapping[str, Any]]) -> None:

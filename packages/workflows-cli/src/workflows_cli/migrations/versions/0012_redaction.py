@@ -1,4 +1,4 @@
-"""What people are not shown of a tenant's values."""
+"""What people are not shown of values; hints that say what there is to do, and deliveries that are handed over."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds a table; what is there stays as it is."""
-    execute_files(revision, ("redaction",))
+    """Adds a table and replaces functions; what is there stays as it is."""
+    execute_files(revision, ("redaction", "handing_over", "positions"))
