@@ -23,10 +23,12 @@ from workflows_core.execution import availability, options
 from workflows_core.execution.action_calls import MAX_INPUT_BYTES, action_key, call_body, failure_of, input_too_large
 from workflows_core.execution.budget import TaskBudget
 from workflows_core.execution.failures import run_error, step_failure
+from workflows_core.execution.handed_over import handed_over
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
 from workflows_core.execution.run_view import details_of, result_of
 from workflows_core.execution.semantics import require_supported, semantics_of
+from workflows_core.execution.shielding import shielded
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
@@ -38,7 +40,6 @@ from workflows_core.interpreter.messages import (
     ChildLaunched,
     Command,
     Event,
-    EventReceived,
     Finish,
     LaunchChild,
     Noted,
@@ -55,7 +56,7 @@ from workflows_core.interpreter.writes import (
     take_write,
     write_is_due,
 )
-from workflows_core.wire.messages import EventSignal, RunInput
+from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import (
     ACTIVITY_ACTION,
     ACTIVITY_CANCEL_CHILD,
@@ -398,8 +399,7 @@ class RunDriver:
             )
             self._acknowledge(write["sequence"])
             self.recorded = True
-            for body in decode(found) or ():
-                self._take(body)
+            self.inbox.extend(handed_over(decode(found), now_ms()))
         except FailureError as error:
             # Only a refusal of the database's own rules ends here, such as a run that was reset.
             failure = step_failure(error).failure
@@ -410,12 +410,6 @@ class RunDriver:
         self.budget.renew()
         # Wakes the main loop, which may have more to write or calls that wait for room.
         self.inbox.append(Begin(now_ms()))
-
-    def _take(self, body: Any) -> None:
-        """An event that the write found for a wait that it opened; the same one by signal would be ignored."""
-        signal = EventSignal.from_wire(body)
-        if signal is not None:
-            self.inbox.append(EventReceived(signal, now_ms()))
 
     def _acknowledge(self, sequence: int) -> None:
         self.state = replace(self._state, outbox=self._state.outbox.acknowledge(sequence))
@@ -448,7 +442,7 @@ class RunDriver:
         for timer in self.timers.values():
             timer.cancel()
         for cancel in self.cancels:
-            await _shielded(cancel)
+            await shielded(cancel)
         result = result_of(self._state)
         self.state, write = take_final_write(self._state, result)
         await self._write_end(write)
@@ -459,7 +453,7 @@ class RunDriver:
         config = options.for_write(write["tenant"], "write the end")
         work = workflow.execute_activity(ACTIVITY_FINISH, encode(write), result_type=RawValue, **config)
         try:
-            await _shielded(asyncio.create_task(work))
+            await shielded(asyncio.create_task(work))
         except FailureError as error:
             # A run that was reset may not write; its row is the first execution's.
             failure = step_failure(error).failure
@@ -474,7 +468,7 @@ class RunDriver:
         telling = workflow.get_external_workflow_handle(launch).signal(SIGNAL_RUN_ENDED, self.input.run_id)
         # It may have ended, by an operator's hand; and it looks for itself from time to time.
         with suppress(FailureError):
-            await _shielded(asyncio.create_task(telling))
+            await shielded(asyncio.create_task(telling))
 
     async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""
@@ -492,17 +486,6 @@ class RunDriver:
         if outcome is not None and outcome.failure is not None:
             raise run_error(outcome.failure)
         return dict(result)
-
-
-async def _shielded(task: asyncio.Task[Any]) -> None:
-    """Waits for a task's end; a cancel that comes after the run's end was decided changes nothing."""
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if workflow.cancellation_reason() is None:
-                raise
-    task.result()
 
 
 class _LoadFailed(Exception):
