@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
 
 from harness.databases import MigratedDatabase
 from harness.run_records import (
@@ -31,8 +29,7 @@ from harness.run_records import (
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.storage.database import Database
-from workflows_core.storage.deliveries import ready_deliveries
-from workflows_core.storage.run_writes import HANDED_SECONDS, MAX_HANDED_BYTES, PAGE, write_run
+from workflows_core.storage.run_writes import write_run
 from workflows_core.storage.statements import RunReset
 
 POLICY = IngressPolicy()
@@ -126,119 +123,6 @@ async def test_a_wait_that_is_not_named_is_closed_and_its_deliveries_get_their_v
     }, "a wait takes one event, so e4 was not sent to it"
     await write(db, 3, waits=[a_wait("next", "key-3")])
     assert (await deliveries_of(db))["e4", "next"] == "new"
-
-
-@pytest.mark.asyncio
-async def test_look_back_finds_an_event_behind_many_that_do_not_fit(db: Database) -> None:
-    for number in range(PAGE * 2 + 5):
-        await publish(db, f"small-{number:03}")
-    await publish(db, "big", payload={"amount": 50})
-    await publish(db, "bigger", payload={"amount": 60})
-    await route(db)
-    await write(db, 1, waits=[a_wait(filters=[{"path": "amount", "op": ">", "value": 40}])])
-    assert await deliveries_of(db) == {("big", "wait-1"): "new"}
-
-
-async def ready(db: Database) -> list[str]:
-    async with db.narrow() as conn:
-        return [delivery_id for _, delivery_id in await ready_deliveries(conn, 100)]
-
-
-@pytest.mark.asyncio
-async def test_what_a_wait_finds_is_handed_over_and_sent_only_if_that_gets_lost(db: Database) -> None:
-    await publish(db, "event-1", payload={"amount": 5})
-    await publish(db, "event-2")
-    await route(db)
-    (handed,) = await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION, hand_over=True)
-    (row,) = await rows(db, "workflow_event_deliveries")
-    assert (handed.event_id, handed.payload, handed.wait_id) == ("event-1", {"amount": 5}, "wait-1")
-    assert (handed.delivery_id, row["status"]) == (row["delivery_id"], "new")
-    assert await ready(db) == []
-    # The answer got lost, and Temporal has the write done again.
-    assert list(await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION, hand_over=True)) == []
-    later = row["next_attempt_at"] - row["created_at"]
-    assert timedelta(seconds=HANDED_SECONDS - 1) < later < timedelta(seconds=HANDED_SECONDS + 1)
-    async with db.tenant(TENANT) as conn:
-        await conn.execute(text("UPDATE workflow_event_deliveries SET next_attempt_at = now()"))
-    assert await ready(db) == [row["delivery_id"]]
-
-
-@pytest.mark.asyncio
-async def test_what_is_too_large_to_be_handed_over_is_sent(db: Database) -> None:
-    half = "x" * (MAX_HANDED_BYTES // 2)
-    waits = [a_wait(f"w{number}", f"k{number}") for number in range(3)]
-    for number in range(3):
-        await publish(db, f"e{number}", f"k{number}", payload={"text": half})
-    await route(db)
-    handed = await write_run(db, a_write(1, waits=waits), EXECUTION, hand_over=True)
-    assert [signal.wait_id for signal in handed] == ["w0"]
-    assert len(await deliveries_of(db)) == 3
-    assert len(await ready(db)) == 2
-
-
-@pytest.mark.asyncio
-async def test_a_write_that_nobody_takes_the_answer_of_hands_nothing_over(db: Database) -> None:
-    await publish(db, "event-1")
-    await route(db)
-    assert list(await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)) == []
-    assert len(await ready(db)) == 1
-
-
-TAKEN = 25
-"""More than are worth a position."""
-
-
-async def took_many(db: Database) -> list[str]:
-    """A run that has taken many events of one key, and looked back once more; the events in order."""
-    events = [f"e{number:02}" for number in range(TAKEN + 2)]
-    for event_id in events:
-        await publish(db, event_id)
-    await route(db)
-    for number, event_id in enumerate(events[:TAKEN]):
-        taken = [consumed(f"w{number - 1}", events[number - 1])] if number else []
-        await write(db, number + 1, waits=[a_wait(f"w{number}", look_back_from=OPENED)], consumed=taken)
-        assert (await deliveries_of(db))[event_id, f"w{number}"] == "new"
-    last = consumed(f"w{TAKEN - 1}", events[TAKEN - 1])
-    await write(db, TAKEN + 1, waits=[a_wait("next", look_back_from=OPENED)], consumed=[last])
-    assert (await deliveries_of(db))[events[TAKEN], "next"] == "new"
-    (position,) = await rows(db, "workflow_run_positions")
-    assert position["event_id"] in events[:TAKEN]
-    return events
-
-
-@pytest.mark.asyncio
-async def test_a_run_that_took_many_events_looks_on_where_it_was(db: Database) -> None:
-    events = await took_many(db)
-    taken = [consumed("next", events[TAKEN])]
-    await write(db, TAKEN + 2, waits=[a_wait("after", look_back_from=OPENED)], consumed=taken)
-    assert (await deliveries_of(db))[events[TAKEN + 1], "after"] == "new"
-
-
-@pytest.mark.asyncio
-async def test_an_event_that_is_routed_by_a_clock_set_back_is_found(db: Database) -> None:
-    events = await took_many(db)
-    async with db.tenant(TENANT) as conn:
-        await conn.execute(text("UPDATE workflow_runtime_events SET processed_at = processed_at + interval '1 hour'"))
-        await conn.execute(text("UPDATE workflow_run_positions SET processed_at = processed_at + interval '1 hour'"))
-    await publish(db, "early")
-    await route(db)
-    assert await rows(db, "workflow_run_positions") == []
-    await write(
-        db, TAKEN + 2, waits=[a_wait("after", look_back_from=OPENED)], consumed=[consumed("next", events[TAKEN])]
-    )
-    assert (await deliveries_of(db))["early", "after"] == "new"
-
-
-@pytest.mark.asyncio
-async def test_a_wait_that_looks_further_back_sees_what_was_before(db: Database) -> None:
-    await publish(db, "old")
-    await route(db)
-    async with db.tenant(TENANT) as conn:
-        await conn.execute(text("UPDATE workflow_runtime_events SET processed_at = workflow_time(1)"))
-    events = await took_many(db)
-    wide = a_wait("wide", look_back_from=0)
-    await write(db, TAKEN + 2, waits=[wide], consumed=[consumed("next", events[TAKEN])])
-    assert (await deliveries_of(db))["old", "wide"] == "new"
 
 
 @pytest.mark.asyncio
