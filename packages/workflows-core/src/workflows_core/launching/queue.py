@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 
 from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.passes import repeat
 from workflows_core.launching.problems import LaunchRejected, SearchAttributesMissing, TemporalUnavailable
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
-from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
+from workflows_core.storage.database import Database
 from workflows_core.storage.queued_runs import startable_runs
 
 _log = logging.getLogger(__name__)
@@ -34,18 +34,13 @@ class QueuedStarts:
 
     async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
-        while True:
-            try:
-                done = await self.one_pass()
-            except (TemporalUnavailable, SearchAttributesMissing) as error:
-                progress.degraded(error.message)
-            except Exception as error:
-                if not is_unavailable(error):
-                    raise
-                progress.degraded(unavailable_reason(error))
-            else:
-                progress.mark(f"{done} starts" if done else "")
-            await asyncio.sleep(self.every_seconds)
+        await repeat(
+            self.one_pass,
+            progress,
+            self.every_seconds,
+            told=lambda done: f"{done} starts" if done else "",
+            passing=(TemporalUnavailable, SearchAttributesMissing),
+        )
 
     async def one_pass(self) -> int:
         """How many runs were started.

@@ -18,9 +18,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.passes import repeat
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
-from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
+from workflows_core.storage.database import Database
 from workflows_core.storage.repairs import end_run, quiet_runs
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run
@@ -59,18 +60,7 @@ class Reconciler:
 
     async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
-        while True:
-            try:
-                done = await self.one_pass()
-            except (Refused, RPCError) as error:
-                progress.degraded(f"Temporal does not answer: {error}")
-            except Exception as error:
-                if not is_unavailable(error):
-                    raise
-                progress.degraded(unavailable_reason(error))
-            else:
-                progress.mark(", ".join(f"{count} {what}" for what, count in sorted(done.items())))
-            await asyncio.sleep(self.policy.every_seconds)
+        await repeat(self.one_pass, progress, self.policy.every_seconds, told=_in_words, passing=(Refused,))
 
     async def one_pass(self) -> Counter[str]:
         """Looks at the next runs.
@@ -163,3 +153,7 @@ _ENDINGS: dict[WorkflowExecutionStatus, tuple[RunStatus, ErrorCategory, str]] = 
     WorkflowExecutionStatus.FAILED: ("FAILED", ErrorCategory.UNKNOWN_OUTCOME, "failed without recording why"),
     WorkflowExecutionStatus.COMPLETED: ("FAILED", ErrorCategory.UNKNOWN_OUTCOME, "completed without recording that"),
 }
+
+
+def _in_words(done: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(done.items()))

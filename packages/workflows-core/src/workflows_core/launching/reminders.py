@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import dataclass
 
+from workflows_core.launching.passes import repeat
 from workflows_core.progress import LoopProgress
-from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
+from workflows_core.storage.database import Database
 from workflows_core.storage.human_tasks import remind, tasks_to_remind
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +26,7 @@ class TaskReminders:
 
     async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
-        while True:
-            try:
-                done = await self.one_pass()
-            except Exception as error:
-                if not is_unavailable(error):
-                    raise
-                progress.degraded(unavailable_reason(error))
-            else:
-                progress.mark(f"{done} reminders" if done else "")
-            await asyncio.sleep(self.every_seconds)
+        await repeat(self.one_pass, progress, self.every_seconds, told=lambda done: f"{done} reminders" if done else "")
 
     async def one_pass(self) -> int:
         """How many reminders were published.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -27,8 +26,9 @@ from temporalio.client import (
 from temporalio.common import Priority
 from temporalio.service import RPCError, RPCStatusCode
 
+from workflows_core.launching.passes import repeat
 from workflows_core.progress import LoopProgress
-from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
+from workflows_core.storage.database import Database
 from workflows_core.storage.schedules import (
     OverlapPolicy,
     ScheduleRow,
@@ -130,21 +130,14 @@ class ScheduleSync:
 
     async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
-        while True:
-            everything = time.monotonic() >= self._next_all
-            try:
-                done = await self.one_pass(everything=everything)
-            except RPCError as error:
-                progress.degraded(f"Temporal does not answer: {error}")
-            except Exception as error:
-                if not is_unavailable(error):
-                    raise
-                progress.degraded(unavailable_reason(error))
-            else:
-                if everything:
-                    self._next_all = time.monotonic() + self.all_every_seconds
-                progress.mark(f"{done} written" if done else "")
-            await asyncio.sleep(self.every_seconds)
+        await repeat(self._next_pass, progress, self.every_seconds, told=lambda done: f"{done} written" if done else "")
+
+    async def _next_pass(self) -> int:
+        everything = time.monotonic() >= self._next_all
+        done = await self.one_pass(everything=everything)
+        if everything:
+            self._next_all = time.monotonic() + self.all_every_seconds
+        return done
 
     async def one_pass(self, *, everything: bool = False) -> int:
         """How many Temporal Schedules were written.
