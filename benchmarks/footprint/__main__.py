@@ -45,19 +45,25 @@ def installed_mb(installed: Installed) -> float:
     return sum(path.stat().st_size for path in files) / MEGABYTE
 
 
+def settings_of(program: str) -> dict[str, str]:
+    """Of the interpreter, as in the program's image."""
+    return {**ALLOCATOR, **NO_DOCSTRINGS.get(program, {})}
+
+
 def describe(installed: Installed) -> tuple[float, float]:
-    """Median seconds of `describe` and the peak memory of one, in MiB."""
+    """Median seconds of `describe` and the peak memory of one, in MiB; with the settings of its image."""
     command = ["workflows", "--help"] if installed.program == "workflows-cli" else [installed.program, "describe"]
-    installed.run(*command)  # compiles
+    options = settings_of(installed.program)
+    installed.run(*command, environment=options)  # compiles, as an image is compiled when it is built
     seconds = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        assert installed.run(*command).returncode == 0
+        assert installed.run(*command, environment=options).returncode == 0
         seconds.append(time.perf_counter() - begun)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        installed.run(*command)
+        installed.run(*command, environment=options)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         os.write(writing, str(peak).encode())
         os._exit(0)
@@ -70,15 +76,13 @@ def describe(installed: Installed) -> tuple[float, float]:
 
 def idle_mib(installed: Installed, environment: dict[str, str], directory: Path) -> float:
     """Resident memory once the service has been ready for ten seconds, in MiB."""
-    options = {**ALLOCATOR, **NO_DOCSTRINGS.get(installed.program, {})}
-    installed.run(installed.program, "describe", environment=options)  # compiles; an image is compiled
     port = free_ports([None])[0]
     with (directory / f"{installed.program}.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [str(installed.directory / "bin" / installed.program), "run"],
             env={
                 **environment,
-                **options,
+                **settings_of(installed.program),
                 "PATH": os.environ["PATH"],
                 "PORT": str(port),
                 "WORKFLOW_SERVER_PORT": "0",
