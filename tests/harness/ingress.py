@@ -1,4 +1,4 @@
-"""The ingress loop, beside a block."""
+"""Ingress: the loop beside a block, or routing alone until nothing is due."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from temporalio.client import Client
 
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.loop import IngressLoop
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import route_pending
 from workflows_core.launching.launcher import Launcher
 from workflows_core.storage.database import Database
 
@@ -31,3 +33,9 @@ class ingress:  # noqa: N801 - read as a block
     async def __aexit__(self, *_: object) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def route(db: Database, policy: IngressPolicy | None = None) -> None:
+    """Routes every event that is due."""
+    while await route_pending(db, policy or IngressPolicy()):
+        pass

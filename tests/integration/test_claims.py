@@ -9,12 +9,11 @@ import pytest
 from temporalio.client import Client
 
 from harness.authored import authored_runtime
-from harness.ingress import ingress
+from harness.ingress import ingress, route
 from harness.interpreted import document, wait
 from harness.run_records import TENANT, a_wait, a_write, closed, consumed, deliveries_of, publish, rows
 from workflows_core.errors import ErrorCategory, Failure
 from workflows_core.ingress.policy import IngressPolicy
-from workflows_core.ingress.router import route_pending
 from workflows_core.launching.events import requeue_event
 from workflows_core.storage.database import Database
 from workflows_core.storage.repairs import end_run
@@ -22,11 +21,6 @@ from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(first_delay_seconds=0.01)
-
-
-async def route(db: Database) -> None:
-    while await route_pending(db, POLICY):
-        pass
 
 
 def one(wait_id: str, opened_at: int = 0, **changes: Any) -> Any:
@@ -42,10 +36,10 @@ async def test_the_oldest_gets_the_event_and_waits_for_all_get_it_too(db: Databa
     await opens(db, "old", one("old", 1000))
     await opens(db, "all", a_wait("all"))
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {("e1", "old"): "new", ("e1", "all"): "new"}
     await publish(db, "e2")
-    await route(db)
+    await route(db, POLICY)
     found = await deliveries_of(db)
     assert found["e2", "young"] == "new", "the old one has its event and does not take the next one's place"
     assert ("e2", "old") not in found
@@ -55,14 +49,14 @@ async def test_what_a_wait_did_not_take_goes_to_the_next_one_and_to_no_wait_for_
     await opens(db, "first", one("first"))
     await opens(db, "all", a_wait("all"))
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     await opens(db, "second", one("second", 1))
     assert ("e1", "second") not in await deliveries_of(db), "looking back finds it claimed"
     await opens(db, "first", sequence=2, closed=[closed("first", "TIMED_OUT")])
     (event,) = await rows(db, "workflow_runtime_events")
     before = event["processed_at"]
     await opens(db, "late", a_wait("late", look_back_from=int(before.timestamp() * 1000) + 60_000))
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {("e1", "first"): "late", ("e1", "all"): "new", ("e1", "second"): "new"}
     (event,) = await rows(db, "workflow_runtime_events")
     assert (event["status"], event["processed_at"]) == ("routed", before)
@@ -71,17 +65,17 @@ async def test_what_a_wait_did_not_take_goes_to_the_next_one_and_to_no_wait_for_
 async def test_a_wait_for_all_that_opens_between_release_and_routing_finds_the_event(db: Database) -> None:
     await opens(db, "first", one("first"))
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     await opens(db, "first", sequence=2, closed=[closed("first", "CANCELED")])
     await opens(db, "all", a_wait("all"))
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {("e1", "first"): "unknown", ("e1", "all"): "new"}
 
 
 async def test_looking_back_claims_one_event_each(db: Database) -> None:
     for number in range(3):
         await publish(db, f"e{number}")
-    await route(db)
+    await route(db, POLICY)
     await opens(db, "a", one("a1"), one("a2"))
     await opens(db, "b", one("b"), one("b2"))
     assert sorted(event for event, _ in await deliveries_of(db)) == ["e0", "e1", "e2"]
@@ -91,10 +85,10 @@ async def test_looking_back_claims_one_event_each(db: Database) -> None:
 async def test_a_consumed_event_stays_claimed(db: Database) -> None:
     await opens(db, "first", one("first"))
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     await opens(db, "first", sequence=2, consumed=[consumed("first", "e1")])
     await opens(db, "second", one("second"))
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {("e1", "first"): "consumed"}
 
 
@@ -104,14 +98,14 @@ async def test_a_run_that_ended_without_telling_releases_its_claim_unless_nobody
 ) -> None:
     await opens(db, "gone", one("gone"))
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     await opens(db, "next", one("next"))
     failure = Failure(ErrorCategory.CANCELLATION, "terminated")
     ended = await end_run(
         *(db, TENANT, "gone", "FAILED", failure), execution="execution-gone", consumed=[] if known else None
     )
     assert ended
-    await route(db)
+    await route(db, POLICY)
     found = await deliveries_of(db)
     (row,) = [row for row in await rows(db, "workflow_event_deliveries") if row["target_id"] == "gone"]
     assert (row["status"], row["reason"].startswith("outcome unknown")) == ("undeliverable", not known)
@@ -119,14 +113,14 @@ async def test_a_run_that_ended_without_telling_releases_its_claim_unless_nobody
     if not known:
         async with db.tenant(TENANT) as conn:
             assert await requeue_event(conn, TENANT, "e1") == {"event": False, "deliveries": 0, "claims": 1}
-        await route(db)
+        await route(db, POLICY)
         assert (await deliveries_of(db))["e1", "next"] == "new"
 
 
 async def test_what_a_closed_run_took_counts(db: Database) -> None:
     await opens(db, "gone", one("gone"))
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     took = consumed("gone", "e1")
     failure = Failure(ErrorCategory.CANCELLATION, "terminated")
     await end_run(db, TENANT, "gone", "FAILED", failure, execution="execution-gone", consumed=[dict(took)])

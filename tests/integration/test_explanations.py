@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from harness.ingress import route
 from harness.interpreted import document
 from harness.run_records import EXECUTION, TENANT, a_wait, a_write, closed, deliveries_of, publish, rows
 from workflows_core.errors import Refused
 from workflows_core.ingress.explaining import explain_event, explain_wait, would_reach
 from workflows_core.ingress.policy import IngressPolicy
-from workflows_core.ingress.router import route_pending
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
 from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.storage.database import Database
@@ -22,11 +22,6 @@ from workflows_core.storage.run_writes import write_run
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(first_delay_seconds=0.01)
 FILTER = [{"path": "amount", "op": ">", "value": 9}]
-
-
-async def route(db: Database) -> None:
-    while await route_pending(db, POLICY):
-        pass
 
 
 async def verdicts(db: Database, event_id: str) -> dict[str, tuple[str, str | None]]:
@@ -41,7 +36,7 @@ async def test_hole_31_each_candidate_has_its_verdict_and_the_comparison_that_fa
     await write_run(db, a_write(1, waits=waits), EXECUTION)
     await write_run(db, a_write(2, waits=waits[:3], closed=[closed("gone", "TIMED_OUT")]), EXECUTION)
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     later = int((datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000)
     await write_run(db, a_write(1, run_id="r2", waits=[a_wait("narrow", look_back_from=later)]), "x2")
     found = await verdicts(db, "e1")
@@ -54,7 +49,7 @@ async def test_hole_31_each_candidate_has_its_verdict_and_the_comparison_that_fa
 
 async def test_a_wait_shows_near_misses_and_what_it_got(db: Database) -> None:
     await publish(db, "early", "other")
-    await route(db)
+    await route(db, POLICY)
     await write_run(db, a_write(1, waits=[a_wait("w", filters=FILTER)]), EXECUTION)
     await publish(db, "small", payload={"amount": 3})
     await publish(db, "big", payload={"amount": 30})
@@ -63,7 +58,7 @@ async def test_a_wait_shows_near_misses_and_what_it_got(db: Database) -> None:
         before = await explain_wait(conn, "w")
     assert before is not None
     assert {one["verdict"] for one in before.events if one["eventId"] != "early"} == {"pending"}
-    await route(db)
+    await route(db, POLICY)
     async with db.tenant(TENANT) as conn:
         found = await explain_wait(conn, "w")
         assert await explain_wait(conn, "nothing") is None
@@ -82,7 +77,7 @@ async def test_triggers_and_notes(db: Database) -> None:
         await publish_version(conn, "w", content)
         await import_events(conn, {"KNOWN": {}})
     await publish(db, "o1", None, event_name="ORDERED")
-    await route(db)
+    await route(db, POLICY)
     async with db.tenant(TENANT) as conn:
         found = await explain_event(conn, "o1")
     assert found is not None
@@ -102,13 +97,13 @@ async def test_hole_30_a_payload_that_breaks_its_schema_is_refused_or_dead_and_g
         with pytest.raises(Refused, match="EVENT_PAYLOAD_INVALID"):
             await publish_checked(conn, tenant=TENANT, event_id="e0", event_name="PAID", payload={})
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     (row,) = await rows(db, "workflow_runtime_events")
     assert (row["status"], "payload.Paid.v1" in row["error_message"]) == ("dead", True)
     async with db.tenant(TENANT) as conn:
         await import_schemas(conn, {"payload.Paid.v1": {"type": "object"}})
         assert (await requeue_event(conn, TENANT, "e1"))["event"]
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {("e1", "wait-1"): "new"}
     async with db.tenant(TENANT) as conn:
         for event_id, code in (("e1", "EVENT_NOT_DEAD"), ("nothing", "EVENT_NOT_FOUND")):
@@ -119,7 +114,7 @@ async def test_hole_30_a_payload_that_breaks_its_schema_is_refused_or_dead_and_g
 async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> None:
     await publish(db, "e1")
     await publish(db, "e2", "elsewhere")
-    await route(db)
+    await route(db, POLICY)
     await write_run(db, a_write(1, waits=[a_wait(look_back_from=4_000_000_000_000)]), EXECUTION)
     async with db.tenant(TENANT) as conn:
         window = await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10)
@@ -131,7 +126,7 @@ async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> N
             await events_to_replay(conn, None, None, None, None, 10)
         with pytest.raises(Refused, match="EVENT_NOT_FOUND"):
             await events_to_replay(conn, "nothing", None, None, None, 10)
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {(new_id, "wait-1"): "new"}
     (row,) = [row for row in await rows(db, "workflow_runtime_events") if row["event_id"] == new_id]
     assert row["replay_of"] == "e1"
@@ -157,7 +152,7 @@ async def test_what_nothing_could_route_is_refused_with_what_is_taken(
 async def test_a_clock_far_off_changes_nothing_since_routing_goes_by_its_own(db: Database) -> None:
     await publish(db, "future", occurred_at=datetime(2999, 1, 1, tzinfo=UTC))
     await publish(db, "past", occurred_at=datetime(1970, 1, 2, tzinfo=UTC))
-    await route(db)
+    await route(db, POLICY)
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
     assert await deliveries_of(db) == {("future", "wait-1"): "new"}, "it was routed first"
     assert (await verdicts(db, "past"))["wait-1"] == (

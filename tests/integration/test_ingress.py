@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from harness.authored import authored_runtime
 from harness.databases import MigratedDatabase
-from harness.ingress import ingress
+from harness.ingress import ingress, route
 from harness.interpreted import document, wait
 from harness.run_records import (
     EXECUTION,
@@ -40,11 +40,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(unknown_run_seconds=0.1, first_delay_seconds=0.1)
 
 
-async def route(db: Database) -> None:
-    while await route_pending(db, POLICY):
-        pass
-
-
 def sender(db: Database, client: Client) -> Sender:
     return Sender(db, Launcher(db, client), JlensEngine(), POLICY)
 
@@ -57,13 +52,13 @@ async def test_an_event_goes_to_every_open_wait_for_its_name_and_key(db: Databas
     waits = [a_wait("w1"), a_wait("w2", "other"), a_wait("w3", filters=[{"path": "amount", "op": ">", "value": 9}])]
     await write_run(db, a_write(1, waits=waits), EXECUTION)
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {("e1", "w1"): "new"}
 
 
 async def test_hole_27_an_event_that_was_routed_before_its_wait_is_found_by_looking_back(db: Database) -> None:
     await publish(db, "early")
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {}
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
     assert await deliveries_of(db) == {("early", "wait-1"): "new"}
@@ -72,7 +67,7 @@ async def test_hole_27_an_event_that_was_routed_before_its_wait_is_found_by_look
 async def test_hole_27_what_was_there_before_the_wait_is_taken_without_a_signal(db: Database, client: Client) -> None:
     await publish(db, "e1", "k1", payload={"amount": 5})
     await publish(db, "e2", "k1", payload={"amount": 6})
-    await route(db)
+    await route(db, POLICY)
     async with authored_runtime(db, client) as authored:
         steps = [
             wait("PAID", "payload.id", lookbackMs=600_000, assign={name: {"$expr": "event.amount"}})
@@ -135,7 +130,7 @@ async def test_an_event_and_the_opening_of_its_wait_at_once_meet_exactly_once(db
 async def test_an_event_that_an_earlier_wait_consumed_matches_no_later_one_of_the_run(db: Database) -> None:
     await write_run(db, a_write(1, waits=[a_wait("first")]), EXECUTION)
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     await write_run(db, a_write(2, waits=[a_wait("second")], consumed=[consumed("first", "e1")]), EXECUTION)
     assert await deliveries_of(db) == {("e1", "first"): "consumed"}
 
@@ -170,7 +165,7 @@ async def test_hole_25_a_delivery_that_cannot_be_sent_is_dead_and_frees_its_wait
     await write_run(db, a_write(1, waits=[a_wait(**only)]), EXECUTION)
     for event_id in ("poison", "good"):
         await publish(db, event_id)
-    await route(db)
+    await route(db, POLICY)
 
     async def broken(*_: Any) -> None:
         raise ValueError("cannot be encoded")
@@ -186,7 +181,7 @@ async def test_hole_25_a_delivery_that_cannot_be_sent_is_dead_and_frees_its_wait
 async def test_hole_34_an_event_without_key_is_kept_and_matches_nothing(db: Database) -> None:
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
     await publish(db, "keyless", None, payload={"nothing": 1})
-    await route(db)
+    await route(db, POLICY)
     assert await statuses(db) == {"keyless": "routed"}
     assert await deliveries_of(db) == {}
 
@@ -194,7 +189,7 @@ async def test_hole_34_an_event_without_key_is_kept_and_matches_nothing(db: Data
 async def test_hole_32_keys_are_derived_from_the_payload_when_the_publisher_names_none(db: Database) -> None:
     await write_run(db, a_write(1, waits=[a_wait(key="c-1")]), EXECUTION)
     await publish(db, "derived", None, payload={"invoiceId": "i-1", "clientId": "c-1"})
-    await route(db)
+    await route(db, POLICY)
     assert await deliveries_of(db) == {("derived", "wait-1"): "new"}
 
 
@@ -213,7 +208,7 @@ async def test_the_same_event_id_is_published_once_in_its_tenant(db: Database) -
 async def test_a_delivery_to_a_run_that_temporal_does_not_know_stays_new(db: Database, client: Client) -> None:
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
     await publish(db, "e1")
-    await route(db)
+    await route(db, POLICY)
     assert await sender(db, client).send_ready() == 1
     assert await deliveries_of(db) == {("e1", "wait-1"): "new"}
     assert await waits_of(db) == {"wait-1": "WAITING"}
@@ -226,7 +221,7 @@ async def test_order_is_kept_per_key_and_run_and_a_wedged_run_stops_no_other(db:
     for number in range(3):
         await publish(db, f"e{number}")
     await publish(db, "other", "key-2")
-    await route(db)
+    await route(db, POLICY)
     ready = await sender(db, client).send_ready()
     assert ready == 2, "the first of key-1 and the one of key-2; the later ones of key-1 wait for the first"
 
@@ -258,7 +253,7 @@ async def test_hole_26_hole_28_a_trigger_starts_its_run_once_and_a_paused_one_de
                 text("UPDATE workflow_definitions SET is_paused = true WHERE workflow_id = :id"), {"id": paused}
             )
         await publish(db, "o1", event_name="ORDERED", payload={"id": 7})
-        await route(db)
+        await route(db, POLICY)
         await sender(db, client).send_ready()
         assert await sender(db, client).send_ready() == 0
     assert await deliveries_of(db) == {("o1", started): "consumed", ("o1", paused): "undeliverable"}

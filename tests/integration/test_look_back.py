@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from harness.ingress import route
 from harness.run_records import (
     EXECUTION,
     OPENED,
@@ -19,18 +20,9 @@ from harness.run_records import (
     publish,
     rows,
 )
-from workflows_core.ingress.policy import IngressPolicy
-from workflows_core.ingress.router import route_pending
 from workflows_core.storage.database import Database
 from workflows_core.storage.deliveries import ready_deliveries
 from workflows_core.storage.run_writes import HANDED_SECONDS, MAX_HANDED_BYTES, PAGE, write_run
-
-POLICY = IngressPolicy()
-
-
-async def route(db: Database) -> None:
-    while await route_pending(db, POLICY):
-        pass
 
 
 async def write(db: Database, sequence: int, **changes: Any) -> None:

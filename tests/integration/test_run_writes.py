@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from harness.databases import MigratedDatabase
+from harness.ingress import route
 from harness.run_records import (
     EXECUTION,
     OPENED,
@@ -26,18 +27,9 @@ from harness.run_records import (
     run_row,
     waits_of,
 )
-from workflows_core.ingress.policy import IngressPolicy
-from workflows_core.ingress.router import route_pending
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 from workflows_core.storage.statements import RunReset
-
-POLICY = IngressPolicy()
-
-
-async def route(db: Database) -> None:
-    while await route_pending(db, POLICY):
-        pass
 
 
 async def write(db: Database, sequence: int, *, execution: str = EXECUTION, **changes: Any) -> None:
