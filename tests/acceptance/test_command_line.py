@@ -25,6 +25,10 @@ async def test_from_a_definition_to_a_cancelled_run(stack: Stack, tmp_path: Path
     by_id = {**stack.environment, "WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON": '{"*": "id"}'}
     assert await workflows(by_id, "definitions", "validate", file) == {"problems": []}
     assert key in {row["key"] for row in await workflows(stack.environment, "definitions", "list")}
+    shown = await workflows(stack.environment, "definitions", "show", key, "--version", "1")
+    assert (shown["version"], shown["definition"]["steps"][0]["type"]) == (1, "event.wait")
+    assert "published are 1" in await refused(stack.environment, "definitions", "show", key, "--version", "7")
+    assert "did you mean 'operated'" in await refused(stack.environment, "definitions", "show", "operatd")
     run_id = await start(stack.environment, key, {"id": "k9"})
     await until_status(stack.environment, run_id, "WAITING")
     waiting = await workflows(stack.environment, "runs", "list", "--status", "WAITING")

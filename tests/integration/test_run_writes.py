@@ -10,6 +10,7 @@ import pytest
 
 from harness.databases import MigratedDatabase
 from harness.ingress import route
+from harness.interpreted import document
 from harness.run_records import (
     EXECUTION,
     OPENED,
@@ -27,6 +28,8 @@ from harness.run_records import (
     run_row,
     waits_of,
 )
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.publishing.publish import import_definition, publish_definition
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 from workflows_core.storage.statements import RunReset
@@ -45,6 +48,15 @@ async def test_the_first_write_of_a_run_without_row_brings_the_row(db: Database)
     assert row["temporal_workflow_id"] == f"workflow-runtime-v2:run:{RUN}"
     assert row["definition_hash"] == "hash"
     assert (row["generation"], row["sequence"]) == (0, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_run_whose_row_was_lost_gets_one_with_the_hash_of_its_version(db: Database) -> None:
+    async with db.tenant(TENANT) as conn:
+        await import_definition(conn, document({"type": "control.return"}), key="orders")
+    published = await publish_definition(db, TENANT, "orders", ActionRegistry.of({}), accept_unknown_actions=True)
+    await write(db, 5, workflow_id=published.workflow_id, workflow_version=published.version, definition_hash=None)
+    assert (await run_row(db))["definition_hash"] == published.definition_hash
 
 
 @pytest.mark.asyncio

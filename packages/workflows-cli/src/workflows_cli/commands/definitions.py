@@ -1,4 +1,4 @@
-"""`workflows definitions import | export | validate | publish | list | graph`."""
+"""`workflows definitions import | export | validate | publish | list | show | graph`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Problem, Refused
 from workflows_core.publishing.bundle import export_bundle, import_bundle, is_bundle
 from workflows_core.publishing.known_actions import AnnouncedActions
+from workflows_core.publishing.lookup import find_version
 from workflows_core.publishing.publish import import_definition, publish_definition, validate_document
 from workflows_core.storage.definitions import list_definitions
 
@@ -103,6 +104,18 @@ async def list_(session: Session) -> int:
     async with session.db.tenant(session.tenant) as conn:
         rows: list[dict[str, Any]] = [row.to_json() for row in await list_definitions(conn)]
     session.emit(rows, table(rows, ("key", "workflowId", "status", "publishedVersion", "name")))
+    return 0
+
+
+@definitions_group.command("show")
+@click.argument("workflow")
+@click.option("--version", type=click.IntRange(min=1), help="A published version; the newest by default.")
+@command
+async def show(session: Session, workflow: str, version: int | None) -> int:
+    """Print a published version of WORKFLOW (key or id) as JSON: what the runs of that version execute."""
+    async with session.db.tenant(session.tenant) as conn:
+        definition, found = await find_version(conn, workflow, version)
+    emit({"key": definition.key, **found.to_json()}, "", "json")
     return 0
 
 

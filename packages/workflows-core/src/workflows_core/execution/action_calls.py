@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import StepFailure, step_failure
+from workflows_core.execution.payloads import encode
 from workflows_core.interpreter.messages import RunAction
+from workflows_core.wire.compact import compact_call, compact_write
 from workflows_core.wire.records import ActionCall, RunWrite
 
 MAX_INPUT_BYTES = 1024 * 1024
@@ -35,8 +39,8 @@ def failure_of(error: FailureError | StepFailed) -> StepFailure:
     return StepFailure(error.failure, recorded=False) if isinstance(error, StepFailed) else step_failure(error)
 
 
-def call_body(command: RunAction, write: RunWrite | None) -> ActionCall | dict[str, Any]:
-    """Input of the activities that call actions."""
+def call_body(command: RunAction, write: RunWrite | None) -> dict[str, Any]:
+    """A call, and the write that travels with it if it is a regular activity's."""
     return {
         "step_path": command.step_path,
         "visit": 1,
@@ -46,3 +50,14 @@ def call_body(command: RunAction, write: RunWrite | None) -> ActionCall | dict[s
         **command.call,
         "write": write,
     }
+
+
+def call_input(command: RunAction, write: RunWrite, *, has_row: bool) -> RawValue:
+    """Input of the activity that runs an action; `has_row` as for `wire.compact`."""
+    call = cast(ActionCall, call_body(command, write))
+    return encode(compact_call(call, workflow.info().workflow_id, has_row=has_row))
+
+
+def write_input(write: RunWrite, *, has_row: bool) -> RawValue:
+    """Input of the activities that only write."""
+    return encode(compact_write(write, workflow.info().workflow_id, has_row=has_row))

@@ -31,8 +31,9 @@ from workflows_core.log_context import about
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire import names
+from workflows_core.wire.compact import compact_loaded, full_call, full_write
 from workflows_core.wire.messages import RunInput
-from workflows_core.wire.records import ActionCall, RunWrite
+from workflows_core.wire.records import RunWrite
 
 _ELSEWHERE_RETRY = timedelta(seconds=1)
 
@@ -95,7 +96,7 @@ class RunActivities:
         """Definition, payload and traits of the run's actions; reads only."""
         run_input = RunInput.from_wire(decode(raw))
         with about(tenant=run_input.tenant_id, run_id=run_input.run_id, workflow_id=run_input.workflow_id):
-            return encode(await durably(lambda: self.loader.load(run_input)))
+            return encode(compact_loaded(await durably(lambda: self.loader.load(run_input))))
 
     @activity.defn(name=names.ACTIVITY_FIND_ACTION)
     async def find_action(self, raw: RawValue) -> RawValue:
@@ -106,7 +107,7 @@ class RunActivities:
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:
         """Calls an action and records it with what the run had pending."""
-        call: ActionCall = decode(raw)
+        call = full_call(decode(raw), activity.info().workflow_id or "")
         work = RegularAction(self.db, self.registry, self.secrets, self.policy, call, self.observe)
         with about(**_of_write(call["write"]), step_path=call["step_path"], action=call["action_id"]):
             return encode(await durably(lambda: self._run_here(work)))
@@ -159,8 +160,9 @@ class RunActivities:
         return await self._write(raw, hand_over=False)
 
     async def _write(self, raw: RawValue, *, hand_over: bool) -> RawValue:
-        write: RunWrite = decode(raw)
-        execution = activity.info().workflow_run_id or ""
+        info = activity.info()
+        write = full_write(decode(raw), info.workflow_id or "")
+        execution = info.workflow_run_id or ""
         with about(**_of_write(write)):
             found = await durably(lambda: write_run(self.db, write, execution, hand_over=hand_over))
         return encode([signal.to_wire() for signal in found] or None)

@@ -19,8 +19,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
-from workflows_core.execution import availability, options
-from workflows_core.execution.action_calls import MAX_INPUT_BYTES, action_key, call_body, failure_of, input_too_large
+from workflows_core.execution import action_calls, availability, options
 from workflows_core.execution.budget import TaskBudget
 from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.handed_over import handed_over
@@ -56,6 +55,7 @@ from workflows_core.interpreter.writes import (
     take_write,
     write_is_due,
 )
+from workflows_core.wire.compact import full_loaded
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import (
     ACTIVITY_ACTION,
@@ -188,7 +188,7 @@ class RunDriver:
             )
         except FailureError as error:
             raise _LoadFailed(step_failure(error).failure) from error
-        self.loaded = decode(raw)
+        self.loaded = full_loaded(decode(raw))
         try:
             self.plan = plan_for(self.loaded)
         except Refused as error:
@@ -246,7 +246,7 @@ class RunDriver:
             if not self._state.awaits(command.command_id):
                 self.waiting_calls.popleft()
                 continue
-            traits = self.traits.get(action_key(command))
+            traits = self.traits.get(action_calls.action_key(command))
             if traits is None:
                 self.waiting_calls.popleft()
                 self._spawn(self._wait_until_served(command))
@@ -283,11 +283,11 @@ class RunDriver:
 
     async def _action(self, command: RunAction, traits: ActionTraits, write: RunWrite) -> None:
         config = options.for_action(traits, self.input.tenant_id, command.name or command.step_id)
-        body = encode(call_body(command, write))
+        body = action_calls.call_input(command, write, has_row=self.recorded)
         event: Event
         try:
-            if size_of(body) > MAX_INPUT_BYTES:
-                raise StepFailed(input_too_large(command, size_of(body)))
+            if size_of(body) > action_calls.MAX_INPUT_BYTES:
+                raise StepFailed(action_calls.input_too_large(command, size_of(body)))
             if traits["place"] == "app":
                 raw = await availability.run_while_served(command.call, body, config, self._unavailable_after_ms)
             else:
@@ -295,7 +295,7 @@ class RunDriver:
             event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
             self._acknowledge(write["sequence"])
         except (FailureError, StepFailed) as error:
-            failed = failure_of(error)
+            failed = action_calls.failure_of(error)
             if failed.recorded:
                 self._acknowledge(write["sequence"])
             else:
@@ -314,10 +314,10 @@ class RunDriver:
         try:
             traits = await availability.wait_until_served(command.call, self._unavailable_after_ms, on_wait)
         except (FailureError, StepFailed) as error:
-            failure = failure_of(error).failure
+            failure = action_calls.failure_of(error).failure
             self.inbox.append(ActionStepFailed(command.command_id, now_ms(), failure, recorded=False))
             return
-        self.traits[action_key(command)] = traits
+        self.traits[action_calls.action_key(command)] = traits
         self.waiting_calls.appendleft(command)
         self.inbox.append(Begin(now_ms()))
 
@@ -327,7 +327,7 @@ class RunDriver:
 
     async def _short_action(self, command: RunAction, traits: ActionTraits) -> None:
         config = options.for_short_action(traits, command.name or command.step_id)
-        call = call_body(command, None)
+        call = action_calls.call_body(command, None)
         body = encode({"tenant": self.input.tenant_id, "runId": self.input.run_id, "call": call})
         event: Event
         try:
@@ -394,9 +394,9 @@ class RunDriver:
 
     async def _write(self, write: RunWrite, summary: str) -> None:
         try:
-            found = await workflow.execute_activity(
-                ACTIVITY_WRITE, encode(write), result_type=RawValue, **options.for_write(write["tenant"], summary)
-            )
+            body = action_calls.write_input(write, has_row=self.recorded)
+            config = options.for_write(write["tenant"], summary)
+            found = await workflow.execute_activity(ACTIVITY_WRITE, body, result_type=RawValue, **config)
             self._acknowledge(write["sequence"])
             self.recorded = True
             self.inbox.extend(handed_over(decode(found), now_ms()))
@@ -451,7 +451,8 @@ class RunDriver:
 
     async def _write_end(self, write: RunWrite) -> None:
         config = options.for_write(write["tenant"], "write the end")
-        work = workflow.execute_activity(ACTIVITY_FINISH, encode(write), result_type=RawValue, **config)
+        body = action_calls.write_input(write, has_row=self.recorded)
+        work = workflow.execute_activity(ACTIVITY_FINISH, body, result_type=RawValue, **config)
         try:
             await shielded(asyncio.create_task(work))
         except FailureError as error:

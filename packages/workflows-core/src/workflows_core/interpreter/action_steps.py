@@ -14,6 +14,7 @@ from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceede
 from workflows_core.interpreter.plan import ActionStep
 from workflows_core.interpreter.state import Frame, Pending
 from workflows_core.interpreter.wait_steps import new_wait
+from workflows_core.wire.compact import idempotency_key_of
 from workflows_core.wire.records import INLINE_OUTPUT_BYTES, InvocationRecord
 
 STEP_QUOTA_EXCEEDED = "STEP_QUOTA_EXCEEDED"
@@ -43,7 +44,7 @@ def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> 
 
 def _idempotency_key(machine: Machine, frame: Frame, step: ActionStep, evaluator: Evaluator) -> str:
     if step.idempotency_key is None:
-        return f"{machine.state.identity.run_id}:{frame.step_path}:1"
+        return idempotency_key_of(machine.state.identity.run_id, frame.step_path)
     found = evaluator.required(step.idempotency_key, "the idempotency key")
     text = key_text(found)
     if text is None:

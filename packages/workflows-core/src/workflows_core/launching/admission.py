@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_core.errors import Problem, Refused
+from workflows_core.errors import Refused
 from workflows_core.launching.request import LaunchRequest
 from workflows_core.publishing.contracts import payload_problems
-from workflows_core.storage.admission import HeldDefinition, hold_definition, open_runs, published_versions
-from workflows_core.storage.definitions import get_version, list_definitions
+from workflows_core.publishing.lookup import no_version, unknown_workflow
+from workflows_core.storage.admission import HeldDefinition, hold_definition, open_runs
+from workflows_core.storage.definitions import get_version
 from workflows_core.storage.queued_runs import has_queued, leave_queue
 from workflows_core.storage.rows import RunRow, VersionRow
 from workflows_core.storage.runs import NewRun, get_run, insert_run, kept_for_launch
@@ -44,13 +44,13 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
     """
     held = await hold_definition(conn, request.workflow)
     if held is None:
-        raise await _unknown(conn, request.workflow)
+        raise await unknown_workflow(conn, request.workflow)
     existing = await get_run(conn, run_id)
     if existing is not None:
         return await _found(conn, existing, held)
     version = await get_version(conn, held.workflow_id, request.version)
     if version is None:
-        raise _no_version(held.key, request.version, await published_versions(conn, held.workflow_id))
+        raise await no_version(conn, held.workflow_id, held.key, request.version)
     if held.is_paused:
         raise Refused.one("WORKFLOW_PAUSED", f"workflow {held.key!r} is paused: resume it first", "workflow")
     queued = await _has_to_wait(conn, held, version, request)
@@ -118,20 +118,3 @@ async def _has_to_wait(
         message = f"{limit} run(s) of workflow {held.key!r} are open, which is its limit: wait for one to end"
         raise Refused.one("CONCURRENCY_LIMIT_REACHED", message, "workflow")
     return False
-
-
-async def _unknown(conn: AsyncConnection, workflow: str) -> Refused:
-    keys = [row.key for row in await list_definitions(conn)]
-    close = difflib.get_close_matches(workflow, keys, n=1)
-    known = f"there are {', '.join(keys[:10])}" if keys else "there are none; import one"
-    message = f"this tenant has no workflow {workflow!r}: {known}"
-    return Refused([Problem("WORKFLOW_UNKNOWN", message, "workflow", suggestion=close[0] if close else None)])
-
-
-def _no_version(key: str, version: int | None, published: list[int]) -> Refused:
-    if not published:
-        message = f"workflow {key!r} has only a draft: publish it first"
-        return Refused.one("WORKFLOW_NOT_PUBLISHED", message, "workflow")
-    shown = ", ".join(str(number) for number in published[-10:])
-    message = f"workflow {key!r} has no version {version}; published are {shown}"
-    return Refused.one("WORKFLOW_VERSION_UNKNOWN", message, "version", suggestion=str(published[-1]))

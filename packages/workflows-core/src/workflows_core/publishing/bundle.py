@@ -14,6 +14,7 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Problem, Refused
 from workflows_core.publishing.contracts import registered_schema
+from workflows_core.publishing.lookup import find_workflow
 from workflows_core.publishing.publish import import_definition
 from workflows_core.storage.definitions import find, list_definitions, list_versions, publish_version, set_operation
 
@@ -132,9 +133,7 @@ async def export_bundle(conn: AsyncConnection, keys: Sequence[str], now: datetim
     wanted = list(keys) or [row.key for row in await list_definitions(conn)]
     workflows = []
     for key in wanted:
-        row = await find(conn, key)
-        if row is None:
-            raise Refused.one("WORKFLOW_UNKNOWN", f"this tenant has no workflow {key!r}", "workflow")
+        row = await find_workflow(conn, key)
         versions = await list_versions(conn, row.workflow_id)
         workflows.append(
             {

@@ -19,9 +19,10 @@ from workflows_core.interpreter.correlation import DEFAULT_PATHS
 from workflows_core.publishing.callees import callee_problems
 from workflows_core.publishing.contracts import TenantContracts
 from workflows_core.publishing.known_actions import AnnouncedActions
+from workflows_core.publishing.lookup import find_workflow
 from workflows_core.publishing.rebinding import rebind_schedules
 from workflows_core.storage.database import Database
-from workflows_core.storage.definitions import find, publish_version, save_draft
+from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.rows import DefinitionRow
 from workflows_core.validation.builtin_schemas import BUILTIN_SCHEMAS
 from workflows_core.validation.mappings import KnownActions
@@ -143,10 +144,7 @@ async def publish_definition(
         Refused: `WORKFLOW_UNKNOWN`, every problem of the draft, or `DRAFT_CHANGED`.
     """
     async with db.tenant(tenant) as conn:
-        draft = await find(conn, workflow)
-        if draft is None:
-            message = f"tenant {tenant!r} has no workflow {workflow!r}; list them with `workflows definitions list`"
-            raise Refused.one("WORKFLOW_UNKNOWN", message, "workflow")
+        draft = await find_workflow(conn, workflow)
         actions = await AnnouncedActions.read(conn, declared)
         ref = str(draft.draft_definition.get("payloadSchemaRef"))
         contracts = await TenantContracts.read(conn, ref)

@@ -12,10 +12,10 @@ from temporalio.client import Client
 from workflows_core.definitions.model import RecurringTrigger, ScheduleTrigger
 from workflows_core.errors import Json, Problem, Refused
 from workflows_core.publishing.contracts import payload_problems
+from workflows_core.publishing.lookup import find_version
 from workflows_core.schedules.days import day_filter
 from workflows_core.schedules.firing import payload_of
 from workflows_core.schedules.temporal import matching_times
-from workflows_core.storage.definitions import find, get_version
 from workflows_core.storage.schedules import (
     DayTypeFilter,
     OverlapPolicy,
@@ -66,13 +66,7 @@ async def create_schedule(
             `TIME_TRIGGER_*`, `DAY_FILTER_NOT_ALLOWED_FOR_ONE_TIME`, `BUSINESS_HOURS_OVERRIDE_NOT_FOUND`,
             `BUSINESS_HOURS_SCHEDULE_REQUIRED`, `PAYLOAD_INVALID`.
     """
-    definition = await find(conn, workflow)
-    if definition is None:
-        raise Refused.one("WORKFLOW_UNKNOWN", f"this tenant has no workflow {workflow!r}", "workflow")
-    version = await get_version(conn, definition.workflow_id, None)
-    if version is None:
-        message = f"workflow {definition.key!r} has only a draft: publish it first"
-        raise Refused.one("WORKFLOW_NOT_PUBLISHED", message, "workflow")
+    definition, version = await find_version(conn, workflow)
     run_at, cron = request.run_at, request.cron
     problems = _time_problems(run_at, cron, request.timezone, now or datetime.now(UTC))
     problems += await _day_problems(conn, request.days, request.calendar, once=run_at is not None)

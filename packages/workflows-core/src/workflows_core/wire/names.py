@@ -54,3 +54,8 @@ _WORKFLOW_ID_PREFIX: Final = "workflow-runtime-v2:run:"
 def workflow_id_of(run_id: str) -> str:
     """The Temporal workflow id of a run, the same for children."""
     return _WORKFLOW_ID_PREFIX + run_id
+
+
+def run_id_of(temporal_id: str) -> str | None:
+    """Inverse of `workflow_id_of`; None for an id that a caller made up."""
+    return temporal_id.removeprefix(_WORKFLOW_ID_PREFIX) if temporal_id.startswith(_WORKFLOW_ID_PREFIX) else None

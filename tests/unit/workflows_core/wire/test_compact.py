@@ -1,0 +1,189 @@
+"""What stands in a history says everything, in whichever form it stands there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflows_core.wire.compact import (
+    COMPRESSED_FROM_BYTES,
+    compact_call,
+    compact_loaded,
+    compact_write,
+    full_call,
+    full_loaded,
+    full_write,
+    idempotency_key_of,
+)
+from workflows_core.wire.names import run_id_of, workflow_id_of
+from workflows_core.wire.records import ActionCall, LoadedRun, RunWrite
+
+RUN = "8a7c"
+OURS = workflow_id_of(RUN)
+
+SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3)
+ANY_JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+)
+NUMBERS = st.integers(0, 2)
+TEXTS = st.sampled_from(["", "root.steps[0]", "other"])
+KEYS = st.sampled_from([idempotency_key_of(RUN, "root.steps[0]"), "authored"])
+INVOCATIONS = st.fixed_dictionaries(
+    {
+        "action_id": TEXTS,
+        "action_version": NUMBERS,
+        "idempotency_key": KEYS,
+        "status": st.sampled_from(["STARTED", "SUCCEEDED", "FAILED"]),
+        "attempt": NUMBERS,
+        "input_json": ANY_JSON,
+        "output_json": ANY_JSON,
+        "error_json": ANY_JSON,
+    }
+)
+STEPS = st.fixed_dictionaries(
+    {
+        "step_path": TEXTS,
+        "visit": NUMBERS,
+        "definition_step_id": TEXTS,
+        "step_type": st.sampled_from(["action.call", "control.if"]),
+        "name": st.none() | TEXTS,
+        "status": st.sampled_from(["STARTED", "SUCCEEDED", "FAILED"]),
+        "attempt": NUMBERS,
+        "started_at": NUMBERS,
+        "completed_at": st.none() | NUMBERS,
+        "output_json": ANY_JSON,
+        "error_json": ANY_JSON,
+        "generation": NUMBERS,
+        "sequence": NUMBERS,
+        "invocation": st.none() | INVOCATIONS,
+    }
+)
+RECORDS = st.lists(st.fixed_dictionaries({"wait_id": TEXTS}), max_size=2)
+WRITES = st.fixed_dictionaries(
+    {
+        "tenant": TEXTS,
+        "run_id": st.sampled_from([RUN, "another"]),
+        "workflow_id": TEXTS,
+        "workflow_version": NUMBERS,
+        "definition_hash": st.none() | TEXTS,
+        "trigger_type": st.none() | TEXTS,
+        "generation": NUMBERS,
+        "sequence": NUMBERS,
+        "status": st.sampled_from([None, "RUNNING", "WAITING", "FAILED"]),
+        "node_path": st.none() | TEXTS,
+        "waiting_for": st.none() | st.just({"waits": []}),
+        "steps": st.lists(STEPS, max_size=3),
+        "consumed": RECORDS,
+        "closed": RECORDS,
+        "waits": st.none() | RECORDS,
+        "logs": RECORDS,
+        "result_json": ANY_JSON,
+        "error_json": ANY_JSON,
+    },
+    optional={"refused": RECORDS},
+)
+CALLS = st.fixed_dictionaries(
+    {
+        "step_path": TEXTS,
+        "visit": NUMBERS,
+        "definition_step_id": TEXTS,
+        "name": st.none() | TEXTS,
+        "attempt": NUMBERS,
+        "action_id": TEXTS,
+        "action_version": NUMBERS,
+        "idempotency_key": KEYS,
+        "authored_key": st.booleans(),
+        "input": ANY_JSON,
+        "write": WRITES,
+    }
+)
+TEMPORAL_IDS = st.sampled_from([OURS, "made-up"])
+
+
+def same(found: Any, wanted: Any) -> bool:
+    """True for the same JSON: unlike `==`, this tells 1 from true."""
+    return json.dumps(found, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+
+
+def travelled(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@given(WRITES, TEMPORAL_IDS)
+def test_a_write_says_the_same_after_its_travel(write: Any, temporal_id: str) -> None:
+    written: RunWrite = cast(RunWrite, write)
+    assert same(full_write(travelled(compact_write(written, temporal_id, has_row=False)), temporal_id), write)
+    assert same(full_write(travelled(write), temporal_id), write), "as an earlier build sent it"
+
+
+@given(CALLS, TEMPORAL_IDS)
+def test_a_call_says_the_same_after_its_travel(call: Any, temporal_id: str) -> None:
+    called: ActionCall = cast(ActionCall, call)
+    assert same(full_call(travelled(compact_call(called, temporal_id, has_row=False)), temporal_id), call)
+    assert same(full_call(travelled(call), temporal_id), call), "as an earlier build sent it"
+
+
+@given(WRITES)
+def test_a_run_with_a_row_does_not_repeat_what_only_an_insert_needs(write: Any) -> None:
+    body = compact_write(cast(RunWrite, write), OURS, has_row=True)
+    assert not {"definition_hash", "trigger_type"} & set(body)
+    assert same(full_write(body, OURS), {**write, "definition_hash": None, "trigger_type": None})
+
+
+def test_the_usual_call_has_nothing_that_can_be_told_from_the_rest() -> None:
+    call: Any = {
+        "step_path": "root.steps[0]",
+        "visit": 1,
+        "definition_step_id": "pay",
+        "name": None,
+        "attempt": 1,
+        "action_id": "pay",
+        "action_version": 2,
+        "authored_key": False,
+        "input": {"amount": 3},
+        "idempotency_key": idempotency_key_of(RUN, "root.steps[0]"),
+        "write": {
+            "tenant": "acme",
+            "run_id": RUN,
+            "workflow_id": "w",
+            "workflow_version": 4,
+            "definition_hash": "h",
+            "trigger_type": "event",
+            "generation": 0,
+            "sequence": 7,
+            "status": "RUNNING",
+            "node_path": "root.steps[0]",
+            "waiting_for": None,
+            "steps": [],
+            "consumed": [],
+            "closed": [],
+            "waits": None,
+            "logs": [],
+            "result_json": None,
+            "error_json": None,
+        },
+    }
+    assert compact_call(call, OURS, has_row=True) == {
+        "step_path": "root.steps[0]",
+        "definition_step_id": "pay",
+        "action_id": "pay",
+        "action_version": 2,
+        "input": {"amount": 3},
+        "write": {"tenant": "acme", "workflow_id": "w", "workflow_version": 4, "sequence": 7},
+    }
+
+
+@given(ANY_JSON, st.integers(0, 2 * COMPRESSED_FROM_BYTES))
+def test_a_definition_is_the_same_whether_compressed_or_not(value: Any, length: int) -> None:
+    loaded = cast(LoadedRun, {"definition": {"value": value, "text": "é" * length}, "recorded": True})
+    body = travelled(compact_loaded(loaded))
+    assert same(full_loaded(body), loaded)
+    assert len(json.dumps(body, ensure_ascii=False)) < COMPRESSED_FROM_BYTES + 200
+
+
+def test_the_run_id_is_read_from_our_own_ids_only() -> None:
+    assert run_id_of(OURS) == RUN
+    assert run_id_of("made-up") is None
