@@ -189,7 +189,7 @@ async def _drained(bench: Bench, backlog: int) -> None:
     waiting = await bench.count("SELECT count(*) FROM workflow_runtime_events WHERE status = 'pending'")
     ingress = IngressLoop(bench.db, bench.launcher, JlensEngine(), IngressPolicy(batch_size=50))
     begun = time.perf_counter()
-    while await ingress.turn():
+    while await ingress.route():
         pass
     seconds = time.perf_counter() - begun
     print(f"backlog: {waiting} events routed in {seconds:.1f} s, {waiting / seconds:.0f} events/s")

@@ -9,7 +9,19 @@ import pytest
 
 from harness.ingress import route
 from harness.interpreted import document
-from harness.run_records import EXECUTION, TENANT, a_wait, a_write, closed, deliveries_of, publish, rows
+from harness.run_records import (
+    EXECUTION,
+    OPENED,
+    RUN,
+    TENANT,
+    a_wait,
+    a_write,
+    closed,
+    consumed,
+    deliveries_of,
+    publish,
+    rows,
+)
 from workflows_core.errors import Refused
 from workflows_core.ingress.explaining import explain_event, explain_wait, would_reach
 from workflows_core.ingress.policy import IngressPolicy
@@ -22,6 +34,25 @@ from workflows_core.storage.run_writes import write_run
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(first_delay_seconds=0.01)
 FILTER = [{"path": "amount", "op": ">", "value": 9}]
+
+
+def soon() -> int:
+    """A moment behind every routing of the test, milliseconds since the epoch."""
+    return int((datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000)
+
+
+async def notes_of(db: Database, event_id: str) -> list[str]:
+    async with db.tenant(TENANT) as conn:
+        found = await explain_event(conn, event_id)
+    assert found is not None
+    return list(found.notes)
+
+
+async def events_of(db: Database, wait_id: str) -> dict[str, tuple[str, str | None]]:
+    async with db.tenant(TENANT) as conn:
+        found = await explain_wait(conn, wait_id)
+    assert found is not None
+    return {one["eventId"]: (one["verdict"], one["why"]) for one in found.events}
 
 
 async def verdicts(db: Database, event_id: str) -> dict[str, tuple[str, str | None]]:
@@ -37,8 +68,7 @@ async def test_hole_31_each_candidate_has_its_verdict_and_the_comparison_that_fa
     await write_run(db, a_write(2, waits=waits[:3], closed=[closed("gone", "TIMED_OUT")]), EXECUTION)
     await publish(db, "e1")
     await route(db, POLICY)
-    later = int((datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000)
-    await write_run(db, a_write(1, run_id="r2", waits=[a_wait("narrow", look_back_from=later)]), "x2")
+    await write_run(db, a_write(1, run_id="r2", waits=[a_wait("narrow", look_back_from=soon())]), "x2")
     found = await verdicts(db, "e1")
     assert found["right"] == ("new", None)
     assert found["key"] == ("no match", "the wait's key is 'other', the event has ['key-1']")
@@ -68,6 +98,81 @@ async def test_a_wait_shows_near_misses_and_what_it_got(db: Database) -> None:
     assert said["early"] == ("no match", "the wait's key is 'key-1', the event has ['other']")
     assert said["small"] == ("no match", "filter amount > 9 does not hold: the event has 3")
     assert said["big"] == ("new", None)
+
+
+async def test_an_event_for_one_wait_only_names_the_wait_that_has_it(db: Database) -> None:
+    await write_run(db, a_write(1, run_id="r1", waits=[a_wait("first", match="one")]), "x1")
+    await write_run(db, a_write(1, run_id="r2", waits=[a_wait("second", match="one", opened_at=OPENED + 1)]), "x2")
+    await publish(db, "e1")
+    await route(db, POLICY)
+    claimed = ("no match", "only one wait gets it (match: one), and that is first")
+    assert await verdicts(db, "e1") == {"first": ("new", None), "second": claimed}
+    assert (await events_of(db, "second"))["e1"] == claimed
+    # Neither takes it: it is released, and nobody is left.
+    for sequence, (run_id, wait_id) in enumerate((("r2", "second"), ("r1", "first")), start=2):
+        gone = [{**closed(wait_id, "TIMED_OUT"), "at": soon()}]
+        await write_run(db, a_write(sequence, run_id=run_id, waits=[], closed=gone), f"x{run_id[1]}")
+    await route(db, POLICY)
+    verdict, why = (await verdicts(db, "e1"))["second"]
+    assert verdict == "no match"
+    assert (
+        why == "the wait was not open when the event was routed, or had another event on its way: it is TIMED_OUT now"
+    )
+
+
+async def test_a_run_takes_an_event_once_and_its_later_wait_says_with_which(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait("first")]), EXECUTION)
+    await publish(db, "e1")
+    await route(db, POLICY)
+    taken = [{**consumed("first", "e1"), "at": soon()}]
+    await write_run(db, a_write(2, waits=[a_wait("second")], consumed=taken), EXECUTION)
+    again = ("no match", "the run took this event with an earlier wait, first")
+    assert await verdicts(db, "e1") == {"first": ("consumed", None), "second": again}
+    assert await events_of(db, "first") == {"e1": ("consumed", None)}
+    assert await events_of(db, "second") == {"e1": again}
+
+
+async def test_a_wait_that_took_another_event_names_it(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait("w")]), EXECUTION)
+    for event_id in ("e1", "e2"):
+        await publish(db, event_id)
+    assert (await verdicts(db, "e2"))["w"] == ("no match", "would match: the event is not routed yet")
+    await route(db, POLICY)
+    await write_run(db, a_write(2, waits=[], consumed=[{**consumed("w", "e1"), "at": soon()}]), EXECUTION)
+    assert await verdicts(db, "e1") == {"w": ("consumed", None)}
+    assert await verdicts(db, "e2") == {"w": ("no match", "the wait took event e1")}
+
+
+async def test_an_event_that_concerns_nobody_says_so_and_a_dead_one_says_why_first(db: Database) -> None:
+    nobody = "no wait for 'PAID' was open and no workflow is started by it"
+    await publish(db, "fine")
+    await route(db, POLICY)
+    assert await notes_of(db, "fine") == [nobody]
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Paid.v1": {"type": "object", "required": ["currency"]}})
+        await import_events(conn, {"PAID": {"payloadSchemaRef": "payload.Paid.v1"}})
+    await publish(db, "bad")
+    await route(db, POLICY)
+    reason, *others = await notes_of(db, "bad")
+    assert ("does not keep to payload.Paid.v1" in reason, others) == (True, [nobody])
+
+
+async def test_a_candidate_as_json_has_the_names_that_people_filter_by(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait("w", filters=FILTER)]), EXECUTION)
+    await publish(db, "e1")
+    await route(db, POLICY)
+    async with db.tenant(TENANT) as conn:
+        found = await explain_event(conn, "e1")
+    assert found is not None
+    assert [one.to_json() for one in found.candidates] == [
+        {
+            "kind": "wait",
+            "targetId": "w",
+            "runId": RUN,
+            "verdict": "no match",
+            "why": "filter amount > 9 does not hold: the event has 5",
+        }
+    ]
 
 
 async def test_triggers_and_notes(db: Database) -> None:

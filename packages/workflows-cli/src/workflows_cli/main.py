@@ -17,28 +17,27 @@ from service_host.errors import StartRefused, Unreachable
 from service_host.leaving import leave
 from workflows_cli.output import emit
 from workflows_core.errors import Refused, WorkflowsError
-from workflows_core.storage.database import is_unavailable
 
-_COMMANDS: Mapping[str, str] = {
-    "calendars": "schedules:calendars_group",
-    "catalog": "contracts:catalog_group",
-    "db": "database:db_group",
-    "definitions": "definitions:definitions_group",
-    "demo": "demo:demo",
-    "dev": "dev:dev",
-    "events": "events:events_group",
-    "ownership": "ownership:ownership",
-    "redaction": "redaction:redaction_group",
-    "runs": "runs:runs_group",
-    "schedules": "schedules:schedules_group",
-    "schemas": "contracts:schemas_group",
-    "setup": "database:setup",
-    "simulate": "simulate:simulate_command",
-    "tasks": "tasks:tasks_group",
-    "tokens": "tokens:tokens_group",
-    "waits": "events:waits_group",
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "calendars": ("schedules:calendars_group", "Business calendars, which the day filters of schedules go by."),
+    "catalog": ("contracts:catalog_group", "The events that the tenant knows, and the schema of each."),
+    "db": ("database:db_group", "The schema of the authored runtime."),
+    "definitions": ("definitions:definitions_group", "Drafts and published versions of workflows."),
+    "demo": ("demo:demo", "Start everything, run an authored workflow, and stop everything."),
+    "dev": ("dev:dev", "Temporal, PostgreSQL and all processes, until Ctrl-C."),
+    "events": ("events:events_group", "The event stream: publish, look, route again."),
+    "ownership": ("ownership:ownership", "Each queue's owner and its live pollers."),
+    "redaction": ("redaction:redaction_group", "What people are not shown of the tenant's values."),
+    "runs": ("runs:runs_group", "Runs of published workflows."),
+    "schedules": ("schedules:schedules_group", "What starts runs by the clock."),
+    "schemas": ("contracts:schemas_group", "Payload schemas of the tenant."),
+    "setup": ("database:setup", "Register the search attributes of runs in the namespace."),
+    "simulate": ("simulate:simulate_command", "Run a definition without any server, in virtual time."),
+    "tasks": ("tasks:tasks_group", "What runs ask people."),
+    "tokens": ("tokens:tokens_group", "Tokens of the HTTP API."),
+    "waits": ("events:waits_group", "What runs wait for."),
 }
-"""Module of `workflows_cli.commands` and name in it; loaded when asked for, since all together take a second."""
+"""Module of `workflows_cli.commands` and name in it, and what `--help` says: to load all of them takes seconds."""
 
 
 class _LoadedWhenAskedFor(click.Group):
@@ -48,10 +47,14 @@ class _LoadedWhenAskedFor(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
         with Loading():
             command: click.Command = getattr(import_module(f"workflows_cli.commands.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=_LoadedWhenAskedFor)
@@ -81,6 +84,8 @@ def _exit_code() -> int:
 
 def _explain(error: Exception) -> int:
     """Says what was refused, or shows the trace of a fault of ours; the exit code."""
+    from workflows_core.storage.database import is_unavailable  # noqa: PLC0415 - it takes half a second to load
+
     match error:
         case StartRefused():
             _refuse([{"code": found.code, "path": found.where, "message": found.message} for found in error.problems])

@@ -64,6 +64,13 @@ def test_blocks_of_html() -> None:
     ]
 
 
+def test_a_tag_ends_those_inside_it_that_nobody_closed() -> None:
+    assert comment_blocks("", "<blockquote><div><p>theirs</blockquote>mine") == [
+        {"type": "quote", "text": "theirs"},
+        {"type": "paragraph", "text": "mine"},
+    ]
+
+
 def test_blocks_of_text() -> None:
     assert comment_blocks("one\ntwo\n\n> q1\n> q2\n", "") == [
         {"type": "paragraph", "text": "one\ntwo"},

@@ -175,7 +175,7 @@ def _outside(event: EventRow, wait: WaitFacts, claimed: str | None, consumed: Ma
         return f"the wait looks back to {wait.look_back_from.isoformat()} only, and the event was routed before"
     if wait.status == "WAITING":
         return "another event is on its way to the wait, which takes one; the run's next wait looks back for this one"
-    return f"the wait was not open when the event was routed: it is {wait.status}"
+    return f"the wait was not open when the event was routed, or had another event on its way: it is {wait.status} now"
 
 
 async def _notes(

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import get_args
 
 from sqlalchemy.exc import DBAPIError
 
@@ -48,12 +49,13 @@ class IngressLoop:
 
         Routing and sending go on side by side: what can be sent does not wait for a batch of events to be routed.
         """
+        turns = _Turns(progress)
         wake = Wake(self._db.engine)
         listener = asyncio.create_task(wake.listen())
         try:
             async with asyncio.TaskGroup() as lanes:
-                lanes.create_task(self._lane(progress, wake, "event", self.route))
-                lanes.create_task(self._lane(progress, wake, "delivery", self._sender.send_ready))
+                lanes.create_task(self._lane(turns, wake, "event", self.route))
+                lanes.create_task(self._lane(turns, wake, "delivery", self._sender.send_ready))
         except ExceptionGroup as group:
             # One lane's fault ends the other one; people are told of the fault, not of the group.
             raise group.exceptions[0] from None
@@ -69,18 +71,7 @@ class IngressLoop:
         """
         return await route_pending(self._db, self._policy)
 
-    async def turn(self) -> int:
-        """Routes the events that are due, then sends the deliveries that are due.
-
-        Returns:
-            How many of both were taken; 0 means that there is nothing to do now.
-
-        Raises:
-            Exception: The database is away.
-        """
-        return await self.route() + await self._sender.send_ready()
-
-    async def _lane(self, progress: LoopProgress, wake: Wake, what: What, work: Callable[[], Awaitable[int]]) -> None:
+    async def _lane(self, turns: _Turns, wake: Wake, what: What, work: Callable[[], Awaitable[int]]) -> None:
         delay = _FIRST_DELAY_SECONDS
         while True:
             try:
@@ -89,13 +80,13 @@ class IngressLoop:
                 if not isinstance(error, DBAPIError) and not is_unavailable(error):
                     raise
                 reason = unavailable_reason(error)
-                progress.degraded(reason)
+                turns.of(what, reason)
                 self._tell(reason)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
                 continue
             delay = _FIRST_DELAY_SECONDS
-            progress.mark()
+            turns.of(what, None)
             if not handled:
                 await wake.wait(what, self._policy.poll_seconds)
 
@@ -104,6 +95,26 @@ class IngressLoop:
         if now >= self._next_line:
             self._next_line = now + _SECONDS_BETWEEN_LINES
             _log.warning("event ingress waits: %s", reason, extra={"event": "ingress_waits"})
+
+
+class _Turns:
+    """The loop has turned when each of its lanes has: one that hangs is not hidden by the other one."""
+
+    def __init__(self, progress: LoopProgress) -> None:
+        self._progress = progress
+        self._troubles: dict[What, str | None] = {}
+
+    def of(self, lane: What, trouble: str | None) -> None:
+        """A lane has turned; `trouble` is why it could not do its work."""
+        self._troubles[lane] = trouble
+        if len(self._troubles) < len(get_args(What)):
+            return
+        troubles = sorted({found for found in self._troubles.values() if found is not None})
+        self._troubles.clear()
+        if troubles:
+            self._progress.degraded("; ".join(troubles))
+        else:
+            self._progress.mark()
 
 
 async def _whole(work: Callable[[], Awaitable[int]]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from workflows_core.errors import Failure
+from workflows_core.errors import Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE
 from workflows_core.interpreter.correlation import key_text
 from workflows_core.interpreter.evaluation import Evaluator, expression_failure
@@ -55,14 +55,18 @@ def _idempotency_key(machine: Machine, frame: Frame, step: ActionStep, evaluator
 
 
 def succeeded(machine: Machine, frame: Frame, pending: Pending, event: ActionSucceeded) -> None:
-    """Saves the output and goes on."""
-    step = machine.step_as(frame, ActionStep)
-    if not event.recorded:
+    """Saves the output and goes on; where it cannot be saved the step fails, and the action has succeeded still."""
+    invocation = None if event.recorded else _invocation(pending, "SUCCEEDED", event.output, None)
+    try:
+        step = machine.step_as(frame, ActionStep)
+        if step.save_as is not None:
+            machine.assign(frame, step.save_as, event.output, event.size)
+    except StepFailed as error:
+        machine.fail(frame, error.failure, pending.attempt, pending.started_at, final=True, invocation=invocation)
+        return
+    if invocation is not None:
         inline = event.output if event.size <= INLINE_OUTPUT_BYTES else None
-        invocation = _invocation(pending, "SUCCEEDED", event.output, None)
         machine.record(frame, "SUCCEEDED", pending, output=inline, invocation=invocation, size=event.size)
-    if step.save_as is not None:
-        machine.assign(frame, step.save_as, event.output, event.size)
     machine.advance(frame)
 
 

@@ -142,7 +142,7 @@ class _Compiler:
                     **common,
                     text=self.optional(f"{path}.config.text", step.config.text),
                     html=self.optional(f"{path}.config.html", step.config.html),
-                    save_as=self.target(f"{path}.config.saveAs", step.config.save_as),
+                    save_as=self.place(f"{path}.config.saveAs", step.config.save_as),
                 )
 
     def control(
@@ -180,13 +180,14 @@ class _Compiler:
                 return ReturnStep(**common, value=self.optional(f"{path}.value", step.value))
 
     def target(self, path: str, text: str | None) -> AssignPath | None:
-        if text is None:
-            return None
+        return None if text is None else self.place(path, text)
+
+    def place(self, path: str, text: str) -> AssignPath:
         try:
             return parse_assign_path(text, "vars")
         except ValueError as error:
             self.problems.append(Problem("INVALID_ASSIGN_PATH", str(error), path))
-            return None
+            return AssignPath("vars", ())  # Of no plan: the problem refuses the definition.
 
     def action(self, path: str, step: model.ActionCallStep, common: dict[str, Any]) -> ActionStep:
         config = step.config
@@ -235,7 +236,7 @@ class _Compiler:
         until = config.until if config.mode == "until" else None
         return TimeWaitStep(
             **common,
-            duration_ms=config.duration_ms if config.mode == "duration" else None,
+            duration_ms=config.duration_ms or 0,
             until=self.optional(f"{path}.config.until", until),
             assignments=self.assignments(f"{path}.config.assign", config.assign, "vars"),
         )

@@ -16,8 +16,7 @@ def run_email(machine: Machine, frame: Frame, step: EmailStep, pending: Pending)
     """Reads the body and saves what it holds."""
     text, html = _text(machine, frame, step.text), _text(machine, frame, step.html)
     found: Any = parsed_body(text, html) if step.type == "email.parseBody" else comment_blocks(text, html)
-    if step.save_as is not None:
-        machine.assign(frame, step.save_as, found)
+    machine.assign(frame, step.save_as, found)
     machine.record(frame, "SUCCEEDED", pending)
     machine.advance(frame)
 

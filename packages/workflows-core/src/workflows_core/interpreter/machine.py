@@ -187,8 +187,7 @@ class Machine:
         self.record(frame, "CANCELED", pending)
         if pending.kind in BLOCK_KINDS:
             return
-        if pending.wait is not None:
-            self.close_wait(pending, "CANCELED")
+        self.close_wait(pending, "CANCELED")
         if pending.due_at is not None:
             self.commands.append(CancelTimer(pending.command_id))
         if pending.kind == "action":
@@ -291,7 +290,7 @@ class Machine:
         self.outbox = self.outbox.add("log", line, _RECORD_BYTES)
 
     def close_wait(self, pending: Pending, outcome: WaitOutcome) -> None:
-        """Notes how a wait closed without an event."""
+        """Notes how a wait closed without an event, where there is one."""
         if pending.wait is not None:
             record = {"wait_id": pending.wait["wait_id"], "outcome": outcome, "at": self.at}
             self.outbox = self.outbox.add("closed", record, _RECORD_BYTES)

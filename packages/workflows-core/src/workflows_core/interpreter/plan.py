@@ -174,9 +174,9 @@ class EventWaitStep(PlanStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeWaitStep(PlanStep):
-    """`time.wait`: for `duration_ms`, or until the time that `until` gives."""
+    """`time.wait`: until the time that `until` gives; where it is None, for `duration_ms`."""
 
-    duration_ms: int | None = None
+    duration_ms: int = 0
     until: Expression | None = None
     assignments: Assignments = ()
 
@@ -218,7 +218,7 @@ class EmailStep(PlanStep):
 
     text: Expression | None = None
     html: Expression | None = None
-    save_as: AssignPath | None = None
+    save_as: AssignPath
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,7 @@ class Scopes:
 
     def assign(self, path: AssignPath, value: Any) -> Scopes:
         """A copy with `value` at `path`; what is not an object on the way becomes one."""
-        match path.scope:
-            case "payload":
-                return replace(self, payload=put(self.payload, path.segments, value))
-            case "vars":
-                return replace(self, vars=put(self.vars, path.segments, value))
-            case "meta":
-                return replace(self, meta=put(self.meta, path.segments, value))
-            case "error":
-                return replace(self, error=put(self.error, path.segments, value))
-        raise ValueError(f"unknown scope {path.scope!r}")
+        return replace(self, **{path.scope: put(getattr(self, path.scope), path.segments, value)})
 
     def set_var(self, name: str, value: Any) -> Scopes:
         """A copy with `vars.<name>` set."""

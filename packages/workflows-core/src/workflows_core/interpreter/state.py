@@ -138,7 +138,7 @@ class State:
 
     Attributes:
         steps_run: Steps and loop passes of this execution.
-        scope_bytes: What scopes and loops hold, in bytes of JSON; never less than it is.
+        scope_bytes: What payload, variables and loops hold, in bytes of JSON; what was overwritten may count still.
         undo: What compensation would run, oldest first.
         ending: The outcome that is decided while compensation still runs.
         effort: What the expressions of the last `step` may have cost; not part of what is carried on.

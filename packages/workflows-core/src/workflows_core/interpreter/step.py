@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, assert_never
+from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter import (
@@ -35,7 +35,6 @@ from workflows_core.interpreter.messages import (
     Command,
     Event,
     EventReceived,
-    Finish,
     Noted,
     QuotaResumed,
     RunAction,
@@ -134,8 +133,6 @@ def step(
 
 def outstanding(plan: Plan, state: State) -> tuple[Command, ...]:
     """The commands a state still waits for, to be given again after continue-as-new."""
-    if state.outcome is not None:
-        return (Finish(),)
     commands: list[Command] = []
     for frame, pending in state.pending("action", "launch", "time", "event", "retry"):
         planned = plan.blocks[frame.block][frame.index]
@@ -166,10 +163,8 @@ def _apply(machine: Machine, event: Event) -> None:
             machine.log("WARN", "a cancel was ignored: the run has ended and undoes what it did", None)
         case CancelRequested():
             machine.end(Outcome("CANCELED", event.at, Failure(ErrorCategory.CANCELLATION, "the run was cancelled")))
-        case ActionSucceeded() | ActionStepFailed() | ChildLaunched() | TimerFired():
-            _answer(machine, event)
         case _:
-            assert_never(event)
+            _answer(machine, event)
 
 
 def _answer(machine: Machine, event: ActionSucceeded | ActionStepFailed | ChildLaunched | TimerFired) -> None:
@@ -179,10 +174,7 @@ def _answer(machine: Machine, event: ActionSucceeded | ActionStepFailed | ChildL
     frame, pending = found
     match event:
         case ActionSucceeded():
-            try:
-                action_steps.succeeded(machine, frame, pending, event)
-            except StepFailed as error:
-                machine.fail(frame, error.failure, pending.attempt, pending.started_at, final=True)
+            action_steps.succeeded(machine, frame, pending, event)
         case ActionStepFailed() if pending.kind == "launch":
             machine.fail(frame, event.failure, pending.attempt, pending.started_at)
         case ActionStepFailed():
@@ -202,11 +194,7 @@ def _run_step(machine: Machine, frame: Frame, *, attempt: int, started_at: int) 
     if attempt == 1:
         machine.steps_run += 1
     try:
-        run = _MEANING.get(type(planned))
-        if run is None:
-            message = f"no meaning for step type {planned.type!r}"
-            raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, message))
-        run(machine, frame, planned, pending)
+        _MEANING[type(planned)](machine, frame, planned, pending)
     except StepFailed as error:
         machine.fail(frame, error.failure, attempt, started_at)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
-from workflows_core.expressions.engine import NO_VALUE
+from workflows_core.expressions.engine import NO_VALUE, Expression
 from workflows_core.interpreter.correlation import key_text
 from workflows_core.interpreter.evaluation import expression_failure
 from workflows_core.interpreter.machine import Machine
@@ -43,10 +43,10 @@ def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending
 
 def open_time_wait(machine: Machine, frame: Frame, step: TimeWaitStep, pending: Pending) -> None:
     """Opens the wait; one whose time has passed ends at once."""
-    due_at = machine.at + step.duration_ms if step.duration_ms is not None else _until(machine, frame, step)
+    due_at = machine.at + step.duration_ms if step.until is None else _until(machine, frame, step.until)
     wait = new_wait(machine, frame, pending, "time")
     wait["timeout_at"] = due_at
-    wait["payload"] = {"mode": "until" if step.duration_ms is None else "duration", "dueAt": due_at}
+    wait["payload"] = {"mode": "duration" if step.until is None else "until", "dueAt": due_at}
     waiting = _pending(frame, pending, wait)
     if due_at <= machine.at:
         machine.block(frame, waiting)
@@ -104,19 +104,17 @@ def _resolve(machine: Machine, frame: Frame, item: PlanFilter) -> FilterRecord:
     return resolved
 
 
-def _until(machine: Machine, frame: Frame, step: TimeWaitStep) -> int:
-    if step.until is None:
-        raise StepFailed(Failure(ErrorCategory.INTERPRETER_CORRUPTION, "time.wait without a time"))
-    found = machine.evaluator(frame).required(step.until, "the time to wait until")
+def _until(machine: Machine, frame: Frame, until: Expression) -> int:
+    found = machine.evaluator(frame).required(until, "the time to wait until")
     if isinstance(found, (int, float)) and not isinstance(found, bool):
         return int(found)
     try:
         moment = datetime.fromisoformat(str(found))
     except ValueError:
         message = f"expected an ISO 8601 time with zone or milliseconds since the epoch, found {found!r:.80}"
-        raise expression_failure(message, step.until) from None
+        raise expression_failure(message, until) from None
     if moment.tzinfo is None:
-        raise expression_failure(f"the time {found!r} has no zone; write one, such as ...Z", step.until)
+        raise expression_failure(f"the time {found!r} has no zone; write one, such as ...Z", until)
     return int(moment.timestamp() * 1000)
 
 

@@ -114,8 +114,9 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def unavailable_reason(error: BaseException) -> str:
-    """`PostgreSQL does not answer: ...`, with the driver's own words or the kind of error, on one line."""
+    """`PostgreSQL does not answer: ...`, or `refuses` for a fault of ours, with the driver's own words, on one line."""
     said = str(getattr(error, "orig", None) or error).strip()
     if isinstance(error, TimeoutError) and not said:
         said = "a transaction was given up for the time it took"
-    return f"PostgreSQL does not answer: {said.splitlines()[0][:200] if said else type(error).__name__}"
+    what = "does not answer" if is_unavailable(error) else "refuses"
+    return f"PostgreSQL {what}: {said.splitlines()[0][:200] if said else type(error).__name__}"

@@ -1,0 +1,127 @@
+"""Deliveries that cannot be sent as they are: what becomes of them, and what people are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from harness.forwarding import Forwarder
+from harness.ingress import route
+from harness.interpreted import document, wait
+from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, deliveries_of, publish, rows
+from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import run_id_of_start
+from workflows_core.ingress.sender import Sender
+from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequest
+from workflows_core.launching.problems import LaunchRejected
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.run_writes import write_run
+from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+POLICY = IngressPolicy(delivery_attempts=1, first_delay_seconds=0.01, lease_seconds=0.01)
+
+
+def sender(db: Database, client: Client, policy: LaunchPolicy | None = None) -> Sender:
+    return Sender(db, Launcher(db, client, policy), JlensEngine(), POLICY)
+
+
+async def started_by(db: Database, event_name: str, **trigger: Any) -> None:
+    """Publishes workflow `w`, which such an event starts."""
+    started = {"type": "event", "eventName": event_name, **trigger}
+    content = {**document(wait()), "trigger": started}
+    async with db.tenant(TENANT) as conn:
+        await save_draft(conn, workflow_id="w", key="w", name="W", document=content)
+        await publish_version(conn, "w", content)
+
+
+async def open_run(client: Client) -> None:
+    """An execution of `RUN` that nobody works on."""
+    await client.start_workflow(RUN_WORKFLOW, {}, id=workflow_id_of(RUN), task_queue=AUTHORED_QUEUE)
+
+
+async def the_delivery(db: Database, target_id: str) -> dict[str, Any]:
+    (row,) = [row for row in await rows(db, "workflow_event_deliveries") if row["target_id"] == target_id]
+    return row
+
+
+@asynccontextmanager
+async def cut_off(temporal: EmbeddedTemporal) -> AsyncIterator[Client]:
+    """A client whose server has gone."""
+    host, _, port = temporal.address.rpartition(":")
+    between = Forwarder(host, int(port))
+    await between.open()
+    client = await Client.connect(between.address, namespace=temporal.namespace)
+    await between.close()
+    yield client
+
+
+async def test_a_workflow_that_its_event_starts_no_more_says_so(db: Database, client: Client) -> None:
+    await started_by(db, "ORDERED")
+    await publish(db, "o1", event_name="ORDERED")
+    await route(db, POLICY)
+    await started_by(db, "SHIPPED")
+    await sender(db, client).send_ready()
+    found = await the_delivery(db, "w")
+    assert found["status"] == "undeliverable"
+    assert found["reason"] == "no published version of the workflow is started by 'ORDERED' any more"
+    assert await rows(db, "workflow_runs") == []
+
+
+async def test_an_event_that_the_trigger_cannot_map_names_what_is_wrong(db: Database, client: Client) -> None:
+    await started_by(db, "ORDERED", payloadMapping={"number": {"$expr": "$number(event.payload.text)"}})
+    await publish(db, "bad", "k1", event_name="ORDERED", payload={"text": "seven"})
+    await publish(db, "good", "k2", event_name="ORDERED", payload={"text": "7"})
+    await route(db, POLICY)
+    while await sender(db, client).send_ready():
+        pass
+    assert await deliveries_of(db) == {("bad", "w"): "undeliverable", ("good", "w"): "consumed"}
+    (bad,) = [row for row in await rows(db, "workflow_event_deliveries") if row["event_id"] == "bad"]
+    assert bad["reason"].startswith("payloadMapping.number: ")
+    assert [row["input_json"] for row in await rows(db, "workflow_runs")] == [{"number": 7}]
+
+
+async def test_a_start_that_temporal_refused_before_its_sender_died_is_not_tried_for_ever(
+    db: Database, client: Client
+) -> None:
+    await started_by(db, "ORDERED")
+    await publish(db, "o1", event_name="ORDERED")
+    await route(db, POLICY)
+    run_id = run_id_of_start(TENANT, "o1", "w")
+    impossible = LaunchPolicy(run_timeout=timedelta(seconds=-1))
+    with pytest.raises(LaunchRejected):
+        await Launcher(db, client, impossible).launch(LaunchRequest(tenant=TENANT, workflow="w", run_id=run_id))
+    assert await deliveries_of(db) == {("o1", "w"): "new"}
+    await sender(db, client).send_ready()
+    found = await the_delivery(db, "w")
+    assert found["status"] == "undeliverable"
+    assert found["reason"] == f"run {run_id} could not be launched; its row says why"
+    (run,) = await rows(db, "workflow_runs")
+    assert (run["status"], run["error_json"]["code"]) == ("FAILED", "LAUNCH_REJECTED")
+
+
+async def test_while_temporal_is_away_nothing_is_given_up_and_all_of_it_goes_later(
+    db: Database, client: Client, temporal: EmbeddedTemporal
+) -> None:
+    await started_by(db, "PAID")
+    await open_run(client)
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await route(db, POLICY)
+    async with cut_off(temporal) as away:
+        assert await sender(db, away, LaunchPolicy(rpc_seconds=0.5)).send_ready() == 2
+    for target in ("wait-1", "w"):
+        found = await the_delivery(db, target)
+        assert (found["status"], found["attempts"]) == ("new", 1), "what Temporal itself refuses is dead after one"
+        assert "Temporal does not answer" in found["reason"]
+    while "new" in (await deliveries_of(db)).values():
+        await sender(db, client).send_ready()
+    assert await deliveries_of(db) == {("e1", "wait-1"): "accepted", ("e1", "w"): "consumed"}
