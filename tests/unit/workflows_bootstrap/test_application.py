@@ -16,8 +16,7 @@ from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
-from workflows_core.actions.packs import CORE_PACK
-from workflows_core.actions.registry import ActionRegistry
+from workflows_core.actions.registry import CORE_PACK, ActionRegistry
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import Json, Refused
 from workflows_core.execution.policy import RunPolicy

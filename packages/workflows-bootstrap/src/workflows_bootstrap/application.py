@@ -10,9 +10,8 @@ from workflows_bootstrap.registrations import application_packs
 from workflows_bootstrap.services import ApplicationServices
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
-from workflows_core.actions.packs import CORE_PACK
 from workflows_core.actions.ports import ActionObserver, SecretProvider
-from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.actions.registry import CORE_PACK, ActionRegistry, Pack
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy

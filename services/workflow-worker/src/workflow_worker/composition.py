@@ -12,8 +12,8 @@ from service_host.tracing import observer_of
 from workflow_worker.settings import Settings, read_action_packs
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
-from workflows_core.actions.packs import CORE_PACK, load_packs
-from workflows_core.actions.registry import ActionRegistry, Pack
+from workflows_core.actions.packs import load_packs
+from workflows_core.actions.registry import CORE_PACK, ActionRegistry, Pack
 from workflows_core.errors import Refused
 from workflows_core.execution.activities import ACTIVITY_NAMES
 from workflows_core.execution.policy import RunPolicy

@@ -10,7 +10,10 @@ import pytest
 
 from harness.actions import core
 from workflows_core.actions.action import MAX_SHORT_MS, Action, ActionContext, Effect, Place
-from workflows_core.actions.registry import ActionRegistry
+from workflows_core.actions.checks import action_problems
+from workflows_core.actions.core_pack import core_pack
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.registry import CORE_PACK, ActionRegistry
 from workflows_core.errors import Problem, Refused
 
 
@@ -40,6 +43,14 @@ def test_actions_are_found_by_id_and_version() -> None:
     assert registry.get("tickets.create", 2) is None
     assert [action.key for action in registry] == ["tickets.create@1", "tickets.create@9", "tickets.create@10"]
     assert len(registry) == 3
+
+
+def test_the_schemas_of_core_s_own_pack_are_right_which_no_start_looks_at() -> None:
+    found = [problem for action in core_pack(HttpPolicy())() for problem in action_problems(action, CORE_PACK)]
+    assert found == []
+    broken = replace(GOOD, output_schema={"type": "nothing"})
+    assert [problem.code for problem in action_problems(broken, CORE_PACK)] == ["ACTION_SCHEMA_INVALID"]
+    assert len(ActionRegistry.of({CORE_PACK: lambda: [broken]})) == 1
 
 
 def test_a_duplicate_names_both_packs() -> None:

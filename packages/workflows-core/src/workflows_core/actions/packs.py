@@ -12,15 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from workflows_core.actions.registry import Pack
+from workflows_core.actions.registry import CORE_PACK, Pack
 from workflows_core.definitions.spelling import nearest
 from workflows_core.errors import Problem, Refused
 
 ENTRY_POINT_GROUP: Final = "workflows.action_packs"
 """The group under which wheels announce their packs."""
-
-CORE_PACK: Final = "core"
-"""The name of core's own pack, which is always loaded first."""
 
 
 def load_packs(
