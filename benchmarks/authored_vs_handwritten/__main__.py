@@ -88,7 +88,7 @@ async def _measure(options: argparse.Namespace) -> None:
         print(f"dev server dynamic configuration: {json.dumps(config)}, everything else as shipped\n")
         for count in options.counts:
             await _paired(variants, count, max(3, options.rounds if count < 100 else options.rounds // 3))
-        await _concurrent(variants, 10, options.concurrent)
+        await _concurrent(variants, 10, options.concurrent, max(3, options.rounds // 3))
         await _events(variants, options.events)
         print(f"\ninterpreter: {_interpreter_microseconds():.1f} us a step, with its carried write")
         print(f"peak memory of this process (workers, both kinds): {_peak_mib():.0f} MiB")
@@ -146,16 +146,17 @@ async def _paired(variants: Variants, count: int, rounds: int) -> None:
         print(f"  {name:<3} history {described.history_length} events, {size} bytes")
 
 
-async def _concurrent(variants: Variants, count: int, width: int) -> None:
+async def _concurrent(variants: Variants, count: int, width: int, rounds: int) -> None:
     times: dict[str, list[float]] = {"a": [], "a2": [], "b": [], "c": []}
-    for _ in range(3):
-        for name, variant in zip(
-            times, (variants.plain, variants.recorded, variants.authored, variants.short), strict=True
-        ):
+    measured = (variants.plain, variants.recorded, variants.authored, variants.short)
+    for variant in measured:
+        await asyncio.gather(*(variant(count) for _ in range(width)))  # warm: connections, sticky queues
+    for _ in range(rounds):
+        for name, variant in zip(times, measured, strict=True):
             begun = time.perf_counter()
             await asyncio.gather(*(variant(count) for _ in range(width)))
             times[name].append(time.perf_counter() - begun)
-    _print_ratios(f"N = {count}, {width} runs at once, 3 rounds", times)
+    _print_ratios(f"N = {count}, {width} runs at once, {rounds} rounds", times)
 
 
 async def _events(variants: Variants, rounds: int) -> None:
@@ -173,7 +174,7 @@ async def _events(variants: Variants, rounds: int) -> None:
 def _print_ratios(title: str, times: dict[str, list[float]]) -> None:
     print(title)
     print("  medians: " + "  ".join(f"{name} {_ms(found)}" for name, found in times.items()))
-    for over, under in (("b", "a"), ("b", "a2"), ("c", "a")):
+    for over, under in (("b", "a"), ("b", "a2"), ("c", "a"), ("c", "a2")):
         ratios = sorted(x / y for x, y in zip(times[over], times[under], strict=True))
         middle = statistics.median(ratios)
         print(f"  {over}/{under:<3} {middle:.2f}  (min {ratios[0]:.2f}, max {ratios[-1]:.2f})")

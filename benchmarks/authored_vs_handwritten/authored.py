@@ -8,6 +8,9 @@ from typing import Any
 from benchmarks.authored_vs_handwritten.handwritten import work
 from workflows_core.actions.action import Action, ActionContext, Effect
 
+PAYLOAD = "payload.Bench.v1"
+"""Schema of the runs' payloads: any object."""
+
 _NUMBER = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
 
 
@@ -53,4 +56,4 @@ def waiting() -> dict[str, Any]:
 
 
 def _definition(key: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"id": key, "version": 1, "name": key, "payloadSchemaRef": "payload.Empty.v1", "steps": steps}
+    return {"id": key, "version": 1, "name": key, "payloadSchemaRef": PAYLOAD, "steps": steps}

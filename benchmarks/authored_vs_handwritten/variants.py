@@ -11,10 +11,11 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
-from benchmarks.authored_vs_handwritten.authored import sequence_of, waiting
+from benchmarks.authored_vs_handwritten.authored import PAYLOAD, sequence_of, waiting
 from benchmarks.authored_vs_handwritten.handwritten import QUEUE, TENANT, Plain, Recorded, Signalled
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.publishing.contracts import import_schemas
 from workflows_core.publishing.publish import import_definition, publish_definition
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
@@ -43,6 +44,8 @@ class Variants:
 
     async def publish(self, counts: list[int]) -> None:
         """Publishes the definitions that the authored variants run."""
+        async with self.db.tenant(TENANT) as conn:
+            await import_schemas(conn, {PAYLOAD: {"type": "object"}})
         for action in ("bench.work", "bench.short"):
             for count in counts:
                 self.keys[action, count] = await self._publish(sequence_of(action, count))

@@ -134,7 +134,7 @@ class Machine:
 
     def block(self, frame: Frame, pending: Pending) -> None:
         """The frame's step waits."""
-        self.frames[frame.path] = replace(self.frames[frame.path], pending=pending)
+        self.frames[frame.path] = self.frames[frame.path].waiting(pending)
 
     def push(
         self,
@@ -173,8 +173,7 @@ class Machine:
         step = self.step_of(frame)
         if succeeded and step.compensate is not None and self.ending is None:
             self.undo = (*self.undo, Undo(frame.step_path, step.compensate, *self.seen_by(frame)))
-        following = self.frames[frame.path]
-        self.frames[frame.path] = replace(following, index=following.index + 1, pending=None)
+        self.frames[frame.path] = self.frames[frame.path].at_next()
 
     def drop(self, frame: Frame) -> None:
         """Takes a frame away with everything inside it; what is open there is cancelled."""

@@ -7,7 +7,7 @@ it must not hang on one particular write's fate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -56,15 +56,18 @@ class Outbox:
 
     def add(self, kind: EntryKind, record: Mapping[str, Any], size: int) -> Outbox:
         """With one more record; of the same visit of a step only the newest waits to be carried."""
-        kept = self.entries
+        kept: Sequence[Entry] = self.entries
         if kind == "step":
-            visit = (record["step_path"], record["visit"])
-            kept = tuple(
+            path, visit = record["step_path"], record["visit"]
+            kept = [
                 e
                 for e in kept
-                if e.kind != "step" or e.carried_by is not None or (e.record["step_path"], e.record["visit"]) != visit
-            )
-        return replace(self, entries=(*kept, Entry(kind, record, size)))
+                if e.kind != "step"
+                or e.carried_by is not None
+                or e.record["step_path"] != path
+                or e.record["visit"] != visit
+            ]
+        return Outbox((*kept, Entry(kind, record, size)), self.sequence, self.waits_written, self.status_written)
 
     @property
     def uncarried(self) -> int:
@@ -105,7 +108,9 @@ class Outbox:
         for entry in self.entries:
             if entry.carried_by is None or entry.kind in _EVERY_WRITE or everything:
                 lists[entry.kind].append(entry.record)
-            entries.append(entry if entry.carried_by is not None else replace(entry, carried_by=sequence))
+            entries.append(
+                entry if entry.carried_by is not None else Entry(entry.kind, entry.record, entry.size, sequence)
+            )
         written = self.waits_written if waits is None else waits
         return Outbox(tuple(entries), sequence, written, status), taken
 

@@ -20,7 +20,9 @@ class Scopes:
 
     def assign(self, path: AssignPath, value: Any) -> Scopes:
         """A copy with `value` at `path`; what is not an object on the way becomes one."""
-        return replace(self, **{path.scope: put(getattr(self, path.scope), path.segments, value)})
+        held = {"payload": self.payload, "vars": self.vars, "meta": self.meta, "error": self.error}
+        held[path.scope] = put(held[path.scope], path.segments, value)
+        return Scopes(**held)
 
     def set_var(self, name: str, value: Any) -> Scopes:
         """A copy with `vars.<name>` set."""

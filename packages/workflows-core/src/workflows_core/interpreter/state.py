@@ -99,6 +99,14 @@ class Frame:
         """Path of the current step."""
         return f"{self.path}[{self.index}]"
 
+    def waiting(self, pending: Pending) -> Frame:
+        """With the current step waiting for something."""
+        return Frame(self.path, self.block, self.parent, self.index, pending, self.local, self.item_vars)
+
+    def at_next(self) -> Frame:
+        """With the current step done."""
+        return Frame(self.path, self.block, self.parent, self.index + 1, None, self.local, self.item_vars)
+
     @property
     def at_work(self) -> Pending:
         """What the current step waits for.
