@@ -21,6 +21,7 @@ from sqlalchemy import text
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+from benchmarks.ingress.by_hand import delays
 from benchmarks.servers import database_of
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import EmbeddedTemporal
@@ -151,6 +152,8 @@ async def _measure(options: argparse.Namespace) -> None:
                 await _paired(bench, options.rounds)
                 for rate in options.rate:
                     await _latency(bench, options.runs, rate)
+                    by_hand = await delays(bench.db, bench.client, options.runs, rate)
+                    print(f"  the same by hand, a bare signal and no event: {_percentiles(by_hand)}")
                 await _delivered(bench, options.runs)
                 await bench.waiting([f"sent-{number}" for number in range(options.runs)])
             await _sent(bench, options.runs)
@@ -208,8 +211,11 @@ async def _latency(bench: Bench, runs: int, rate: int) -> None:
     await bench.until(_CONSUMED, before + runs)
     async with bench.db.tenant(TENANT) as conn:
         found = sorted(float(row[0]) for row in await conn.execute(text(_LATENCIES), {"runs": f"run-latency-{rate}-%"}))
-    shown = ", ".join(f"p{part} {found[int(len(found) * part / 100) - 1]:.0f} ms" for part in (50, 95, 99))
-    print(f"commit to resume at {runs / sent:.0f} events/s with {runs} waiting runs: {shown}")
+    print(f"commit to resume at {runs / sent:.0f} events/s with {runs} waiting runs: {_percentiles(found)}")
+
+
+def _percentiles(found: Sequence[float]) -> str:
+    return ", ".join(f"p{part} {found[int(len(found) * part / 100) - 1]:.0f} ms" for part in (50, 95, 99))
 
 
 async def _delivered(bench: Bench, runs: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.client import Client
@@ -11,13 +11,12 @@ from temporalio.client import Client
 from service_host.ownership import OwnedQueue, QueueOwnership
 from service_host.pollers import Poller, PollerKind, QueuePollers, pollers_of_all
 from workflows_core.storage.database import Database, is_unavailable
-from workflows_core.storage.processes import live_processes
+from workflows_core.storage.processes import KNOWN_FOR, live_processes
 from workflows_core.storage.rows import ProcessRow
 
 LISTED_FOR_SECONDS = 300
 """So long the server lists a poller that has died."""
 
-_DAY = timedelta(days=1)
 _FROM_LIST = f"Temporal's list (one that died stays in it for {LISTED_FOR_SECONDS} s)"
 
 
@@ -81,7 +80,7 @@ async def _alive(db: Database | None) -> dict[str, list[ProcessRow]] | None:
         return None
     try:
         async with db.narrow() as conn:
-            known = await live_processes(conn, _DAY)
+            known = await live_processes(conn, KNOWN_FOR)
             living = await live_processes(conn)
     except Exception as error:
         if not is_unavailable(error):

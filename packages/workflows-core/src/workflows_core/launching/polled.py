@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from workflows_core.launching.ports import PollerProbe
 from workflows_core.storage.database import Database
-from workflows_core.storage.processes import live_processes
-
-_KNOWN_FOR = timedelta(days=1)
+from workflows_core.storage.processes import KNOWN_FOR, live_processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +26,5 @@ class HeartbeatProbe:
         async with self.db.narrow() as conn:
             if any(queue in process.queues for process in await live_processes(conn)):
                 return True
-            known = any(queue in process.queues for process in await live_processes(conn, _KNOWN_FOR))
+            known = any(queue in process.queues for process in await live_processes(conn, KNOWN_FOR))
         return False if known else await self.listed.is_polled(queue)

@@ -17,7 +17,8 @@ from workflows_core.storage.tables import as_json, processes
 LIVE_FOR = timedelta(seconds=45)
 """A process that has been silent for longer counts as gone."""
 
-_FORGOTTEN_AFTER = timedelta(days=1)
+KNOWN_FOR = timedelta(days=1)
+"""A process that has been silent for longer is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ async def announce(conn: AsyncConnection, announcement: Announcement) -> None:
         .values(identity=announcement.identity, started_at=now, seen_at=now, **facts)
         .on_conflict_do_update(index_elements=["identity"], set_={**facts, "started_at": now, "seen_at": now})
     )
-    await conn.execute(delete(processes).where(processes.c.seen_at < now - _FORGOTTEN_AFTER))
+    await conn.execute(delete(processes).where(processes.c.seen_at < now - KNOWN_FOR))
 
 
 async def beat(conn: AsyncConnection, identity: str) -> bool:
