@@ -19,6 +19,7 @@ from workflows_core.errors import ActionFailed, ErrorCategory, StepFailed
 from workflows_core.execution.failures import action_unavailable
 from workflows_core.execution.handlers import call_handler
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.wire.compact import idempotency_key_of
 from workflows_core.wire.records import ActionCall
 
 RUN_ID = "run-under-test"
@@ -72,7 +73,7 @@ async def call_action(
     call: Any = {
         "step_path": STEP_PATH,
         "attempt": attempt,
-        "idempotency_key": idempotency_key or f"{RUN_ID}:{STEP_PATH}:1",
+        "idempotency_key": idempotency_key or idempotency_key_of(RUN_ID, STEP_PATH),
         "input": value,
     }
     typed: ActionCall = call

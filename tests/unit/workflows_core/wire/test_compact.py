@@ -8,6 +8,7 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import run_records
 from workflows_core.wire.compact import (
     COMPRESSED_FROM_BYTES,
     compact_call,
@@ -134,45 +135,15 @@ def test_a_run_with_a_row_does_not_repeat_what_only_an_insert_needs(write: Any) 
 
 
 def test_the_usual_call_has_nothing_that_can_be_told_from_the_rest() -> None:
-    call: Any = {
+    key = idempotency_key_of(run_records.RUN, "root.steps[0]")
+    call = run_records.a_call(name=None, idempotency_key=key, write=run_records.a_write(7, trigger_type="event"))
+    assert compact_call(call, workflow_id_of(run_records.RUN), has_row=True) == {
         "step_path": "root.steps[0]",
-        "visit": 1,
-        "definition_step_id": "pay",
-        "name": None,
-        "attempt": 1,
-        "action_id": "pay",
-        "action_version": 2,
-        "authored_key": False,
-        "input": {"amount": 3},
-        "idempotency_key": idempotency_key_of(RUN, "root.steps[0]"),
-        "write": {
-            "tenant": "acme",
-            "run_id": RUN,
-            "workflow_id": "w",
-            "workflow_version": 4,
-            "definition_hash": "h",
-            "trigger_type": "event",
-            "generation": 0,
-            "sequence": 7,
-            "status": "RUNNING",
-            "node_path": "root.steps[0]",
-            "waiting_for": None,
-            "steps": [],
-            "consumed": [],
-            "closed": [],
-            "waits": None,
-            "logs": [],
-            "result_json": None,
-            "error_json": None,
-        },
-    }
-    assert compact_call(call, OURS, has_row=True) == {
-        "step_path": "root.steps[0]",
-        "definition_step_id": "pay",
-        "action_id": "pay",
-        "action_version": 2,
-        "input": {"amount": 3},
-        "write": {"tenant": "acme", "workflow_id": "w", "workflow_version": 4, "sequence": 7},
+        "definition_step_id": "first",
+        "action_id": "mail.send",
+        "action_version": 1,
+        "input": {"to": "a@example.org"},
+        "write": {"tenant": "acme", "workflow_id": "orders", "workflow_version": 1, "sequence": 7},
     }
 
 
