@@ -22,7 +22,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from benchmarks.ingress.by_hand import delays
-from benchmarks.servers import database_of
+from benchmarks.servers import ProcessorTime, database_of
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import EmbeddedTemporal
 from workflows_cli.migrations.upgrade import upgrade
@@ -67,6 +67,7 @@ class Bench:
     client: Client
     launcher: Launcher
     runtime: AuthoredRuntime
+    processors: ProcessorTime
 
     async def publish(self, key: str, name: str = "BENCH") -> None:
         """One event in a transaction of its own."""
@@ -170,7 +171,7 @@ async def _start(stack: AsyncExitStack, postgres: EmbeddedPostgres, temporal: Em
     async with db.tenant(TENANT) as conn:
         await save_draft(conn, workflow_id="waits", key="waits", name="waits", document=content)
         await publish_version(conn, "waits", content)
-    return Bench(db, client, Launcher(db, client), runtime)
+    return Bench(db, client, Launcher(db, client), runtime, ProcessorTime(postgres, temporal))
 
 
 async def _persisted(bench: Bench, count: int) -> None:
@@ -220,21 +221,23 @@ def _percentiles(found: Sequence[float]) -> str:
 
 async def _delivered(bench: Bench, runs: int) -> None:
     await bench.waiting([f"burst-{number}" for number in range(runs)])
-    before = await bench.count(_CONSUMED)
+    before, used = await bench.count(_CONSUMED), bench.processors.seconds()
     begun = time.perf_counter()
     await _at_once([lambda key=f"burst-{number}": bench.publish(key) for number in range(runs)], PUBLISHERS)  # type: ignore[misc]
     await bench.until(_CONSUMED, before + runs)
     print(f"delivered: {runs / (time.perf_counter() - begun):.0f} matched deliveries/s, each run resumed and ended")
+    print(f"  {bench.processors.since(used, runs)}")
 
 
 async def _sent(bench: Bench, runs: int) -> None:
     """With no worker of the queue alive, so that the runs themselves cost nothing."""
-    before = await bench.count(_ACCEPTED)
+    before, used = await bench.count(_ACCEPTED), bench.processors.seconds()
     begun = time.perf_counter()
     await _at_once([lambda key=f"sent-{number}": bench.publish(key) for number in range(runs)], PUBLISHERS)  # type: ignore[misc]
     await bench.until(_ACCEPTED, before + runs)
     seconds = time.perf_counter() - begun
     print(f"sent: {runs / seconds:.0f} matched deliveries/s routed and signalled, no run executing")
+    print(f"  {bench.processors.since(used, runs)}")
 
 
 async def _paired(bench: Bench, rounds: int) -> None:

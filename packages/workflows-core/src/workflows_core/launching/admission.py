@@ -45,7 +45,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
     held = await hold_definition(conn, request.workflow)
     if held is None:
         raise await unknown_workflow(conn, request.workflow)
-    existing = await get_run(conn, run_id)
+    existing = None if request.run_id is None else await get_run(conn, run_id)
     if existing is not None:
         return await _found(conn, existing, held)
     version = await get_version(conn, held.workflow_id, request.version)

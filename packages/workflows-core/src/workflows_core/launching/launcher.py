@@ -137,8 +137,7 @@ class Launcher:
                 await mark_launch_failed(conn, row.run_id, failure)
             raise
         async with self._db.tenant(tenant) as conn:
-            await mark_running(conn, row.run_id, first)
-            marked = await get_run(conn, row.run_id)
+            marked = await mark_running(conn, row.run_id, first)
         return await self._launched(marked or row, created=admitted.created)
 
     async def signal(self, run_id: str, signal: EventSignal) -> None:

@@ -149,24 +149,31 @@ async def kept_for_launch(conn: AsyncConnection, run_id: str) -> dict[str, Any]:
     return dict((await conn.execute(kept)).scalar() or {})
 
 
-async def mark_running(conn: AsyncConnection, run_id: str, temporal_run_id: str | None) -> None:
+async def mark_running(conn: AsyncConnection, run_id: str, temporal_run_id: str | None) -> RunRow | None:
     """STARTING becomes RUNNING; a run that has written its own status already keeps it.
 
     Args:
         conn: Where.
         run_id: The run.
         temporal_run_id: Its first execution; None when that is not known. A known one is never replaced.
+
+    Returns:
+        The row as it is then; None when there is none.
     """
-    await conn.execute(
-        update(runs)
-        .where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id)
-        .values(
-            status=case((runs.c.status == "STARTING", "RUNNING"), else_=runs.c.status),
-            temporal_run_id=func.coalesce(runs.c.temporal_run_id, temporal_run_id),
-            launch_json=null(),
-            updated_at=func.now(),
+    row = (
+        await conn.execute(
+            update(runs)
+            .where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id)
+            .values(
+                status=case((runs.c.status == "STARTING", "RUNNING"), else_=runs.c.status),
+                temporal_run_id=func.coalesce(runs.c.temporal_run_id, temporal_run_id),
+                launch_json=null(),
+                updated_at=func.now(),
+            )
+            .returning(*_RUN)
         )
-    )
+    ).one_or_none()
+    return None if row is None else RunRow.of(row)
 
 
 async def mark_launch_failed(conn: AsyncConnection, run_id: str, failure: Failure) -> bool:
