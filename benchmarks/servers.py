@@ -32,6 +32,17 @@ def database_of(stack: AsyncExitStack, postgres: EmbeddedPostgres) -> Database:
     return Database(engine)
 
 
+class Quiet:
+    """Progress of an ingress loop that nobody watches."""
+
+    def mark(self, detail: str = "") -> None:
+        """Ignored."""
+
+    def degraded(self, reason: str) -> None:
+        """Shown: a benchmark with a sick ingress measures nothing."""
+        print(f"ingress degraded: {reason}", file=sys.stderr)
+
+
 @dataclass(frozen=True)
 class ProcessorTime:
     """Who has used how much of the processors; only Linux tells."""
@@ -46,14 +57,18 @@ class ProcessorTime:
         used = {"this process": time.process_time(), "Temporal": _used(self.temporal.pid)}
         return {**used, "PostgreSQL": _used(self.postgres.pid) + sum(map(_used, _children(self.postgres.pid)))}
 
-    def since(self, before: dict[str, float], count: int) -> str:
-        """Milliseconds for each of so many, as a text."""
+    def since(self, before: dict[str, float], count: int) -> dict[str, float]:
+        """Milliseconds for each of so many, by party."""
         now = self.seconds()
-        each = {party: (now[party] - used) / count * 1000 for party, used in before.items()}
-        shown = ", ".join(f"{party} {milliseconds:.1f}" for party, milliseconds in each.items())
-        return (
-            f"processor ms for each: {shown}, together {sum(each.values()):.1f}" if each else "processor time not told"
-        )
+        return {party: (now[party] - used) / count * 1000 for party, used in before.items()}
+
+
+def told(milliseconds: dict[str, float]) -> str:
+    """Processor time by party, and all of it, as a text."""
+    if not milliseconds:
+        return "processor time is not told here"
+    shown = ", ".join(f"{party} {each:.1f}" for party, each in milliseconds.items())
+    return f"processor ms for each: {shown}, together {sum(milliseconds.values()):.1f}"
 
 
 def _used(pid: int) -> float:

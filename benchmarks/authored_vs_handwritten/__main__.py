@@ -30,7 +30,7 @@ from benchmarks.authored_vs_handwritten.handwritten import (
     Signalled,
 )
 from benchmarks.authored_vs_handwritten.variants import Run, Variants
-from benchmarks.servers import database_of
+from benchmarks.servers import ProcessorTime, Quiet, database_of, told
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import DYNAMIC_CONFIG, EmbeddedTemporal
 from workflows_cli.migrations.upgrade import upgrade
@@ -46,17 +46,6 @@ from workflows_core.interpreter.step import initial_state, step
 from workflows_core.interpreter.writes import take_carried_write
 from workflows_core.launching.launcher import Launcher
 from workflows_core.runtime import AuthoredRuntime
-
-
-class _Quiet:
-    """Progress of an ingress loop that nobody watches."""
-
-    def mark(self, detail: str = "") -> None:
-        """Ignored."""
-
-    def degraded(self, reason: str) -> None:
-        """Shown: a benchmark with a sick ingress measures nothing."""
-        print(f"ingress degraded: {reason}", file=sys.stderr)
 
 
 def main() -> None:
@@ -88,7 +77,9 @@ async def _measure(options: argparse.Namespace) -> None:
         print(f"dev server dynamic configuration: {json.dumps(config)}, everything else as shipped\n")
         for count in options.counts:
             await _paired(variants, count, max(3, options.rounds if count < 100 else options.rounds // 3))
-        await _concurrent(variants, 10, options.concurrent, max(3, options.rounds // 3))
+        await _concurrent(
+            variants, ProcessorTime(postgres, temporal), 10, options.concurrent, max(3, options.rounds // 3)
+        )
         await _events(variants, options.events)
         print(f"\ninterpreter: {_interpreter_microseconds():.1f} us a step, with its carried write")
         print(f"peak memory of this process (workers, both kinds): {_peak_mib():.0f} MiB")
@@ -115,7 +106,7 @@ async def _start(
     )
     await stack.enter_async_context(authored_worker(client, runtime.activities, WorkerLimits()))
     launcher = Launcher(db, client)
-    ingress = asyncio.create_task(IngressLoop(db, launcher, JlensEngine()).run(_Quiet()))
+    ingress = asyncio.create_task(IngressLoop(db, launcher, JlensEngine()).run(Quiet()))
     stack.callback(ingress.cancel)
     variants = Variants(client, db, launcher, runtime.registry)
     await variants.publish(counts)
@@ -146,17 +137,22 @@ async def _paired(variants: Variants, count: int, rounds: int) -> None:
         print(f"  {name:<3} history {described.history_length} events, {size} bytes")
 
 
-async def _concurrent(variants: Variants, count: int, width: int, rounds: int) -> None:
+async def _concurrent(variants: Variants, processors: ProcessorTime, count: int, width: int, rounds: int) -> None:
     times: dict[str, list[float]] = {"a": [], "a2": [], "b": [], "c": []}
+    used: dict[str, list[dict[str, float]]] = {name: [] for name in times}
     measured = (variants.plain, variants.recorded, variants.authored, variants.short)
     for variant in measured:
         await asyncio.gather(*(variant(count) for _ in range(width)))  # warm: connections, sticky queues
     for _ in range(rounds):
         for name, variant in zip(times, measured, strict=True):
-            begun = time.perf_counter()
+            begun, before = time.perf_counter(), processors.seconds()
             await asyncio.gather(*(variant(count) for _ in range(width)))
             times[name].append(time.perf_counter() - begun)
+            used[name].append(processors.since(before, width))
     _print_ratios(f"N = {count}, {width} runs at once, {rounds} rounds", times)
+    for name, found in used.items():
+        medians = {party: statistics.median(each[party] for each in found) for party in found[0]}
+        print(f"  {name:<3} {told(medians)}")
 
 
 async def _events(variants: Variants, rounds: int) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import os
 import platform
 import statistics
-import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +21,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from benchmarks.ingress.by_hand import delays
-from benchmarks.servers import ProcessorTime, database_of
+from benchmarks.servers import ProcessorTime, Quiet, database_of, told
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import EmbeddedTemporal
 from workflows_cli.migrations.upgrade import upgrade
@@ -46,17 +45,6 @@ WAIT = {
     "type": "event.wait",
     "config": {"eventName": "BENCH", "correlationKey": {"$expr": "payload.key"}},
 }
-
-
-class _Quiet:
-    """Progress that nobody watches."""
-
-    def mark(self, detail: str = "") -> None:
-        """Ignored."""
-
-    def degraded(self, reason: str) -> None:
-        """Shown: a benchmark with a sick ingress measures nothing."""
-        print(f"ingress degraded: {reason}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -147,7 +135,7 @@ async def _measure(options: argparse.Namespace) -> None:
         bench = await _start(stack, postgres, temporal)
         await _persisted(bench, options.stored)
         await _drained(bench, options.backlog)
-        loop = asyncio.create_task(IngressLoop(bench.db, bench.launcher, JlensEngine()).run(_Quiet()))
+        loop = asyncio.create_task(IngressLoop(bench.db, bench.launcher, JlensEngine()).run(Quiet()))
         try:
             async with authored_worker(bench.client, bench.runtime.activities, LIMITS):
                 await _paired(bench, options.rounds)
@@ -226,7 +214,7 @@ async def _delivered(bench: Bench, runs: int) -> None:
     await _at_once([lambda key=f"burst-{number}": bench.publish(key) for number in range(runs)], PUBLISHERS)  # type: ignore[misc]
     await bench.until(_CONSUMED, before + runs)
     print(f"delivered: {runs / (time.perf_counter() - begun):.0f} matched deliveries/s, each run resumed and ended")
-    print(f"  {bench.processors.since(used, runs)}")
+    print(f"  {told(bench.processors.since(used, runs))}")
 
 
 async def _sent(bench: Bench, runs: int) -> None:
@@ -237,7 +225,7 @@ async def _sent(bench: Bench, runs: int) -> None:
     await bench.until(_ACCEPTED, before + runs)
     seconds = time.perf_counter() - begun
     print(f"sent: {runs / seconds:.0f} matched deliveries/s routed and signalled, no run executing")
-    print(f"  {bench.processors.since(used, runs)}")
+    print(f"  {told(bench.processors.since(used, runs))}")
 
 
 async def _paired(bench: Bench, rounds: int) -> None:

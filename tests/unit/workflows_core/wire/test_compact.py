@@ -158,3 +158,11 @@ def test_a_definition_is_the_same_whether_compressed_or_not(value: Any, length: 
 def test_the_run_id_is_read_from_our_own_ids_only() -> None:
     assert run_id_of(OURS) == RUN
     assert run_id_of("made-up") is None
+
+
+def test_what_was_read_can_be_changed_without_changing_what_is_read_next() -> None:
+    """The usual lists are not shared between two writes."""
+    body = compact_write(run_records.a_write(run_id=RUN), OURS, has_row=True)
+    for name in ("steps", "consumed", "closed", "logs"):
+        cast(dict[str, Any], full_write(body, OURS))[name].append({})
+        assert cast(dict[str, Any], full_write(body, OURS))[name] == []

@@ -34,6 +34,7 @@ _WRITE: Final[Mapping[str, Any]] = {
     "result_json": None,
     "error_json": None,
 }
+_LISTS: Final = tuple(name for name, value in _WRITE.items() if value == [])
 _STEP: Final[Mapping[str, Any]] = {
     "visit": 1,
     "step_type": "action.call",
@@ -116,7 +117,8 @@ def _compact(write: RunWrite, temporal_id: str, usual: Mapping[str, Any], *, has
 
 
 def _full(body: Mapping[str, Any], temporal_id: str, usual: Mapping[str, Any]) -> RunWrite:
-    write = {**_WRITE, **usual, "run_id": run_id_of(temporal_id), **body}
+    lists: dict[str, Any] = {name: [] for name in _LISTS}
+    write = {**_WRITE, **lists, **usual, "run_id": run_id_of(temporal_id), **body}
     return cast(RunWrite, {**write, "steps": [_full_step(step, write) for step in write["steps"]]})
 
 
