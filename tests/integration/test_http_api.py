@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio.client import Client
 
 from harness.authored import TENANT, authored_runtime
@@ -26,6 +28,7 @@ from harness.run_records import rows
 from workflow_server.api.application import create_api
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
+from workflows_core.launching.request import LaunchedRun, LaunchRequest
 from workflows_core.redaction import REDACTED
 from workflows_core.storage.api_tokens import ApiRole, create_token, list_tokens, revoke_token
 from workflows_core.storage.database import Database
@@ -67,6 +70,10 @@ def problem(response: httpx.Response) -> tuple[int, str]:
     assert body["code"] == body["problems"][0]["code"]
     assert body["type"].endswith(body["code"])
     return response.status_code, body["code"]
+
+
+def deep(levels: int) -> Any:
+    return json.loads('{"a":' * levels + "1" + "}" * levels)
 
 
 START = {"workflow": "orders", "payload": {"id": "k1"}}
@@ -128,7 +135,7 @@ async def test_an_idempotency_key_of_something_else_is_refused(
     assert len(await rows(db, "workflow_runs")) == 1
 
 
-async def test_a_launch_without_temporal_is_finished_by_the_same_request(
+async def test_a_launch_without_temporal_is_recorded_and_finished_by_the_same_request(
     db: Database, client: Client, temporal: EmbeddedTemporal
 ) -> None:
     await publish(db)
@@ -140,9 +147,10 @@ async def test_a_launch_without_temporal_is_finished_by_the_same_request(
     token = await token_of(db)
     key = {"idempotency-key": "k"}
     async with http(db, Launcher(db, away, LaunchPolicy(rpc_seconds=1)), token) as cut:
-        answer = await cut.post("/v1/runs", json=START, headers=key)
-    assert problem(answer) == (503, "TEMPORAL_UNAVAILABLE")
-    assert answer.headers["retry-after"] == "5"
+        answers = [await cut.post("/v1/runs", json=START, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert [answer.json()["created"] for answer in answers] == [True, False]
+    assert {answer.json()["status"] for answer in answers} == {"STARTING"}
     async with http(db, Launcher(db, client), token) as whole:
         finished = await whole.post("/v1/runs", json=START, headers=key)
     assert (finished.status_code, finished.json()["status"]) == (200, "RUNNING")
@@ -164,6 +172,55 @@ async def test_without_a_database_every_answer_says_so(
             answer = await api.get("/v1/runs")
     assert problem(answer) == (503, "DATABASE_UNAVAILABLE")
     assert answer.headers["retry-after"] == "5"
+
+
+async def test_a_fault_inside_a_route_is_answered_as_any_other(
+    db: Database, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(Launcher):
+        async def launch(self, request: LaunchRequest) -> LaunchedRun:
+            raise error
+
+    await publish(db)
+    token = await token_of(db)
+    async with http(db, Faulty(db, client), token) as api:
+        error: Exception = PoolTimeout("no connection")
+        answer = await api.post("/v1/runs", json=START)
+        assert problem(answer) == (503, "DATABASE_UNAVAILABLE")
+        assert answer.headers["retry-after"] == "5"
+        error = ZeroDivisionError("of Ours Alone")
+        answer = await api.post("/v1/runs", json=START)
+    assert problem(answer) == (500, "INTERNAL_ERROR")
+    (line,) = [record for record in caplog.records if getattr(record, "event", None) == "api_fault"]
+    assert line.getMessage().split()[-1] in answer.json()["detail"]
+    assert "Ours Alone" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/v1/runs", {"workflow": "orders", "version": 2**31}, (422, "REQUEST_INVALID")),
+        ("/v1/runs", {"workflow": "orders", "payload": deep(480)}, (422, "LAUNCH_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "payload": deep(480)}, (422, "EVENT_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "payload": {"n": 10**400}}, (422, "EVENT_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "occurredAt": "0001-01-01T00:00:00+14:00"}, (422, "EVENT_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "eventId": "task-reminder:t:1"}, (422, "EVENT_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "eventId": "run-ended:r"}, (422, "EVENT_INVALID")),
+        ("/v1/events", {"eventName": "WORKFLOW_RUN_ENDED"}, (422, "EVENT_INVALID")),
+    ],
+)
+async def test_what_looks_fine_and_is_not_is_refused(
+    api: httpx.AsyncClient, db: Database, path: str, body: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    assert problem(await api.post(path, json=body)) == expected
+    assert await rows(db, "workflow_runtime_events") == []
+    assert await rows(db, "workflow_runs") == []
+
+
+async def test_a_cursor_with_a_nul_is_refused(api: httpx.AsyncClient) -> None:
+    cursor = base64.urlsafe_b64encode(b'{"at":"2026-01-01T00:00:00Z","run_id":"a\\u0000"}').decode()
+    answer = await api.get("/v1/runs", params={"cursor": cursor})
+    assert problem(answer) == (422, "CURSOR_INVALID")
 
 
 # Who may

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any, Final, NoReturn
 
 from workflows_core.errors import Json
 
 MAX_PARSED_DEPTH: Final = 100
 """Levels of lists and objects in a parsed text."""
+
+_LARGEST: Final = int(sys.float_info.max)
 
 
 class _UnfitError(ValueError):
@@ -34,8 +37,30 @@ def parse_json(text: str) -> Json:
         raise ValueError("holds a number out of range") from None
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_PARSED_DEPTH} levels") from None
-    _check(value)
+    require_fit(value)
     return value
+
+
+def require_fit(root: Json) -> None:
+    """Refuses a JSON value that later stages trip over: too deep, a number beyond double precision, an unstorable text.
+
+    Raises:
+        ValueError: With a sentence that goes on after the value's name, such as `is nested deeper than 100 levels`.
+    """
+    waiting: list[tuple[int, Any]] = [(1, root)]
+    while waiting:
+        depth, node = waiting.pop()
+        if isinstance(node, str):
+            _check_text(node)
+        elif isinstance(node, int):
+            if abs(node) > _LARGEST:
+                raise ValueError("holds a number out of range")
+        elif isinstance(node, (dict, list, tuple)):
+            if depth > MAX_PARSED_DEPTH:
+                raise ValueError(f"is nested deeper than {MAX_PARSED_DEPTH} levels")
+            if isinstance(node, dict):
+                waiting.extend((0, key) for key in node)
+            waiting.extend((depth + 1, item) for item in (node.values() if isinstance(node, dict) else node))
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -47,21 +72,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise _UnfitError("holds a number out of range")
     return value
-
-
-def _check(root: Any) -> None:
-    waiting: list[tuple[int, Any]] = [(1, root)]
-    while waiting:
-        depth, node = waiting.pop()
-        if isinstance(node, str):
-            _check_text(node)
-        elif isinstance(node, (dict, list)):
-            if depth > MAX_PARSED_DEPTH:
-                raise ValueError(f"is nested deeper than {MAX_PARSED_DEPTH} levels")
-            if isinstance(node, dict):
-                for key in node:
-                    _check_text(key)
-            waiting.extend((depth + 1, item) for item in (node.values() if isinstance(node, dict) else node))
 
 
 def _check_text(text: str) -> None:

@@ -21,6 +21,7 @@ from workflows_core.storage.routing import (
     claim_event,
     claim_for,
     event_failed,
+    failed_attempts,
     pending_events,
     settle_event,
     take_event,
@@ -133,17 +134,17 @@ async def _failed(
     db: Database, tenant: str, event_id: str, error: Exception, policy: IngressPolicy, max_attempts: int | None
 ) -> None:
     reason = f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
-    async with db.narrow() as conn:
-        event = await take_event(conn, tenant, event_id)
-        if event is None:
+    async with db.tenant(tenant) as conn:
+        before = await failed_attempts(conn, tenant, event_id)
+        if before is None:
             return
-        delay = policy.delay(event.attempts + 1)
+        delay = policy.delay(before + 1)
         status = await event_failed(conn, tenant, event_id, reason, delay_seconds=delay, max_attempts=max_attempts)
     _log.warning(
         "event %s of tenant %s could not be routed (attempt %d, now %s): %s",
         event_id,
         tenant,
-        event.attempts + 1,
+        before + 1,
         status,
         reason,
         extra={"event": "event_routing_failed", "tenant": tenant},

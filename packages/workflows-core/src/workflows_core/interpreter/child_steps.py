@@ -69,6 +69,14 @@ def ended(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pendi
         failure = Failure(ErrorCategory.CHILD_WORKFLOW, message, code="CHILD_RUN_FAILED", details=details)
         machine.fail(frame, failure, pending.attempt, pending.started_at)
         return
+    if step.assignments and body.get("resultBytes") is not None:
+        message = (
+            f"run {child} of workflow {step.workflow_id!r} succeeded, but its result and scopes have"
+            f" {body['resultBytes']} bytes, more than an event carries: keep large values outside and return their name"
+        )
+        too_large = Failure(ErrorCategory.PAYLOAD_TOO_LARGE, message, code="CHILD_RESULT_TOO_LARGE")
+        machine.fail(frame, too_large, pending.attempt, pending.started_at, final=True)
+        return
     result: Mapping[str, Any] = body.get("result") or {}
     scopes: Mapping[str, Any] = result.get("scopes") or {}
     seen = {**scopes, "local": {}, "system": {"runId": child}, "result": result.get("result")}

@@ -16,6 +16,7 @@ from workflows_core.errors import Json, Refused
 from workflows_core.publishing.contracts import payload_problems, registered_schema
 from workflows_core.storage.event_catalog import get_event as get_entry
 from workflows_core.storage.events import EventRow, events_between, get_event, mark_replay, publish_event, requeue
+from workflows_core.wire.names import RUN_ENDED, RUNTIME_EVENT_IDS
 
 
 async def publish_checked(
@@ -36,6 +37,10 @@ async def publish_checked(
     Raises:
         Refused: `EVENT_INVALID`, `EVENT_CONFLICT`, `EVENT_PAYLOAD_INVALID` with everything that does not fit.
     """
+    if event_id.startswith(RUNTIME_EVENT_IDS) or event_name == RUN_ENDED:
+        message = "is the runtime's own: choose an event id and a name that are yours"
+        path = "eventName" if event_name == RUN_ENDED else "eventId"
+        raise Refused.one("EVENT_INVALID", message, path)
     entry = None if payload_schema_ref is not None else await get_entry(conn, event_name)
     ref = payload_schema_ref or (None if entry is None else entry.payload_schema_ref)
     schema = None if ref is None else await registered_schema(conn, ref)
@@ -97,7 +102,14 @@ async def events_to_replay(
 
 
 async def replay_event(conn: AsyncConnection, tenant: str, event: EventRow) -> str:
-    """Publishes the event again under a new id, for the waits and workflows of now; the new id."""
+    """Publishes the event again under a new id, for the waits and workflows of now; the new id.
+
+    Raises:
+        Refused: `EVENT_INVALID`: nobody can read its payload.
+    """
+    if event.unreadable is not None:
+        message = f"the payload of event {event.event_id!r} cannot be read: {event.unreadable}"
+        raise Refused.one("EVENT_INVALID", message, "payload")
     new_id = f"{event.event_id[:150]}:replay-{uuid.uuid4().hex[:12]}"
     await publish_event(
         conn,

@@ -162,18 +162,24 @@ class Launcher:
         if len(reason.strip()) < _MIN_REASON:
             message = f"say why, in {_MIN_REASON} characters or more: operators read it later"
             raise Refused.one("CANCEL_REASON_MISSING", message, "reason")
+        line = f"cancel requested: {reason.strip()}"
         async with self._db.tenant(tenant) as conn:
             row = await get_run(conn, run_id)
             if row is None:
                 raise Refused.one("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "runId")
             if row.status in FINAL_RUN_STATUSES:
                 raise Refused.one("RUN_ENDED", f"run {run_id} has ended already: it is {row.status}", "runId")
-            await append_log(conn, run_id, "INFO", f"cancel requested: {reason.strip()}", source="operator")
             queued = Failure(ErrorCategory.CANCELLATION, "the run was cancelled before it started")
             if await cancel_queued(conn, run_id, queued):
+                await append_log(conn, run_id, "INFO", line, source="operator")
                 return
+        if row.status == "STARTING":
+            # Whether the id is this tenant's in Temporal as well is not known before the run is RUNNING.
+            await self._check_owner(tenant, run_id)
         async with self._rpc(f"cancelling run {run_id}", run_id):
             await self._handle(run_id).cancel()
+        async with self._db.tenant(tenant) as conn:
+            await append_log(conn, run_id, "INFO", line, source="operator")
 
     async def _start(self, tenant: str, admitted: Admitted) -> str | None:
         """Starts the workflow; the id of its first execution."""

@@ -98,7 +98,8 @@ class Reconciler:
             return await self._launch(tenant, row) if row.status == "STARTING" else await self._lost(tenant, row)
         ending = _ENDINGS.get(found.status or WorkflowExecutionStatus.RUNNING)
         if ending is None:
-            return "looked at"
+            # Temporal has it, and the launch was cut short before it could say so; or the id is another tenant's.
+            return await self._launch(tenant, row) if row.status == "STARTING" else "looked at"
         status, category, what = ending
         failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
         return await self._end(tenant, row, status, failure, found.run_id, await self._consumed(row))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
+from workflows_core.errors import Refused
 from workflows_core.launching.passes import repeat
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
-from workflows_core.storage.human_tasks import remind, tasks_to_remind
+from workflows_core.storage.human_tasks import put_off, remind, tasks_to_remind
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,13 @@ class TaskReminders:
             due = await tasks_to_remind(conn, self.batch_size)
         done = 0
         for tenant, task_id in due:
-            async with self.db.tenant(tenant) as conn:
-                done += await remind(conn, tenant, task_id)
+            try:
+                async with self.db.tenant(tenant) as conn:
+                    done += await remind(conn, tenant, task_id)
+            except Refused as error:
+                # One task's fault: the others are reminded of all the same.
+                async with self.db.tenant(tenant) as conn:
+                    await put_off(conn, task_id)
+                extra = {"event": "reminder_refused", "tenant": tenant}
+                _log.warning("no reminder of task %s: %s", task_id, error.message, extra=extra)
         return done

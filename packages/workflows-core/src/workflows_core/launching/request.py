@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflows_core.errors import Json, Problem, Refused
-from workflows_core.storage.json_text import is_storable, json_text
-
-MAX_PAYLOAD_BYTES = 512 * 1024
-"""A run's payload travels through histories, so it is small; larger things are kept outside and named."""
+from workflows_core.storage.json_text import payload_fault
 
 _MAX_RUN_ID = 200
+_MAX_VERSION = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +87,11 @@ def checked_run_id(request: LaunchRequest) -> str:
     if not run_id.strip() or len(run_id) > _MAX_RUN_ID or not run_id.isprintable():
         message = f"must be printable text of 1 to {_MAX_RUN_ID} characters"
         problems.append(Problem("LAUNCH_INVALID", message, "runId"))
-    if request.version is not None and request.version < 1:
-        problems.append(Problem("LAUNCH_INVALID", "must be 1 or more", "version"))
-    try:
-        size = len(json_text(request.payload).encode())
-        if not is_storable(request.payload):
-            message = "must have no text with NUL or half of a surrogate pair"
-            problems.append(Problem("LAUNCH_INVALID", message, "payload"))
-        if size > MAX_PAYLOAD_BYTES:
-            message = f"has {size} bytes, at most {MAX_PAYLOAD_BYTES}: keep large values outside and pass their name"
-            problems.append(Problem("LAUNCH_INVALID", message, "payload"))
-    except (TypeError, ValueError) as error:
-        problems.append(Problem("LAUNCH_INVALID", f"must be JSON: {error}", "payload"))
+    if request.version is not None and not 1 <= request.version <= _MAX_VERSION:
+        problems.append(Problem("LAUNCH_INVALID", f"must be 1 to {_MAX_VERSION}", "version"))
+    fault = payload_fault(request.payload)
+    if fault is not None:
+        problems.append(Problem("LAUNCH_INVALID", fault, "payload"))
     if problems:
         raise Refused(problems)
     return run_id

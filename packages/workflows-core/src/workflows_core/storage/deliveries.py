@@ -16,7 +16,11 @@ from workflows_core.storage.run_writes import look_back_again
 from workflows_core.storage.statements import single_statement
 
 _READY = text("SELECT tenant, delivery_id FROM workflow_ready_deliveries(:limit)")
-_TAKE = text("SELECT * FROM workflow_take_deliveries(:tenant, CAST(:ids AS text[]), :lease)")
+# Not `occurred_at`, which nothing here needs: a time that Python does not have would fail the whole batch.
+_TAKE = text(
+    "SELECT delivery_id, event_id, target_kind, target_id, run_id, key, attempts, event_name, correlation_key, payload,"
+    " payload_schema_ref, created_at FROM workflow_take_deliveries(:tenant, CAST(:ids AS text[]), :lease)"
+)
 _ACCEPT = text("SELECT workflow_accept_deliveries(:tenant, CAST(:ids AS text[]))")
 _DECIDED = text(
     """
@@ -61,7 +65,6 @@ class Delivery:
     payload: Json
     payload_schema_ref: str | None
     created_at: datetime
-    occurred_at: datetime | None
 
 
 async def ready_deliveries(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import case, func, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.actions.answers import answer_check
@@ -20,6 +20,9 @@ from workflows_core.storage.tables import as_json, tasks, this_tenant
 from workflows_core.wire.names import HUMAN_TASK_COMPLETED, HUMAN_TASK_REMINDER
 
 MAX_REMINDERS = 30
+MAX_TOLD_TITLE = 1000
+"""Characters of a task's title in its reminders."""
+
 REMIND_EVERY_SECONDS = 86_400
 """After the first reminder, which comes when the task is due."""
 
@@ -203,7 +206,7 @@ async def remind(conn: AsyncConnection, tenant: str, task_id: str) -> bool:
         "taskId": task.task_id,
         "runId": task.execution_id,
         "taskType": task.task_type,
-        "title": task.title,
+        "title": task.title[:MAX_TOLD_TITLE],
         "dueDate": None if task.due_date is None else task.due_date.isoformat(),
         "claimedBy": task.claimed_by,
         "assignedUsers": list(task.assigned_users),
@@ -221,6 +224,13 @@ async def remind(conn: AsyncConnection, tenant: str, task_id: str) -> bool:
     again = func.clock_timestamp() + timedelta(seconds=REMIND_EVERY_SECONDS)
     await _change(conn, task_id, reminders=number, remind_at=again if number < MAX_REMINDERS else None)
     return True
+
+
+async def put_off(conn: AsyncConnection, task_id: str) -> None:
+    """The reminder that could not be published is skipped: the next one, with another id, comes a day later."""
+    later = func.clock_timestamp() + timedelta(seconds=REMIND_EVERY_SECONDS)
+    again = case((tasks.c.reminders + 1 < MAX_REMINDERS, later), else_=null())
+    await _change(conn, task_id, reminders=tasks.c.reminders + 1, remind_at=again)
 
 
 async def _held(conn: AsyncConnection, task_id: str) -> TaskRow:

@@ -17,6 +17,10 @@ _TAKE = text("SELECT workflow_take_event(:tenant, :event_id)")
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
 _CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)")
 _SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb))")
+_ATTEMPTS = text(
+    "SELECT attempts FROM workflow_runtime_events"
+    " WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending'"
+)
 _FAILED = text(
     """
     UPDATE workflow_runtime_events SET
@@ -115,6 +119,13 @@ async def settle_event(conn: AsyncConnection, event: PendingEvent, deliveries: S
     """Adds the deliveries; the event is `routed` as of now."""
     values = {"tenant": event.tenant, "event_id": event.event_id, "deliveries": json_text(list(deliveries))}
     await conn.execute(_SETTLE, values)
+
+
+async def failed_attempts(conn: AsyncConnection, tenant: str, event_id: str) -> int | None:
+    """Failed attempts to route an event, read without its content, which may be the reason; None when not pending."""
+    values = {"tenant": tenant, "event_id": event_id}
+    found: int | None = (await conn.execute(_ATTEMPTS, values)).scalar_one_or_none()
+    return found
 
 
 async def event_failed(

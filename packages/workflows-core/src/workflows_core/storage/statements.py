@@ -14,6 +14,8 @@ from workflows_core.storage.database import Database
 
 _RUN_RESET = "WF001"
 _EVENT_CONFLICT = "WF002"
+_CHECK_VIOLATION = "23514"
+_EVENT_INVALID = "EVENT_INVALID: "
 
 
 class RunReset(Refused):
@@ -60,3 +62,6 @@ class coded_errors:  # noqa: N801 - a context manager, read as a verb
             raise RunReset(message) from None
         if state == _EVENT_CONFLICT:
             raise Refused.one("EVENT_CONFLICT", message, "eventId") from None
+        if state == _CHECK_VIOLATION and message.startswith(_EVENT_INVALID):
+            # What only the database can tell, such as the size that a value has there.
+            raise Refused.one("EVENT_INVALID", message.removeprefix(_EVENT_INVALID), "payload") from None

@@ -48,6 +48,9 @@ HUMAN_TASK_REMINDER: Final = "HUMAN_TASK_REMINDER"
 RUN_ENDED: Final = "WORKFLOW_RUN_ENDED"
 """Event of the end of a run that another run has started; its correlation key is the ended run's id."""
 
+RUNTIME_EVENT_IDS: Final = ("run-ended:", "task-answered:", "task-reminder:")
+"""How the ids of the runtime's own events begin; publishers choose others."""
+
 _WORKFLOW_ID_PREFIX: Final = "workflow-runtime-v2:run:"
 
 

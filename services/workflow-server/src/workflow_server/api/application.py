@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from workflow_server.api.events import events_router
-from workflow_server.api.guard import MAX_BODY_BYTES, Guard
+from workflow_server.api.guard import MAX_BODY_BYTES, Guard, fault_response
 from workflow_server.api.models import ProblemDocument
 from workflow_server.api.problems import problem_response
 from workflow_server.api.runs import runs_router
@@ -43,6 +43,7 @@ def create_routes(db: Database, launcher: Launcher, *, version: str) -> FastAPI:
     api.add_exception_handler(Refused, _refused)
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _not_routed)
+    api.add_exception_handler(Exception, _fault)
     api.openapi = lambda: _document(api)  # type: ignore[method-assign]
     return api
 
@@ -75,6 +76,10 @@ async def _not_routed(_: Request, error: Exception) -> Response:
         "NOT_JSON": "the body cannot be read as JSON",
     }[code]
     return problem_response([Problem(code, message)], error.headers)
+
+
+async def _fault(_: Request, error: Exception) -> Response:
+    return fault_response(error)
 
 
 def _document(api: FastAPI) -> dict[str, Any]:

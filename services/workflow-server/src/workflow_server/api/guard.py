@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from fastapi import Request
+from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workflow_server.api.problems import problem_response, refusal
@@ -61,9 +62,9 @@ class Guard:
         except Refused as error:
             await problem_response(error.problems)(scope, receive, send)
         except Exception as error:
-            if started:
-                raise
-            await _fault(error)(scope, receive, send)
+            # One that a route has raised was answered by the application, which raises it once more.
+            if not started:
+                await fault_response(error)(scope, receive, send)
 
     async def _holder(self, request: Request) -> TokenHolder:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -115,7 +116,8 @@ def _again(content: bytes, receive: Receive) -> Callable[[], Awaitable[_Message]
     return again
 
 
-def _fault(error: Exception) -> Any:
+def fault_response(error: Exception) -> JSONResponse:
+    """The answer to what is no refusal: the database is away, or a fault of ours, which is logged with a number."""
     if is_unavailable(error):
         return problem_response([Problem("DATABASE_UNAVAILABLE", "PostgreSQL does not answer; try again")])
     number = uuid.uuid4().hex[:12]

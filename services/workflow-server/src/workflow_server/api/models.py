@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import datetime
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, create_model
@@ -33,7 +32,9 @@ class StartRun(_Body):
     """A run to start."""
 
     workflow: Annotated[Name, Field(description="Key or id of a published workflow.", examples=["order-payment"])]
-    version: Annotated[int | None, Field(ge=1, description="Published version; by default the newest.")] = None
+    version: Annotated[
+        int | None, Field(ge=1, le=2**31 - 1, description="Published version; by default the newest.")
+    ] = None
     payload: Annotated[Any, Field(description="JSON value the run starts with.", examples=[{"orderId": "17"}])] = None
 
 
@@ -150,5 +151,5 @@ RunPage = create_model(
 class Cursor(BaseModel):
     """The last run of a page."""
 
-    at: datetime
-    run_id: str
+    at: AwareDatetime
+    run_id: Name

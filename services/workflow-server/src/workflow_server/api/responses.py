@@ -20,4 +20,6 @@ def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
     if 201 in statuses:
         answers[200] = {"description": "The run that this key has started before."}
+    if 202 in statuses:
+        answers[202] = {"description": "Temporal is away: the run is recorded, and starts when it is back."}
     return answers

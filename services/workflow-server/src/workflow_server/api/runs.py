@@ -24,6 +24,7 @@ from workflow_server.api.models import (
 from workflow_server.api.problems import refusal
 from workflow_server.api.responses import refused
 from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable
 from workflows_core.launching.request import LaunchedRun, LaunchRequest
 from workflows_core.redaction import without_contents
 from workflows_core.storage.api_tokens import TokenHolder
@@ -43,30 +44,28 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
     """The routes, over the one launcher."""
     router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
-    @router.post("", status_code=201, response_model=StartedRun, responses=refused(201, 409, 413, 415, 422, 502, 503))
+    @router.post(
+        "", status_code=201, response_model=StartedRun, responses=refused(201, 202, 409, 413, 415, 422, 502, 503)
+    )
     async def start_run(
         body: StartRun,
         response: Response,
         holder: Annotated[TokenHolder, Depends(allowed("operator"))],
         idempotency_key: Annotated[IdempotencyKey | None, Header()] = None,
     ) -> Any:
-        """Start a run. With an `Idempotency-Key`, the same request again answers the same run (200)."""
-        run_id = None if idempotency_key is None else str(uuid.uuid5(_RUN_IDS, f"{holder.tenant}\x1f{idempotency_key}"))
+        """Start a run. With an `Idempotency-Key`, the same request again answers the same run (200).
+
+        While Temporal is away the run is recorded and starts when it is back (202).
+        """
         request = LaunchRequest(
             tenant=holder.tenant,
             workflow=body.workflow,
             version=body.version,
             payload={} if body.payload is None else body.payload,
-            run_id=run_id,
+            run_id=str(uuid.uuid4()) if idempotency_key is None else _run_id_of(holder.tenant, idempotency_key),
         )
-        if run_id is not None:
-            await _check_same(db, request, run_id)
-        launched = await launcher.launch(request)
-        if run_id is not None and not launched.created:
-            # Two requests with one key at the same time: the second one's row is the first one's.
-            await _check_same(db, request, run_id)
-        response.status_code = 201 if launched.created else 200
-        return _started(launched)
+        response.status_code, started = await _start(db, launcher, request, has_key=idempotency_key is not None)
+        return started
 
     @router.get("", response_model=RunPage, responses=refused(422, 503))
     async def get_runs(
@@ -115,21 +114,51 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
     return router
 
 
-async def _check_same(db: Database, request: LaunchRequest, run_id: str) -> None:
-    """Refuses an idempotency key that has started something else.
+def _run_id_of(tenant: str, idempotency_key: str) -> str:
+    return str(uuid.uuid5(_RUN_IDS, f"{tenant}\x1f{idempotency_key}"))
+
+
+async def _start(db: Database, launcher: Launcher, request: LaunchRequest, *, has_key: bool) -> tuple[int, StartedRun]:
+    """The answer's status and body."""
+    known = has_key and await _check_same(db, request)
+    try:
+        launched = await launcher.launch(request)
+    except (TemporalUnavailable, SearchAttributesMissing):
+        async with db.tenant(request.tenant) as conn:
+            row = await get_run(conn, str(request.run_id))
+        if row is None or row.status != "STARTING":
+            raise
+        # It is recorded, and the reconciler starts it: to be told to try again would start a second one.
+        return 202, StartedRun(
+            run_id=row.run_id,
+            workflow_id=row.workflow_id,
+            workflow_version=row.workflow_version,
+            status=row.status,
+            created=not known,
+            polled=None,
+        )
+    if has_key and not launched.created:
+        # Two requests with one key at the same time: the second one's row is the first one's.
+        await _check_same(db, request)
+    return 201 if launched.created else 200, _started(launched)
+
+
+async def _check_same(db: Database, request: LaunchRequest) -> bool:
+    """Whether the idempotency key has started a run; refused when that is another one.
 
     Raises:
         Refused: `IDEMPOTENCY_KEY_REUSED`.
     """
     async with db.tenant(request.tenant) as conn:
-        row = await get_run(conn, run_id)
+        row = await get_run(conn, str(request.run_id))
         if row is None:
-            return
+            return False
         found = await find(conn, request.workflow)
     same_version = request.version is None or request.version == row.workflow_version
     if found is None or found.workflow_id != row.workflow_id or not same_version or row.input_json != request.payload:
-        message = f"the key has started run {run_id} of another workflow, version or payload; take a new key"
+        message = f"the key has started run {request.run_id} of another workflow, version or payload; take a new key"
         raise refusal("IDEMPOTENCY_KEY_REUSED", message, "header.idempotency-key")
+    return True
 
 
 def _started(launched: LaunchedRun) -> StartedRun:
