@@ -19,14 +19,15 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
-from workflows_core.execution import action_calls, availability, options
+from workflows_core.execution import action_calls, availability, continuing, options
+from workflows_core.execution.beginning import first_state, unloaded_state
 from workflows_core.execution.budget import TaskBudget
 from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.handed_over import handed_over
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
 from workflows_core.execution.run_view import details_of, result_of
-from workflows_core.execution.semantics import require_supported, semantics_of
+from workflows_core.execution.semantics import require_supported
 from workflows_core.execution.shielding import shielded
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
@@ -46,10 +47,11 @@ from workflows_core.interpreter.messages import (
     StartTimer,
     TimerFired,
 )
-from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
-from workflows_core.interpreter.state import Outcome, RunIdentity, State
-from workflows_core.interpreter.step import initial_state, outstanding, step
+from workflows_core.interpreter.plan import Plan
+from workflows_core.interpreter.state import Outcome, State
+from workflows_core.interpreter.step import outstanding, step
 from workflows_core.interpreter.writes import (
+    has_new_waits,
     take_carried_write,
     take_final_write,
     take_write,
@@ -72,6 +74,8 @@ from workflows_core.wire.records import ActionTraits, LoadedRun, RunWrite
 MAX_STEPS_AT_ONCE = 50
 """Steps between two looks at what must be written: a long loop of control steps is many workflow tasks, not one."""
 
+PATCH_WAITS_FIRST = "waits-before-actions"
+
 
 def now_ms() -> int:
     """The workflow's time, milliseconds since the epoch."""
@@ -88,7 +92,7 @@ class RunDriver:
         self.waiting_calls: deque[RunAction] = deque()
         self.waiting_launches: deque[LaunchChild] = deque()
         self.launches: dict[str, asyncio.Task[None]] = {}
-        self.cancels: list[asyncio.Task[None]] = []
+        self.cancels: dict[str, asyncio.Task[None]] = {}
         self.activities: set[asyncio.Task[None]] = set()
         self.calls: dict[str, asyncio.Task[None]] = {}
         self.timers: dict[str, asyncio.Task[None]] = {}
@@ -122,7 +126,9 @@ class RunDriver:
                 # Eviction and shutdown cancel too; only a cancel that the server asked for has a reason.
                 if workflow.cancellation_reason() is None:
                     raise
-                await self._stop_activities()
+                if self._state.ending is None:
+                    # What undoes is not cut: nobody would ask for it again.
+                    await self._stop_activities()
                 self.inbox.append(CancelRequested(now_ms()))
                 self.stopping = False
         return await self._finish()
@@ -151,7 +157,7 @@ class RunDriver:
             self._issue(commands)
         if self._state.outcome is not None:
             return
-        if self._must_continue():
+        if continuing.is_due(self._state, self.loaded, self.signals):
             self._continue_when_quiet()
         else:
             self._go_on()
@@ -160,9 +166,15 @@ class RunDriver:
             raise self.crash
 
     def _continue_when_quiet(self) -> None:
-        if self.activities or self.write_in_flight:
-            return
-        if self.inbox:
+        if len(self.activities) > self.write_in_flight and not continuing.is_overdue(
+            self._state, self.loaded, self.signals
+        ):
+            self._go_on()
+        elif self.activities:
+            # Waits that have opened are told, so that events find them, however long the rest takes.
+            if not self.write_in_flight and write_is_due(self._state, now_ms()):
+                self._start_write()
+        elif any(not isinstance(event, Begin) for event in self.inbox):
             # This workflow task has done enough: what has come is taken in another one, before the checkpoint.
             self._start_write()
         else:
@@ -195,30 +207,11 @@ class RunDriver:
             raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.message, code=error.code)) from error
         self.recorded = self.loaded["recorded"]
         self.traits.update(self.loaded["actions"])
+        self.state = first_state(self.plan, self.input, self.loaded)
         if self.input.checkpoint is not None:
-            self.state = State.from_checkpoint(json.loads(self.input.checkpoint))
             self._issue(outstanding(self.plan, self._state))
-        else:
-            self.state = initial_state(
-                self.plan,
-                self._identity(self.loaded["definition_hash"]),
-                payload=self.loaded["payload"],
-                meta=self.loaded["meta"],
-                started_at=self.loaded["started_at"],
-                semantics=semantics_of(self.loaded),
-            )
         require_supported(self._state.semantics)
         self.inbox.appendleft(Begin(now_ms()))
-
-    def _identity(self, definition_hash: str) -> RunIdentity:
-        return RunIdentity(
-            run_id=self.input.run_id,
-            tenant=self.input.tenant_id,
-            workflow_id=self.input.workflow_id,
-            workflow_version=self.input.workflow_version,
-            definition_hash=definition_hash,
-            trigger_type=self.input.trigger_type,
-        )
 
     # Commands
 
@@ -232,7 +225,7 @@ class RunDriver:
                 case LaunchChild():
                     self.waiting_launches.append(command)
                 case CancelChild():
-                    self.cancels.append(self._spawn(self._cancel_child(command)))
+                    self.cancels[command.child_run_id] = self._spawn(self._cancel_child(command))
                 case CancelAction() | CancelTimer():
                     waiting = self.calls if isinstance(command, CancelAction) else self.timers
                     if command.command_id in waiting:
@@ -241,7 +234,7 @@ class RunDriver:
                     pass  # The outcome is in the state; `run` sees it.
 
     def _call_waiting(self) -> None:
-        while self.waiting_calls:
+        while self.waiting_calls and self._waits_are_told():
             command = self.waiting_calls[0]
             if not self._state.awaits(command.command_id):
                 self.waiting_calls.popleft()
@@ -267,6 +260,18 @@ class RunDriver:
                 task = self._spawn(self._action(command, traits, write))
                 if traits["cancellable"]:
                     self.calls[command.command_id] = task
+
+    def _waits_are_told(self) -> bool:
+        """Whether a write has named every open wait; else one is started, and calls follow the one under way.
+
+        Not an action's own write, which comes with its end: the event may be there long before.
+        """
+        if not has_new_waits(self._state) or not workflow.patched(PATCH_WAITS_FIRST):
+            return True
+        if self.write_in_flight:
+            return False
+        self._start_write()
+        return True
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(work))
@@ -419,20 +424,15 @@ class RunDriver:
 
     # Ends
 
-    def _must_continue(self) -> bool:
-        return (
-            self._state.steps_run >= self.loaded["continue_after_steps"]
-            or self.signals >= self.loaded["continue_after_signals"]
-            or workflow.info().is_continue_as_new_suggested()
-        )
-
     def _continue_as_new(self) -> None:
         checkpoint = json.dumps(self._state.to_checkpoint(), separators=(",", ":"), ensure_ascii=False)
         workflow.continue_as_new(replace(self.input, checkpoint=checkpoint).to_wire())
 
     async def _stop_activities(self) -> None:
         self.stopping = True
-        tasks = list(self.activities)
+        # A child that nobody needs any more is cancelled all the same, once it is launched.
+        kept = {*self.cancels.values(), *(self.launches[child] for child in self.cancels if child in self.launches)}
+        tasks = [task for task in self.activities if task not in kept]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -441,7 +441,7 @@ class RunDriver:
     async def _finish(self) -> dict[str, Any]:
         for timer in self.timers.values():
             timer.cancel()
-        for cancel in self.cancels:
+        for cancel in self.cancels.values():
             await shielded(cancel)
         result = result_of(self._state)
         self.state, write = take_final_write(self._state, result)
@@ -475,8 +475,7 @@ class RunDriver:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""
         cancelled = failure.category == ErrorCategory.CANCELLATION
         outcome = Outcome("CANCELED" if cancelled else "FAILED", now_ms(), failure)
-        empty = Plan({ROOT_BLOCK: ()}, "", ())
-        state = initial_state(empty, self._identity(""), payload={}, meta={}, started_at=now_ms())
+        state = unloaded_state(self.input, now_ms())
         self.state, write = take_final_write(replace(state, outcome=outcome), None)
         await self._write_end(write)
         return self._return(self._state.outcome, None)

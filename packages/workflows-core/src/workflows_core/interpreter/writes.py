@@ -25,12 +25,18 @@ def write_is_due(state: State, at: int) -> bool:
     outbox = state.outbox
     if outbox.is_full:
         return True
-    event_waits = {p.wait["wait_id"] for _, p in state.pending("event") if p.wait is not None}
-    if event_waits and (outbox.waits_written is None or not event_waits <= outbox.waits_written):
+    if has_new_waits(state):
         return True
     if not is_idle(state, at):
         return False
     return outbox.uncarried > 0 or outbox.status_written != "WAITING" or outbox.waits_written != _ids(state)
+
+
+def has_new_waits(state: State) -> bool:
+    """True when a wait for an event is open that no write has named: events cannot find it yet."""
+    found = {p.wait["wait_id"] for _, p in state.pending("event") if p.wait is not None}
+    written = state.outbox.waits_written
+    return bool(found) and (written is None or not found <= written)
 
 
 def take_write(state: State, at: int) -> tuple[State, RunWrite]:

@@ -1,0 +1,43 @@
+"""The state that a run begins with."""
+
+from __future__ import annotations
+
+import json
+
+from workflows_core.execution.semantics import semantics_of
+from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
+from workflows_core.interpreter.state import RunIdentity, State
+from workflows_core.interpreter.step import initial_state
+from workflows_core.wire.messages import RunInput
+from workflows_core.wire.records import LoadedRun
+
+
+def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
+    """Of a run that was loaded: from its checkpoint where it has one."""
+    if run_input.checkpoint is not None:
+        return State.from_checkpoint(json.loads(run_input.checkpoint))
+    return initial_state(
+        plan,
+        _identity(run_input, loaded["definition_hash"]),
+        payload=loaded["payload"],
+        meta=loaded["meta"],
+        started_at=loaded["started_at"],
+        semantics=semantics_of(loaded),
+    )
+
+
+def unloaded_state(run_input: RunInput, started_at: int) -> State:
+    """Of a run whose definition could not be loaded: it has no step."""
+    empty = Plan({ROOT_BLOCK: ()}, "", ())
+    return initial_state(empty, _identity(run_input, ""), payload={}, meta={}, started_at=started_at)
+
+
+def _identity(run_input: RunInput, definition_hash: str) -> RunIdentity:
+    return RunIdentity(
+        run_id=run_input.run_id,
+        tenant=run_input.tenant_id,
+        workflow_id=run_input.workflow_id,
+        workflow_version=run_input.workflow_version,
+        definition_hash=definition_hash,
+        trigger_type=run_input.trigger_type,
+    )

@@ -1,0 +1,162 @@
+"""A cancel, or the moment to continue as new, while something is on its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from temporalio.client import Client, WorkflowFailureError
+
+from harness.authored import Authored, Started, authored_runtime
+from harness.databases import MigratedDatabase
+from harness.ingress import ingress
+from harness.interpreted import document, wait
+from harness.run_records import rows
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage.database import Database
+from workflows_core.wire.names import SIGNAL_EVENT, workflow_id_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def act(name: str, **fields: Any) -> dict[str, Any]:
+    config = {"actionId": "test.act", "version": 1, "inputMapping": {"name": name}, "saveAs": name}
+    return {"id": name, "type": "action.call", "config": config, **fields}
+
+
+def expr(source: str) -> dict[str, str]:
+    return {"$expr": source}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_cancel_while_undoing_is_ignored_and_everything_is_undone(db: Database, client: Client) -> None:
+    """The undo that was under way was stopped, nobody asked for it again, and the run never ended."""
+    steps = [{**act(name), "onCompensate": [act(f"un{name}")]} for name in ("book", "pay")]
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["bad"] = ["ActionError"]
+        gate = authored.effects.gates["unpay"] = asyncio.Event()
+        run = await authored.start({**document(*steps, act("bad")), "compensateOn": ["failure"]})
+        await until(lambda: authored.effects.count("unpay") == 1)
+        await run.handle.cancel()
+        await asyncio.sleep(0.5)
+        gate.set()
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+    timeline = await run.timeline()
+    assert timeline.run.status == "FAILED"
+    assert [name for name, _ in authored.effects.calls] == ["book", "pay", "bad", "unpay", "unbook"]
+    assert {line.message for line in timeline.logs if "cancel" in line.message} != set()
+
+
+async def test_a_child_whose_launch_is_under_way_is_cancelled_though_its_parent_is_too(
+    database: MigratedDatabase, db: Database, client: Client
+) -> None:
+    """The parent ended without writing its end, and the child went on."""
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        child, _, _ = await authored.publish(document(wait()))
+        call = {
+            "type": "control.callWorkflow",
+            "workflowId": child,
+            "workflowVersion": 1,
+            "inputMapping": {"id": expr("payload.id")},
+        }
+        quick = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 300}}
+        branches = [{"steps": [{"id": "c", **call}]}, {"steps": [{"id": "t", **quick}]}]
+        async with await psycopg.AsyncConnection.connect(database.admin_url) as held:
+            await held.execute("SELECT 1 FROM workflow_definitions WHERE workflow_id = %s FOR UPDATE", [child])
+            run = await authored.start(
+                document({"type": "control.parallel", "wait": "any", "branches": branches}, wait("NEVER")), {"id": "k1"}
+            )
+            async with asyncio.timeout(30):
+                while [row["event_name"] for row in await rows(db, "workflow_run_waits")] != ["NEVER"]:
+                    await asyncio.sleep(0.02)
+            await run.handle.cancel()
+            await asyncio.sleep(0.5)
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        (below,) = [row["run_id"] for row in await rows(db, "workflow_runs") if row["parent_run_id"] is not None]
+        await Started(authored, below, client.get_workflow_handle(workflow_id_of(below))).until("CANCELED")
+    assert (await run.timeline()).run.status == "CANCELED"
+
+
+async def test_a_loop_whose_steps_cost_much_continues_as_new_as_often_as_any(db: Database, client: Client) -> None:
+    """What a workflow task had left over kept the run from ever continuing: its history grew without end."""
+    assign = {"vars.n": expr("coalesce(vars.n, 0) + 1"), **{f"vars.m{number}": expr("vars.n") for number in range(4)}}
+    again = {
+        "type": "control.while",
+        "condition": expr("coalesce(vars.n, 0) < 300"),
+        "maxIterations": 1_000,
+        "body": [{"id": "c", "type": "transform.assign", "config": {"assign": assign}}],
+    }
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=100)) as authored:
+        run = await authored.start(document(again))
+        result = await run.handle.result()
+    assert result["scopes"]["vars"]["n"] == 300
+    assert (await run.timeline()).run.generation >= 3
+
+
+@pytest.mark.parametrize(("limit", "goes_on"), [(10, True), (2, False)], ids=["due", "overdue"])
+async def test_waits_are_there_while_a_long_action_holds_up_a_continue(
+    db: Database, client: Client, limit: int, goes_on: bool
+) -> None:
+    """Events could not find them, and yet they timed out. New calls are held only once the run is overdue."""
+    loop = {
+        "id": "loop",
+        "type": "control.forEach",
+        "items": expr("[1..12]"),
+        "itemVar": "x",
+        "body": [{"id": "st", "type": "state.set", "config": {"state": "S"}}],
+    }
+    pause = {"id": "pause", "type": "time.wait", "config": {"mode": "duration", "durationMs": 500}}
+    waiting = {"id": "w", **wait(timeoutMs=60_000)}
+    branches = [{"steps": [act("slow")]}, {"steps": [pause, loop, waiting, act("after")]}]
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=limit)) as authored:
+        gate = authored.effects.gates["slow"] = asyncio.Event()
+        parallel = {"type": "control.parallel", "branches": branches}
+        run = await authored.start(document(parallel, act("last")), {"id": "k1"})
+        async with asyncio.timeout(15):
+            while [row["status"] for row in await rows(db, "workflow_run_waits")] != ["WAITING"]:
+                await asyncio.sleep(0.02)
+        await run.handle.signal(
+            SIGNAL_EVENT, {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {}}
+        )
+        if goes_on:
+            await until(lambda: authored.effects.count("after") == 1)
+        else:
+            await asyncio.sleep(1)
+            assert authored.effects.count("after") == 0
+        gate.set()
+        await client.get_workflow_handle(run.handle.id).result()
+    timeline = await run.timeline()
+    assert (timeline.run.status, timeline.run.generation > 0) == ("SUCCEEDED", True)
+    assert _names(authored) == ["after", "last", "slow"]
+
+
+def _names(authored: Authored) -> list[str]:
+    return sorted(name for name, _ in authored.effects.calls)
+
+
+async def test_a_wait_beside_an_action_is_there_before_the_action_ends(db: Database, client: Client) -> None:
+    """It came with the end of the action: a task was in nobody's inbox, and an event found no wait, for that long."""
+    task = {"id": "t", "type": "human.task", "config": {"taskType": "approve", "title": expr("'Please'")}}
+    branches = [{"steps": [act("slow")]}, {"steps": [{"id": "w", **wait()}]}, {"steps": [task]}]
+    async with authored_runtime(db, client) as authored:
+        gate = authored.effects.gates["slow"] = asyncio.Event()
+        run = await authored.start(
+            document({"type": "control.parallel", "wait": "any", "branches": branches}), {"id": "k"}
+        )
+        await until(lambda: authored.effects.count("slow") == 1)
+        async with asyncio.timeout(15):
+            while sorted(row["wait_type"] for row in await rows(db, "workflow_run_waits")) != ["event", "human"]:
+                await asyncio.sleep(0.02)
+        gate.set()
+        await run.handle.result()
+    assert {row["status"] for row in await rows(db, "workflow_run_waits")} == {"CANCELED"}
