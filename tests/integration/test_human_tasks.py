@@ -18,6 +18,7 @@ from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.launching.reminders import TaskReminders
 from workflows_core.storage.database import Database
+from workflows_core.storage.events import publish_event
 from workflows_core.storage.human_tasks import answer_task, assign_task, claim_task, list_tasks, release_task
 from workflows_core.wire.names import HUMAN_TASK_REMINDER, SIGNAL_HUMAN_TASK
 
@@ -191,6 +192,27 @@ async def test_a_task_that_is_due_reminds_once_and_plans_the_next(db: Database, 
         assert (await task_row(db))["remind_at"] is None
         await run.handle.cancel()
         await run.until("CANCELED")
+
+
+async def test_a_reminder_whose_id_is_in_use_is_skipped_and_holds_up_no_other(db: Database, client: Client) -> None:
+    """The loop died of it, again after each restart, and took the process with it."""
+    async with authored_runtime(db, client) as authored:
+        runs = [await authored.start(document(task(dueInMs=1)), {"id": key, "amount": 1}) for key in "AB"]
+        for run in runs:
+            await run.until("WAITING")
+        taken, free = [row["task_id"] for row in await rows(db, "workflow_tasks", order="task_id")]
+        async with db.tenant(TENANT) as conn:
+            await publish_event(conn, tenant=TENANT, event_id=f"task-reminder:{taken}:1", event_name="MINE")
+        await asyncio.sleep(0.05)
+        reminders = TaskReminders(db)
+        assert await reminders.one_pass() == 1
+        assert await reminders.one_pass() == 0
+        found = {row["task_id"]: row for row in await rows(db, "workflow_tasks")}
+        assert [found[task_id]["reminders"] for task_id in (taken, free)] == [1, 1]
+        assert found[taken]["remind_at"] > found[taken]["due_date"] + timedelta(hours=23)
+        for run in runs:
+            await run.handle.cancel()
+            await run.until("CANCELED")
 
 
 async def test_a_task_without_due_time_never_reminds(db: Database, client: Client) -> None:

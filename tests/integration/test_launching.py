@@ -23,7 +23,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.processes import Announcement, announce, leave
 from workflows_core.storage.repairs import end_run
-from workflows_core.storage.runs import run_timeline
+from workflows_core.storage.runs import NewRun, insert_run, mark_running, run_timeline
 from workflows_core.wire.names import workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -89,6 +89,29 @@ async def test_a_launch_without_temporal_stays_starting_and_is_finished_by_launc
     assert row["status"] == "STARTING"
     again = await Launcher(db, client).launch(request(run_id="cut-1"))
     assert (again.status, again.created) == ("RUNNING", False)
+
+
+async def test_a_launch_under_another_tenants_id_cannot_cancel_that_ones_run(db: Database, client: Client) -> None:
+    """Ids of Temporal workflows know no tenants; a launch cut short before it found that out left a row STARTING."""
+    await published(db)
+    launcher = Launcher(db, client)
+    theirs = await launcher.launch(request(run_id="order-1"))
+    async with db.tenant("other") as conn:
+        await insert_run(conn, NewRun("order-1", "id-mine", 1, "hash"))
+    assert await code_of(launcher.cancel("other", "order-1", "out of spite")) == "RUN_ID_TAKEN"
+    described = await client.get_workflow_handle(theirs.temporal_workflow_id).describe()
+    assert described.raw_description.pending_workflow_task.attempt == 1
+    history = await client.get_workflow_handle(theirs.temporal_workflow_id).fetch_history()
+    assert not any("cancel" in str(event).lower() for event in history.events)
+
+
+async def test_a_cancel_that_temporal_does_not_take_is_in_no_log(db: Database, client: Client) -> None:
+    await published(db)
+    async with db.tenant(TENANT) as conn:
+        await insert_run(conn, NewRun("nowhere", "id-orders", 1, "hash"))
+        await mark_running(conn, "nowhere", None)
+    assert await code_of(Launcher(db, client).cancel(TENANT, "nowhere", "no reason")) == "RUN_NOT_RUNNING"
+    assert await rows(db, "workflow_run_logs") == []
 
 
 async def test_what_cannot_start_is_refused_and_leaves_nothing(db: Database, client: Client) -> None:

@@ -140,3 +140,42 @@ async def test_a_wait_that_looks_further_back_sees_what_was_before(db: Database)
     wide = a_wait("wide", look_back_from=0)
     await write(db, TAKEN + 2, waits=[wide], consumed=[consumed("next", events[TAKEN])])
     assert (await deliveries_of(db))["old", "wide"] == "new"
+
+
+@pytest.mark.asyncio
+async def test_an_event_is_found_by_each_of_its_keys_in_the_order_of_routing(db: Database) -> None:
+    keys = {
+        "a": ["key-1"],
+        "b": ["x", "key-1"],
+        "c": ["x"],
+        "d": ["key-1", "x"],
+        "e": ["x", "y", "key-1"],
+        "f": ["y", "x"],
+    }
+    for event_id, some in keys.items():
+        await publish(db, event_id, None, correlation_keys=some)
+        await route(db)
+    for number, expected in enumerate("abde"):
+        wait_id = f"wait-{number}"
+        (handed,) = await write_run(db, a_write(2 * number + 1, waits=[a_wait(wait_id)]), EXECUTION, hand_over=True)
+        assert handed.event_id == expected
+        await write(db, 2 * number + 2, consumed=[consumed(wait_id, expected)], waits=[])
+    await write(db, 99, waits=[a_wait("last")])
+    assert ("last" in {target for _, target in await deliveries_of(db)}) is False
+
+
+@pytest.mark.asyncio
+async def test_a_look_back_walks_over_no_event_of_another_key(db: Database) -> None:
+    for number in range(60):
+        await publish(db, f"other-{number}", f"other-{number}")
+    await publish(db, "mine")
+    await route(db)
+    await write(db, 1, waits=[a_wait("elsewhere", "other-0")])
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_run_waits SET key = 'key-1' WHERE wait_id = 'elsewhere'"))
+        await conn.execute(text("DELETE FROM workflow_event_deliveries"))
+        fetched = text("SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'workflow_runtime_events'")
+        before = (await conn.execute(fetched)).scalar_one()
+        looked = "SELECT event_id FROM workflow_missed_events(:tenant, 'elsewhere', '[]', '-infinity', '')"
+        assert list((await conn.execute(text(looked), {"tenant": TENANT})).scalars()) == ["mine"]
+        assert (await conn.execute(fetched)).scalar_one() - before == 1

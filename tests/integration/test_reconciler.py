@@ -88,6 +88,20 @@ async def test_a_launch_that_was_cut_short_is_finished(db: Database, client: Cli
     assert await status_of(db) == {"half": "SUCCEEDED"}
 
 
+async def test_a_launch_that_temporal_has_and_the_row_does_not_tell_is_finished(db: Database, client: Client) -> None:
+    """It stayed STARTING until the run wrote something, and its checkpoint stayed for good."""
+    async with authored_runtime(db, client) as authored:
+        run_id, _ = await waiting_run(authored)
+        async with db.tenant(TENANT) as conn:
+            await conn.execute(
+                text("UPDATE workflow_runs SET status = 'STARTING', launch_json = '{}', temporal_run_id = NULL")
+            )
+        assert (await reconciler(db, client).one_pass()) == {"launched": 1}
+        (row,) = await rows(db, "workflow_runs")
+        described = await client.get_workflow_handle(workflow_id_of(run_id)).describe()
+    assert (row["status"], row["launch_json"], row["temporal_run_id"]) == ("RUNNING", None, described.run_id)
+
+
 async def test_passes_go_round_and_leave_alone_what_was_just_written(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         for _ in range(3):

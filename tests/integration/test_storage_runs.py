@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from harness.run_records import EXECUTION, a_write
 from workflows_core.errors import Failure
 from workflows_core.storage.database import Database
 from workflows_core.storage.rows import RunRow
+from workflows_core.storage.run_logs import append_log
 from workflows_core.storage.run_writes import write_run
 from workflows_core.storage.runs import (
     NewRun,
@@ -115,3 +117,19 @@ async def test_there_is_no_timeline_of_what_is_not_the_tenants(db: Database) -> 
         timeline = await run_timeline(conn, "run-1")
     assert timeline is not None
     assert (timeline.steps, timeline.waits, timeline.run.to_json()["workflowVersion"]) == ([], [], 1)
+
+
+async def test_lines_that_are_added_at_the_same_time_are_all_there(db: Database) -> None:
+    """The second of two operators got a unique violation, and what they had asked for was not done."""
+    await inserted(db, a_run())
+
+    async def add(message: str) -> None:
+        async with db.tenant(TENANT) as conn:
+            await append_log(conn, "run-1", "INFO", message, source="operator")
+            await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(add(f"line {number}") for number in range(4)))
+    async with db.tenant(TENANT) as conn:
+        timeline = await run_timeline(conn, "run-1")
+    assert timeline is not None
+    assert sorted(line.message for line in timeline.logs) == [f"line {number}" for number in range(4)]

@@ -23,6 +23,9 @@ _PERMANENT: Final = re.compile(r"(database|role) \"[^\"]*\" does not exist|authe
 
 CONNECT_SECONDS: Final = 2
 STATEMENT_SECONDS: Final = 5
+IDLE_SECONDS: Final = 60
+"""A transaction in which nothing happens for so long is ended by the server: who stands still holds no locks."""
+
 TRANSACTION_SECONDS: Final = 10.0
 """A transaction of a service that takes longer is given up: a server that hangs says nothing, not even that."""
 
@@ -57,7 +60,8 @@ def create_engine(
     )
     connect_args: dict[str, str | int] = {
         "connect_timeout": CONNECT_SECONDS,
-        "options": f"-c statement_timeout={int(statement_seconds * 1000)} -c timezone=UTC",
+        "options": f"-c statement_timeout={int(statement_seconds * 1000)} -c timezone=UTC"
+        f" -c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000}",
         # A peer that vanished without a word is noticed by the kernel, not by a statement's own limit.
         "keepalives_idle": 10,
         "keepalives_interval": 5,

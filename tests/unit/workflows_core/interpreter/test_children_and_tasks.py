@@ -104,6 +104,16 @@ def test_an_output_that_is_not_there_fails_the_step_and_starts_no_other_child() 
     assert sum(isinstance(c, LaunchChild) for c in run.commands) == 1
 
 
+def test_a_result_that_no_event_carries_fails_a_parent_that_assigns_from_it_and_no_other() -> None:
+    run = Run(call())
+    end(run, launched(run), status="SUCCEEDED", result=None, resultBytes=600_000)
+    assert (run.failure.category, run.failure.code) == ("PayloadTooLarge", "CHILD_RESULT_TOO_LARGE")
+    assert "600000 bytes" in run.failure.message
+    indifferent = Run(call(outputMapping={}))
+    end(indifferent, launched(indifferent), status="SUCCEEDED", result=None, resultBytes=600_000)
+    assert indifferent.outcome == "SUCCEEDED"
+
+
 @pytest.mark.parametrize("is_launched", [False, True])
 def test_a_cancel_goes_down_whether_the_child_runs_yet_or_not(is_launched: bool) -> None:
     run = Run(call())

@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds a trigger and replaces a function; what is there stays as it is."""
-    execute_files(revision, ("event_checks", "run_ends"))
+    """Adds a trigger and two indexes and replaces functions; what is there stays as it is."""
+    execute_files(revision, ("event_checks", "look_back", "run_ends"))
