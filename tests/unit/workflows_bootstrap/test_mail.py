@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes
 from email.message import Message as Received
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,8 +20,9 @@ from workflows_bootstrap.mail.action import send_actions
 from workflows_bootstrap.mail.service import mail_transport
 from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
 from workflows_core.actions.action import Effect
-from workflows_core.actions.secrets import MappingSecrets
-from workflows_core.errors import ActionFailed
+from workflows_core.actions.secrets import SERVICE_SECRETS, MappingSecrets
+from workflows_core.errors import ActionFailed, StepFailed
+from workflows_core.testing import call_action
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
@@ -243,6 +245,20 @@ async def test_the_http_provider_gets_the_message_and_its_key() -> None:
         "messageId": output["messageId"],
         "text": "Dear Ada",
     }
+
+
+@pytest.mark.parametrize("name", sorted(SERVICE_SECRETS))
+async def test_no_step_can_mail_a_key_of_the_installation_to_somebody(name: str) -> None:
+    installation = dict.fromkeys(SERVICE_SECRETS, KEY)
+    async with chat_server((202, {}, b"")) as provider:
+        transport = mail_transport(over_http(provider.url), MappingSecrets(installation))
+        pack = partial(send_actions, transport, "a@example.org")
+        try:
+            with pytest.raises(StepFailed) as failed:
+                await call_action(pack, "email.send", {**MAIL, "text": {"$secret": name}}, secrets=installation)
+        finally:
+            await transport.close()
+    assert (failed.value.failure.code, provider.requests) == ("SECRET_RESERVED", [])
 
 
 @pytest.mark.parametrize(

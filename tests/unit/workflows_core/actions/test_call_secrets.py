@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub
-from workflows_core.actions.secrets import MappingSecrets
+from workflows_core.actions.secrets import SERVICE_SECRETS, MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory
 from workflows_core.redaction import REDACTED
 
@@ -64,6 +64,19 @@ async def test_an_action_that_can_only_store_it_gets_no_secret(effect: Effect) -
     with pytest.raises(ActionFailed, match=r"/x holds a secret") as failed:
         await resolve_secrets({"x": {"$secret": "A"}}, "acme", SECRETS, action=replace(SENDS, effect=effect))
     assert failed.value.failure.code == "SECRET_NOT_ALLOWED"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", sorted(SERVICE_SECRETS))
+async def test_the_keys_of_the_installations_services_are_nobodys_to_send(name: str) -> None:
+    secrets = MappingSecrets({"A": "value-a", name: "canary"})
+    with pytest.raises(ActionFailed, match=rf"/text .*{name} is the key of one of the installation's own") as failed:
+        await resolve_secrets({"to": {"$secret": "A"}, "text": {"$secret": name}}, "acme", secrets, action=SENDS)
+    with pytest.raises(ActionFailed, match="another name") as computed:
+        await TrackedSecrets(secrets).get("acme", name)
+    for failure in (failed.value.failure, computed.value.failure):
+        assert (failure.category, failure.code) == (ErrorCategory.VALIDATION, "SECRET_RESERVED")
+        assert "canary" not in json.dumps(failure.to_json())
 
 
 @pytest.mark.asyncio

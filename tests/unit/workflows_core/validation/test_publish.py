@@ -314,6 +314,13 @@ def test_secrets_are_looked_up_where_somebody_knows_them() -> None:
     assert (unknown.code, unknown.severity) == ("UNKNOWN_SECRET", "warning")
 
 
+@pytest.mark.parametrize("secrets", [None, {"AI_API_KEY": timedelta(days=1)}])
+def test_the_keys_of_the_installations_services_cannot_be_named(secrets: dict[str, timedelta] | None) -> None:
+    (reserved,) = found(secret("AI_API_KEY"), secrets=secrets)
+    assert (reserved.code, reserved.severity) == ("SECRET_RESERVED", "error")
+    assert all(problem.suggestion is None for problem in found(secret("AI_API_KEI"), secrets=secrets))
+
+
 PAYLOAD = {
     "type": "object",
     "properties": {

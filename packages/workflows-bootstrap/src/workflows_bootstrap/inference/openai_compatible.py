@@ -10,6 +10,7 @@ from workflows_bootstrap.inference.limits import RateLimits, estimated_tokens
 from workflows_bootstrap.inference.provider import InferenceAnswer, InferenceRequest, Usage
 from workflows_bootstrap.inference.settings import InferenceSettings
 from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.secrets import AI_KEY_SECRET
 from workflows_core.errors import ActionFailed, ErrorCategory
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class OpenAiCompatibleProvider:
 
     Args:
         settings: See `InferenceSettings`.
-        secrets: Has the API key.
+        secrets: Has the API key, `AI_KEY_SECRET`, looked up for the tenant at each call.
         http: The HTTP client; one of its own without proxies of the environment by default.
     """
 
@@ -87,9 +88,9 @@ class OpenAiCompatibleProvider:
         return self._client
 
     async def _key(self, tenant_id: str) -> str:
-        key = await self._secrets.get(tenant_id, self._settings.key_secret)
+        key = await self._secrets.get(tenant_id, AI_KEY_SECRET)
         if key is None:
-            message = f"no secret is called {self._settings.key_secret}; create it with the API key of the AI provider"
+            message = f"no secret is called {AI_KEY_SECRET}; create it with the API key of the AI provider"
             raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="AI_NOT_CONFIGURED")
         return key
 

@@ -22,7 +22,6 @@ class InferenceSettings:
         provider: See `ProviderKind`.
         base_url: Of an OpenAI-compatible API, such as `http://localhost:11434/v1`; None takes the vendor's own.
         model: Name of the model where a step names none.
-        key_secret: Name of the secret with the API key, looked up for the tenant at each call.
         timeout_seconds: Limit of one request.
         retries: How often a request is repeated after a rate limit, a time-out or a server's fault.
         requests_per_minute: Of this process; None for no limit.
@@ -33,7 +32,6 @@ class InferenceSettings:
     provider: ProviderKind = ProviderKind.NONE
     base_url: str | None = None
     model: str | None = None
-    key_secret: str = "AI_API_KEY"  # noqa: S105 - the name of a secret
     timeout_seconds: float = 60.0
     retries: int = 2
     requests_per_minute: int | None = None

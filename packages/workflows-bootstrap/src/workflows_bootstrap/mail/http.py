@@ -13,6 +13,7 @@ from workflows_bootstrap.mail.message import Mailbox, Message
 from workflows_bootstrap.mail.settings import MailSettings
 from workflows_core.actions.action import Effect
 from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.secrets import MAIL_KEY_SECRET
 from workflows_core.errors import ActionFailed, ErrorCategory
 
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -23,7 +24,7 @@ class HttpTransport:
 
     Args:
         settings: See `MailSettings`.
-        secrets: Has the provider's key.
+        secrets: Has the provider's key, `MAIL_KEY_SECRET`.
     """
 
     effect = Effect.IDEMPOTENT
@@ -36,13 +37,9 @@ class HttpTransport:
     async def send(self, message: Message) -> str | None:
         """See `MailTransport.send`."""
         url = self._settings.http_url
-        key = await self._secrets.get(message.tenant_id, self._settings.key_secret)
+        key = await self._secrets.get(message.tenant_id, MAIL_KEY_SECRET)
         if url is None or key is None:
-            missing = (
-                "WORKFLOW_MAIL_HTTP_URL is not set"
-                if url is None
-                else f"no secret is called {self._settings.key_secret}"
-            )
+            missing = "WORKFLOW_MAIL_HTTP_URL is not set" if url is None else f"no secret is called {MAIL_KEY_SECRET}"
             raise ActionFailed(
                 f"e-mail cannot be sent: {missing}", category=ErrorCategory.VALIDATION, code="EMAIL_NOT_CONFIGURED"
             )

@@ -36,7 +36,6 @@ class MailSettings:
         smtp_user: For authentication; None sends without.
         smtp_ca: PEM file with the server's CA; None trusts the system's.
         http_url: Where the HTTP provider takes messages.
-        key_secret: Name of the secret with the SMTP password or the HTTP provider's key.
         timeout_seconds: Limit of each exchange.
     """
 
@@ -48,5 +47,4 @@ class MailSettings:
     smtp_user: str | None = None
     smtp_ca: Path | None = None
     http_url: str | None = None
-    key_secret: str = "EMAIL_KEY"  # noqa: S105 - the name of a secret
     timeout_seconds: float = 30.0

@@ -10,6 +10,7 @@ from workflows_bootstrap.mail.message import Message, mime
 from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity
 from workflows_core.actions.action import Effect
 from workflows_core.actions.ports import SecretProvider
+from workflows_core.actions.secrets import MAIL_KEY_SECRET
 from workflows_core.errors import ActionFailed, ErrorCategory
 
 _PERMANENT = 500
@@ -20,7 +21,7 @@ class SmtpTransport:
 
     Args:
         settings: See `MailSettings`.
-        secrets: Has the password.
+        secrets: Has the password, `MAIL_KEY_SECRET`.
     """
 
     effect = Effect.AT_MOST_ONCE
@@ -45,9 +46,9 @@ class SmtpTransport:
         settings = self._settings
         password = None
         if settings.smtp_user is not None:
-            password = await self._secrets.get(tenant_id, settings.key_secret)
+            password = await self._secrets.get(tenant_id, MAIL_KEY_SECRET)
             if password is None:
-                message = f"no secret is called {settings.key_secret}; create it with the SMTP password"
+                message = f"no secret is called {MAIL_KEY_SECRET}; create it with the SMTP password"
                 raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="EMAIL_NOT_CONFIGURED")
         client = aiosmtplib.SMTP(
             hostname=settings.smtp_host,

@@ -21,7 +21,7 @@ from workflows_core.actions.json_schemas import (
 )
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import RegisteredAction
-from workflows_core.actions.secrets import SECRET_NAME
+from workflows_core.actions.secrets import SECRET_NAME, service_secret_problem
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
 from workflows_core.redaction import REDACTED
 from workflows_core.wire.text import UNSTORABLE
@@ -34,7 +34,10 @@ _Path = tuple[str | int, ...]
 
 
 class TrackedSecrets:
-    """A provider that remembers what it gave, so that a handler's own look-ups can be scrubbed too."""
+    """What an action's call may look up: everything but the keys of the installation's own services.
+
+    It remembers what it gave, so that a handler's own look-ups can be scrubbed too.
+    """
 
     def __init__(self, provider: SecretProvider) -> None:
         self._provider = provider
@@ -46,7 +49,15 @@ class TrackedSecrets:
         return tuple(self._values)
 
     async def get(self, tenant_id: str, name: str) -> str | None:
-        """As the provider's, remembered."""
+        """As the provider's, remembered.
+
+        Raises:
+            ActionFailed: `ValidationError` `SECRET_RESERVED`; what the provider raises.
+        """
+        problem = service_secret_problem(name)
+        if problem is not None:
+            details: dict[str, Json] = {"secret": name}
+            raise ActionFailed(problem, category=ErrorCategory.VALIDATION, code="SECRET_RESERVED", details=details)
         value = await self._provider.get(tenant_id, name)
         if value:
             self._values[value] = None
@@ -69,7 +80,7 @@ async def resolve_secrets(
         The input for the handler, and the values that are in it, for `scrub`.
 
     Raises:
-        ActionFailed: `ValidationError` with every problem in `details` (`SECRET_NOT_FOUND`,
+        ActionFailed: `ValidationError` with every problem in `details` (`SECRET_NOT_FOUND`, `SECRET_RESERVED`,
             `INVALID_SECRET_NAME`, `SECRET_NOT_ALLOWED`, `ACTION_INPUT_INVALID` for too deep an input);
             what the provider raises.
     """
@@ -88,6 +99,8 @@ async def resolve_secrets(
         elif not SECRET_NAME.fullmatch(name):
             message = f"{name[:80]!r} is no secret's name: capital letters, digits and _, a letter first"
             problems.append(("INVALID_SECRET_NAME", ValueProblem(pointer_of(path), message)))
+        elif (reserved := service_secret_problem(name)) is not None:
+            problems.append(("SECRET_RESERVED", ValueProblem(pointer_of(path), reserved)))
         else:
             found = values[name] if name in values else await provider.get(tenant_id, name)
             if found is None:

@@ -16,6 +16,15 @@ from workflows_core.errors import ActionFailed, ErrorCategory, Problem, Refused
 SECRET_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
 """A secret's whole name."""
 
+AI_KEY_SECRET: Final = "AI_API_KEY"  # noqa: S105 - the name of a secret
+"""The key of the AI provider."""
+
+MAIL_KEY_SECRET: Final = "EMAIL_KEY"  # noqa: S105 - the name of a secret
+"""The SMTP password, or the key of the e-mail provider."""
+
+SERVICE_SECRETS: Final = frozenset({AI_KEY_SECRET, MAIL_KEY_SECRET})
+"""What the installation's own services look up: for no definition and no action, a tenant's own value included."""
+
 MAX_SECRET_BYTES: Final = 64 * 1024
 """Size of a value in UTF-8."""
 
@@ -28,9 +37,9 @@ _LOG = logging.getLogger(__name__)
 class FileSecrets:
     """One file per secret: `<directory>/<tenant>/<NAME>`, else `<directory>/<NAME>`.
 
-    A file directly below the directory is the installation's, and every tenant may use it. Values are
-    UTF-8; one line break at the end is not part of them. A file is read at each use, so that a changed
-    secret works at once.
+    A file directly below the directory is the installation's, and every tenant may use it; `SERVICE_SECRETS`
+    are kept from authors where an action is called. Values are UTF-8; one line break at the end is not part of
+    them. A file is read at each use, so that a changed secret works at once.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -124,6 +133,16 @@ class ChainSecrets:
 
     def __repr__(self) -> str:
         return f"ChainSecrets({', '.join(repr(provider) for provider in self._providers)})"
+
+
+def service_secret_problem(name: str) -> str | None:
+    """Why an author may not use a secret that is there for the installation's services; None for every other name."""
+    if name not in SERVICE_SECRETS:
+        return None
+    return (
+        f"{name} is the key of one of the installation's own services, and no definition may use it; "
+        "put a value that definitions need into a secret of another name"
+    )
 
 
 def _text(name: str, content: bytes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from workflows_core.actions.secrets import SECRET_NAME
+from workflows_core.actions.secrets import SECRET_NAME, SERVICE_SECRETS, service_secret_problem
 from workflows_core.definitions.model import (
     ActionCallStep,
     Definition,
@@ -135,12 +135,14 @@ class _Checks:
                 f"{name!r} is no secret's name: capital letters, digits and _, a letter first, at most 255 characters"
             )
             yield Problem("INVALID_SECRET_NAME", message, path, step_id=step_id)
+        elif (reserved := service_secret_problem(name)) is not None:
+            yield Problem("SECRET_RESERVED", reserved, path, step_id=step_id)
         elif self.secrets is None:
             message = f"nobody can say here whether there is a secret {name}: WORKFLOW_SECRETS_DIR is not set"
             yield Problem("UNKNOWN_SECRET", message, path, severity="warning", step_id=step_id)
         elif name not in self.secrets:
             message = f"there is no secret {name}; put its value into a file of that name in WORKFLOW_SECRETS_DIR"
-            suggestion = nearest(name, list(self.secrets))
+            suggestion = nearest(name, [known for known in self.secrets if known not in SERVICE_SECRETS])
             yield Problem("SECRET_NOT_FOUND", message, path, step_id=step_id, suggestion=suggestion)
         elif self.secrets[name] > STALE_AFTER:
             age, most = self.secrets[name].days, STALE_AFTER.days
