@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.actions import Core
 from workflows_core.actions.http_addresses import refusal
-from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.http_lookups import Lookups
+from workflows_core.actions.http_policy import HttpPolicy, SystemResolver
+from workflows_core.actions.secrets import FileSecrets
 from workflows_core.errors import ActionFailed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,14 +67,108 @@ async def server(**answers: bytes) -> AsyncIterator[Server]:
         yield found
 
 
-async def request(url: str, policy: HttpPolicy, **fields: Any) -> Any:
-    return await Core(policy).call("http.request", {"url": url, **fields}, idempotency_key="key-of-the-step")
+async def request(url: str, policy: HttpPolicy, *, tenant_id: str = "acme", **fields: Any) -> Any:
+    value = {"url": url, **fields}
+    return await Core(policy).call("http.request", value, idempotency_key="key-of-the-step", tenant_id=tenant_id)
 
 
 async def code_of(url: str, policy: HttpPolicy, **fields: Any) -> tuple[str, str | None]:
     with pytest.raises(ActionFailed) as failed:
         await request(url, policy, **fields)
     return failed.value.failure.category, failed.value.failure.code
+
+
+class SlowNames:
+    """The operating system's name service, which answers names below `slow.example` only when it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.let_go = threading.Event()
+        real = socket.getaddrinfo
+
+        def getaddrinfo(host: Any, *given: Any, **named: Any) -> Any:
+            if not str(host).endswith("slow.example"):
+                return real(host, *given, **named)
+            self.asked.append(host)
+            self.let_go.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
+    names = SlowNames(monkeypatch)
+    yield names
+    names.let_go.set()
+
+
+async def lookup_threads_end() -> None:
+    while any(thread.name == "host name look-up" for thread in threading.enumerate()):
+        await asyncio.sleep(0.01)
+
+
+def policy_of(lookups: Lookups) -> HttpPolicy:
+    return HttpPolicy(allowed_networks=LOOPBACK, resolver=SystemResolver(lookups))
+
+
+async def test_names_that_are_not_answered_hold_up_nothing_but_their_own_tenants_look_ups(
+    slow: SlowNames, tmp_path: Path
+) -> None:
+    policy = policy_of(Lookups(most=3, most_each=2))
+    # More than the event loop has threads of its own.
+    calls = [code_of(f"http://h{n}.slow.example/", policy, tenant_id="slow", timeoutMs=100) for n in range(40)]
+    assert set(await asyncio.gather(*calls)) == {("TimeoutError", "HTTP_TIMEOUT")}
+    assert len(slow.asked) == 2
+    (tmp_path / "KEY").write_text("value", encoding="utf-8")
+    async with asyncio.timeout(5), server() as found:
+        assert await FileSecrets(tmp_path).get("other", "KEY") == "value"
+        url = f"http://localhost:{found.port}/"
+        assert (await request(url, policy, tenant_id="other"))["body"] == "ok"
+        # The threads are held until the name service answers; then they serve whoever waits.
+        waiting = asyncio.create_task(request(url, policy, tenant_id="slow"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        slow.let_go.set()
+        assert (await waiting)["body"] == "ok"
+        await lookup_threads_end()
+    assert len(slow.asked) == 2
+
+
+async def test_a_look_up_that_hangs_does_not_keep_the_process_from_its_exit() -> None:
+    program = """
+import asyncio, socket, threading
+from workflows_core.actions.http_policy import SystemResolver
+
+asked = threading.Event()
+
+def hang(*given, **named):
+    asked.set()
+    threading.Event().wait(60)
+
+socket.getaddrinfo = hang
+
+async def main():
+    task = asyncio.create_task(SystemResolver().resolve("h.example", 80))
+    while not asked.is_set():
+        await asyncio.sleep(0.01)
+    task.cancel()
+
+asyncio.run(main())
+"""
+    run = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await asyncio.wait_for(run.wait(), 20) == 0
+
+
+async def test_what_the_name_service_says_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_given: Any, **_named: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert await code_of("http://nowhere.example/", policy_of(Lookups())) == (
+        "TransientError",
+        "HTTP_CONNECTION_FAILED",
+    )
 
 
 async def test_an_allowed_request_is_sent_with_the_steps_key_and_answered() -> None:

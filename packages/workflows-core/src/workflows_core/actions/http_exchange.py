@@ -17,6 +17,7 @@ import httpx
 
 from workflows_core.actions.action import ActionContext
 from workflows_core.actions.call import scrub
+from workflows_core.actions.http_lookups import looked_up_for
 from workflows_core.actions.http_messages import Outgoing, Unpacker, decoded, outgoing, redirected, too_large
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.http_schemas import DEFAULT_TIMEOUT_MS
@@ -50,8 +51,9 @@ class Exchange:
         limit_ms = min(int(value.get("timeoutMs", DEFAULT_TIMEOUT_MS)), self.policy.max_timeout_ms)
         follow = value.get("followRedirects", True)
         try:
-            async with asyncio.timeout(limit_ms / 1000):
-                answer = await self._exchange(request, follow=follow)
+            with looked_up_for(context.tenant_id):
+                async with asyncio.timeout(limit_ms / 1000):
+                    answer = await self._exchange(request, follow=follow)
         except (TimeoutError, httpcore.TimeoutException):
             message = f"{_what(request)} took longer than {limit_ms} ms"
             raise ActionFailed(message, category=ErrorCategory.TIMEOUT, code="HTTP_TIMEOUT") from None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from workflows_core.actions.http_addresses import IpNetwork, parse_networks
+from workflows_core.actions.http_lookups import Lookups
 from workflows_core.errors import Problem, Refused
+
+_LOOKUPS = Lookups()
 
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]+")
 
@@ -24,17 +25,24 @@ class Resolver(Protocol):
 
         Raises:
             OSError: The host is not known, or the name service does not answer.
+            UnicodeError: The name is none.
         """
         ...
 
 
 class SystemResolver:
-    """The operating system's name service."""
+    """The operating system's name service, asked by threads that do nothing else.
+
+    Args:
+        lookups: Those threads; the ones that all resolvers of the process share by default.
+    """
+
+    def __init__(self, lookups: Lookups = _LOOKUPS) -> None:
+        self._lookups = lookups
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """See `Resolver`."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(info[4][0]) for info in found))
+        return await self._lookups.addresses(host, port)
 
 
 @dataclass(frozen=True, slots=True)
