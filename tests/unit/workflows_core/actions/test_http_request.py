@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 import json
+import os
 import socket
 import sys
 import threading
@@ -278,3 +281,46 @@ async def test_failures_have_the_category_that_authors_retry_by() -> None:
     assert await code_of(f"{base}/x", policy) == ("TransientError", "HTTP_CONNECTION_FAILED")
     for url in ("ftp://example.org/", "http://user:password@example.org/", "not a url"):
         assert (await code_of(url, policy))[0] == "ValidationError"
+
+
+def packed(content: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: text/plain\r\n\r\n" + content
+
+
+async def test_packed_answers_are_bounded_by_what_arrives_as_well() -> None:
+    policy = HttpPolicy(allowed_networks=LOOPBACK, max_response_bytes=1_000)
+    random = os.urandom(1_000)
+    empty = gzip.compress(b"")
+    answers = {
+        "bomb": packed(gzip.compress(b"x" * 1_001)),
+        "empty": packed(empty * (3_100 // len(empty))),
+        # Without an end of its head, nothing is ever unpacked.
+        "head": packed(empty[:3] + b"\x08" + empty[4:10] + b"n" * 3_100),
+        "parts": packed(gzip.compress(b"some ") + empty * 5 + gzip.compress(b"text")),
+        "random": packed(gzip.compress(random)),
+        "broken": packed(empty[:10]),
+        "nothing": packed(b""),
+    }
+    async with server(**answers) as found:
+        base = f"http://127.0.0.1:{found.port}"
+        for path in ("bomb", "empty", "head"):
+            assert await code_of(f"{base}/{path}", policy) == ("PayloadTooLarge", "HTTP_RESPONSE_TOO_LARGE"), path
+        assert (await request(f"{base}/parts", policy))["body"] == "some text"
+        assert base64.b64decode((await request(f"{base}/random", policy))["body"]) == random
+        assert await code_of(f"{base}/broken", policy) == ("TransientError", "HTTP_CONNECTION_FAILED")
+        assert (await request(f"{base}/nothing", policy))["body"] == ""
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [("Mon, 01 Jan 99999999999999 00:00:00 GMT", None), ("Mon, 01 Jan 0001 00:00:00 +2300", 0), ("soon", None)],
+)
+async def test_a_date_that_no_calendar_has_is_no_fault_of_the_action(date: str, expected: int | None) -> None:
+    answer = f"HTTP/1.1 503 x\r\nRetry-After: {date}\r\nContent-Length: 0\r\n\r\n".encode()
+    async with server(busy=answer) as found:
+        with pytest.raises(ActionFailed) as failed:
+            await request(f"http://127.0.0.1:{found.port}/busy", HttpPolicy(allowed_networks=LOOPBACK))
+    failure = failed.value.failure
+    assert (failure.category, failure.code) == ("TransientError", "HTTP_STATUS")
+    assert failure.details is not None
+    assert (failure.details["retryAfter"], failure.details["retryAfterMs"]) == (date, expected)

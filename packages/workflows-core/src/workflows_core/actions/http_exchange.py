@@ -162,7 +162,7 @@ def _milliseconds(retry_after: str, now: datetime) -> int | None:
         return int(text) * 1000
     try:
         then = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if then.tzinfo is None:
         then = then.replace(tzinfo=UTC)

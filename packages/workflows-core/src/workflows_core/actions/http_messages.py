@@ -32,6 +32,9 @@ _TEXT_CODECS = frozenset(
     }
 )  # fmt: skip
 
+# Packing makes small or random data larger: heads of the parts, and what a sender flushes between them.
+_PACKING_BYTES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -123,13 +126,17 @@ def url_problem(url: httpx.URL) -> str | None:
 
 
 class Unpacker:
-    """Unpacks an answer's body piece by piece, never holding more than the limit."""
+    """Unpacks an answer's body piece by piece, never holding more than the limit, in bytes.
+
+    What is received is bounded as well: packed data may go on for ever without holding anything.
+    """
 
     def __init__(self, encoding: str, limit: int) -> None:
         self._inflater = _inflater() if encoding in ("gzip", "x-gzip") else None
         self._limit = limit
         self._pieces: list[bytes] = []
         self._room = limit
+        self._received = 0
 
     def feed(self, data: bytes) -> None:
         """Takes a piece.
@@ -138,6 +145,9 @@ class Unpacker:
             ActionFailed: `HTTP_RESPONSE_TOO_LARGE`.
             zlib.error: The packed data are broken.
         """
+        self._received += len(data)
+        if self._received > 2 * self._limit + _PACKING_BYTES:
+            raise too_large(self._limit)
         if self._inflater is None:
             self._take(data)
         while self._inflater is not None and data:
@@ -153,15 +163,16 @@ class Unpacker:
         Raises:
             zlib.error: The packed data end too early.
         """
-        if self._inflater is not None and self._pieces and not self._inflater.eof:
+        if self._inflater is not None and self._received and not self._inflater.eof:
             raise zlib.error("the packed data end too early")
         return b"".join(self._pieces)
 
     def _take(self, data: bytes) -> None:
         if len(data) > self._room:
             raise too_large(self._limit)
-        self._room -= len(data)
-        self._pieces.append(data)
+        if data:
+            self._room -= len(data)
+            self._pieces.append(data)
 
 
 def too_large(limit: int) -> ActionFailed:

@@ -55,7 +55,7 @@ class HttpPolicy:
         allowed_networks: Networks that may be reached although they are not public, such as the
             installation's own services.
         max_request_bytes: Size of a request's body.
-        max_response_bytes: Size of an answer's body, unpacked.
+        max_response_bytes: Size of an answer's body, unpacked; what arrives packed may be about twice as much.
         max_timeout_ms: Limit of `timeoutMs`, which covers the whole exchange with its redirects.
         max_redirects: How many are followed.
         resolver: Names to addresses; each connection asks once, and connects to what was checked.
