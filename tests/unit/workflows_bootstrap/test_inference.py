@@ -10,10 +10,12 @@ import pytest
 
 from harness.actions import call
 from harness.chat_server import Answer, NoAnswer, chat_server, completion, status
+from workflows_bootstrap.inference import openai_compatible
 from workflows_bootstrap.inference.accounting import TokenAccount
-from workflows_bootstrap.inference.action import infer_actions
-from workflows_bootstrap.inference.openai_compatible import VENDOR_URL, OpenAiCompatibleProvider
+from workflows_bootstrap.inference.action import TIMEOUT_MS, infer_actions
+from workflows_bootstrap.inference.openai_compatible import CALL_SECONDS, VENDOR_URL, OpenAiCompatibleProvider
 from workflows_bootstrap.inference.provider import MAX_ANSWER_BYTES
+from workflows_bootstrap.inference.repeats import pause_after
 from workflows_bootstrap.inference.service import inference_provider
 from workflows_bootstrap.inference.settings import InferenceSettings, ProviderKind
 from workflows_core.actions.secrets import MappingSecrets
@@ -140,6 +142,68 @@ async def test_retries_are_bounded_and_one_that_helps_is_enough() -> None:
     assert (failure.code, len(requests)) == ("AI_PROVIDER_FAILED", 3)
     output, requests, account = await ask(busy, completion(GOOD), retries=2)
     assert (output["mood"], len(requests), list(account.totals.values())) == ("good", 2, [(11, 7)])
+
+
+async def test_a_repeated_request_takes_a_turn_under_the_limits_as_well() -> None:
+    busy = status(429, **{"retry-after-ms": "1"})
+    failure, requests, _ = await ask(busy, retries=10, requests_per_minute=3, max_wait_seconds=0.05)
+    assert (failure.code, len(requests)) == ("AI_RATE_LIMITED", 3)
+    assert "own AI rate limit" in failure.message
+    failure, requests, _ = await ask(busy, retries=10, tokens_per_minute=2_100, max_wait_seconds=0.05)
+    assert (failure.code, len(requests)) == ("AI_RATE_LIMITED", 2)
+
+
+QUOTA = (429, {"content-type": "application/json"}, b'{"error": {"message": "q", "code": "insufficient_quota"}}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "sent"),
+    [
+        (status(409, **{"retry-after-ms": "1"}), "AI_REQUEST_REFUSED", 2),
+        (status(400, **{"x-should-retry": "true", "retry-after-ms": "1"}), "AI_REQUEST_REFUSED", 2),
+        (status(503, **{"x-should-retry": "false"}), "AI_PROVIDER_FAILED", 1),
+        (status(503, **{"retry-after": "61"}), "AI_PROVIDER_FAILED", 1),
+        (status(400), "AI_REQUEST_REFUSED", 1),
+        (QUOTA, "AI_QUOTA_EXHAUSTED", 1),
+        (NoAnswer.HANG_UP, "AI_UNREACHABLE", 2),
+        (NoAnswer.SILENCE, "AI_TIMED_OUT", 2),
+    ],
+)
+async def test_what_is_worth_another_request(answer: Any, code: str, sent: int) -> None:
+    failure, requests, _ = await ask(answer, retries=1, timeout_seconds=0.3)
+    assert (failure.code, len(requests)) == (code, sent)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "7", "retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "Thu, 01 Jan 2099 00:00:00 GMT"}, None),
+        ({"retry-after": "inf"}, None),
+    ],
+)
+async def test_the_provider_s_own_pause_is_kept_within_reason(headers: dict[str, str], expected: float | None) -> None:
+    assert pause_after(429, headers, 0) == expected
+
+
+@pytest.mark.parametrize(
+    "after", ["0", "-1", "nan", "soon", "Mon, 01 Jan 2001 00:00:00 GMT", "Mon, 01 Jan 99999999999999 00:00:00 GMT"]
+)
+async def test_without_a_pause_of_the_provider_s_each_is_longer_than_the_last(after: str) -> None:
+    pauses = [pause_after(503, {"retry-after": after}, repeats) or 0 for repeats in range(12)]
+    assert pauses[:4] == sorted(pauses[:4])
+    assert (pauses[0] >= 0.375, max(pauses) <= 8) == (True, True)
+
+
+async def test_a_call_ends_before_the_limit_of_the_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CALL_SECONDS * 1000 < TIMEOUT_MS
+    monkeypatch.setattr(openai_compatible, "CALL_SECONDS", 0.5)
+    failure, requests, _ = await ask(NoAnswer.SILENCE, retries=10)
+    assert (failure.category, failure.code, len(requests)) == ("TimeoutError", "AI_TIMED_OUT", 1)
+    # A pause that would end too late is not begun.
+    failure, requests, _ = await ask(status(503, **{"retry-after": "30"}), retries=10)
+    assert (failure.code, len(requests)) == ("AI_PROVIDER_FAILED", 1)
 
 
 async def test_this_process_s_own_limits() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from workflows_bootstrap.inference.limits import RateLimits, estimated_tokens
 from workflows_bootstrap.inference.provider import InferenceAnswer, InferenceRequest, Usage
+from workflows_bootstrap.inference.repeats import pause, pause_after
 from workflows_bootstrap.inference.settings import InferenceSettings
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.secrets import AI_KEY_SECRET
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from openai.types.chat.chat_completion import Choice
 
 VENDOR_URL: Final = "https://api.openai.com/v1"
+
+CALL_SECONDS: Final = 290.0
+"""Limit of one call with its repeated requests and its waits, below `action.TIMEOUT_MS`, so that the code tells why."""
 
 _UNUSED_KEY = "resolved-for-each-call"
 
@@ -43,38 +48,55 @@ class OpenAiCompatibleProvider:
 
     async def infer(self, request: InferenceRequest) -> InferenceAnswer:
         """See `InferenceProvider.infer`; the answer is asked for as JSON of the request's schema."""
-        import openai  # noqa: PLC0415 - half a second of imports, which `describe` and `check` can do without
-
         model = request.model or self._settings.model
         if model is None:
             message = "no model: name one in the step (`model`) or set WORKFLOW_AI_MODEL"
             raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="AI_NOT_CONFIGURED")
         key = await self._key(request.tenant_id)
-        await self._limits.take(estimated_tokens(request.prompt + (request.system or ""), request.max_tokens))
         try:
-            completion = (
-                await self._connected().with_options(api_key=key).chat.completions.create(**_body(request, model))
-            )
-        except openai.APITimeoutError:
-            message = f"the AI provider gave no answer within {self._settings.timeout_seconds:g} s"
-            raise ActionFailed(message, category=ErrorCategory.TIMEOUT, code="AI_TIMED_OUT") from None
-        except openai.APIStatusError as error:
-            raise _status_failure(error) from None
-        except openai.APIConnectionError as error:
-            message = f"the AI provider cannot be reached: {type(error.__cause__ or error).__name__}"
-            raise ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_UNREACHABLE") from None
-        except (openai.OpenAIError, ValueError) as error:
-            # A body that is no JSON, or JSON of another shape.
-            raise _garbage(type(error).__name__) from None
-        return _answer(completion, model)
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self._answered(request, model, self._connected().with_options(api_key=key))
+        except TimeoutError:
+            raise _timed_out(CALL_SECONDS) from None
 
     async def close(self) -> None:
         """Gives connections back."""
         if self._client is not None:
             await self._client.close()
 
+    async def _answered(self, request: InferenceRequest, model: str, client: AsyncOpenAI) -> InferenceAnswer:
+        """The first answer that is none of the errors worth another request. Every request takes its turn."""
+        import openai  # noqa: PLC0415 - see `_connected`
+
+        tokens = estimated_tokens(request.prompt + (request.system or ""), request.max_tokens)
+        loop = asyncio.get_running_loop()
+        over = loop.time() + CALL_SECONDS
+        wait: float | None
+        repeats = 0
+        while True:
+            await self._limits.take(tokens)
+            try:
+                return _answer(await client.chat.completions.create(**_body(request, model)), model)
+            except openai.APITimeoutError:
+                failure, wait = _timed_out(self._settings.timeout_seconds), pause(repeats)
+            except openai.APIStatusError as error:
+                failure = _status_failure(error)
+                used_up = failure.failure.category is ErrorCategory.QUOTA_EXCEEDED
+                wait = None if used_up else pause_after(error.status_code, error.response.headers, repeats)
+            except openai.APIConnectionError as error:
+                message = f"the AI provider cannot be reached: {type(error.__cause__ or error).__name__}"
+                failure = ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_UNREACHABLE")
+                wait = pause(repeats)
+            except (openai.OpenAIError, ValueError) as error:
+                # A body that is no JSON, or JSON of another shape.
+                raise _garbage(type(error).__name__) from None
+            if wait is None or repeats == self._settings.retries or loop.time() + wait >= over:
+                raise failure
+            await asyncio.sleep(wait)
+            repeats += 1
+
     def _connected(self) -> AsyncOpenAI:
-        import openai  # noqa: PLC0415 - see `infer`
+        import openai  # noqa: PLC0415 - half a second of imports, which `describe` and `check` can do without
 
         if self._client is None:
             self._client = openai.AsyncOpenAI(
@@ -82,7 +104,8 @@ class OpenAiCompatibleProvider:
                 # Never left to the SDK, which would take another address from the environment.
                 base_url=self._settings.base_url or VENDOR_URL,
                 timeout=self._settings.timeout_seconds,
-                max_retries=self._settings.retries,
+                # Its own would take no turn under the limits.
+                max_retries=0,
                 http_client=self._http or httpx.AsyncClient(trust_env=False, timeout=self._settings.timeout_seconds),
             )
         return self._client
@@ -133,6 +156,11 @@ def _unusable(choice: Choice) -> ActionFailed | None:
         message = "the AI model's answer was cut at its limit of tokens; raise maxTokens or ask for less"
         return ActionFailed(message, category=ErrorCategory.ACTION, code="AI_OUTPUT_TRUNCATED")
     return None if isinstance(choice.message.content, str) else _garbage("no content")
+
+
+def _timed_out(seconds: float) -> ActionFailed:
+    message = f"the AI provider gave no answer within {seconds:g} s"
+    return ActionFailed(message, category=ErrorCategory.TIMEOUT, code="AI_TIMED_OUT")
 
 
 def _garbage(what: str) -> ActionFailed:

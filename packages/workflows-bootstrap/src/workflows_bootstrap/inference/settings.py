@@ -23,7 +23,7 @@ class InferenceSettings:
         base_url: Of an OpenAI-compatible API, such as `http://localhost:11434/v1`; None takes the vendor's own.
         model: Name of the model where a step names none.
         timeout_seconds: Limit of one request.
-        retries: How often a request is repeated after a rate limit, a time-out or a server's fault.
+        retries: How often a request is repeated after a rate limit, a time-out or a server's fault; each takes a turn.
         requests_per_minute: Of this process; None for no limit.
         tokens_per_minute: Of this process, estimated before the call; None for no limit.
         max_wait_seconds: How long a call waits for its turn under those limits.
