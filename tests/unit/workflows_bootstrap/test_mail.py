@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from harness.actions import call
+from harness.actions import NOW, call
 from harness.chat_server import NoAnswer, chat_server, status
 from workflows_bootstrap.mail.action import send_actions
+from workflows_bootstrap.mail.message import Mailbox, Message
 from workflows_bootstrap.mail.service import mail_transport
 from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
 from workflows_core.actions.action import Effect
@@ -197,6 +198,11 @@ async def test_a_server_that_is_not_there_has_no_tls_or_says_nothing() -> None:
         ({"subject": "Hello\r\nBcc: all@example.com"}, "EMAIL_SUBJECT_INVALID"),
         ({"to": [{"email": "ada@example.com\nX: y"}]}, "EMAIL_ADDRESS_INVALID"),
         ({"to": [{"email": "ada@example.com", "name": "A\r\nX: y"}]}, "EMAIL_ADDRESS_INVALID"),
+        *(({"subject": f"a{end}b"}, "EMAIL_SUBJECT_INVALID") for end in "\x0b\x85\u2028\u2029"),
+        ({"to": [{"email": "ada@example.com", "name": "A\u2028B"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"to": [{"email": "ada@exämple.com"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"bcc": [{"email": "jörg@example.com"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"from": {"email": "ada@exämple.com"}}, "EMAIL_ADDRESS_INVALID"),
         ({"to": [{"email": "not an address"}]}, "EMAIL_ADDRESS_INVALID"),
         ({"to": [{"email": "ada@"}]}, "EMAIL_ADDRESS_INVALID"),
         (
@@ -215,6 +221,23 @@ async def test_bad_input_is_refused_and_nothing_is_sent(change: dict[str, Any], 
     async with smtp(server) as settings:
         failure = await send(settings, mail)
     assert (failure.category, failure.code, server.got) == ("ValidationError", code, [])
+
+
+async def test_what_cannot_be_written_down_opens_no_connection() -> None:
+    opened: list[asyncio.StreamWriter] = []
+    listening = await asyncio.start_server(lambda _, writer: opened.append(writer), "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        settings = MailSettings(TransportKind.SMTP, smtp_port=port, smtp_security=SmtpSecurity.NONE, timeout_seconds=1)
+        one = Mailbox("ada@example.com")
+        message = Message(
+            sender=one, to=[one], subject="a\u2028b", key="k", tenant_id="acme", date=NOW, text="Dear Ada"
+        )
+        with pytest.raises(ValueError, match="linefeed"):
+            await mail_transport(settings, MappingSecrets({})).send(message)
+        for writer in opened:
+            writer.close()
+    assert opened == []
 
 
 async def test_what_is_not_configured_is_named() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from workflows_bootstrap.mail.message import MAX_RECIPIENTS, Message, mailbox
+from workflows_bootstrap.mail.message import MAX_RECIPIENTS, Message, is_line, mailbox
 from workflows_bootstrap.mail.transport import MailTransport
 from workflows_core.actions.action import Action, ActionContext, Place
 from workflows_core.actions.building import object_schema
@@ -92,7 +92,7 @@ def _message(value: Any, context: ActionContext, sender: str | None) -> Message:
     if given is None:
         text = "no sender: give `from` in the step or set WORKFLOW_MAIL_FROM of workflow-server"
         raise ActionFailed(text, category=ErrorCategory.VALIDATION, code="EMAIL_NOT_CONFIGURED")
-    if any(ord(character) < 32 or ord(character) == 127 for character in value["subject"]):
+    if not is_line(value["subject"]):
         text = "the subject has a line break or another control character; a subject is one line"
         raise ActionFailed(text, category=ErrorCategory.VALIDATION, code="EMAIL_SUBJECT_INVALID")
     message = Message(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,9 @@ from workflows_core.errors import ActionFailed, ErrorCategory
 
 MAX_RECIPIENTS = 50
 """Of to, cc and bcc together."""
+
+# Control characters, and what else ends a line for those who build and read headers.
+_NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Message:
         return list(dict.fromkeys(one.email for one in (*self.to, *self.cc, *self.bcc)))
 
 
+def is_line(text: str) -> bool:
+    """Whether a text can stand in a header: no line break, of whatever alphabet, and no control character."""
+    return _NO_LINE.search(text) is None
+
+
 def mailbox(value: Any, field_name: str) -> Mailbox:
     """A mailbox of an action's input, checked.
 
@@ -62,8 +71,10 @@ def mailbox(value: Any, field_name: str) -> Mailbox:
     """
     email, name = value["email"].strip(), value.get("name", "")
     try:
-        if any(ord(character) < 32 or ord(character) == 127 for character in email + name):
-            raise ValueError("it has a control character")
+        if not is_line(email + name):
+            raise ValueError("it has a line break or another control character")
+        if not email.isascii():
+            raise ValueError("it has other characters than ASCII; write an international domain as xn--…")
         parsed = Address(addr_spec=email)
         if not parsed.username or ("." not in parsed.domain.strip(".") and parsed.domain != "localhost"):
             raise ValueError("it needs a name, @ and a domain")

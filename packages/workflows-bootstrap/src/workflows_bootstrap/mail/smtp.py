@@ -32,10 +32,12 @@ class SmtpTransport:
 
     async def send(self, message: Message) -> str | None:
         """See `MailTransport.send`. Every recipient is taken, or nothing is sent."""
+        # Built first: what cannot be written down is no reason to open a connection.
+        content = mime(message).as_bytes()
         client = await self._connected(message.tenant_id)
         try:
             await self._envelope(client, message)
-            return await self._data(client, message)
+            return await self._data(client, content)
         finally:
             client.close()
 
@@ -79,9 +81,9 @@ class SmtpTransport:
         except (aiosmtplib.SMTPException, OSError) as error:
             raise self._before_data(error) from None
 
-    async def _data(self, client: aiosmtplib.SMTP, message: Message) -> str | None:
+    async def _data(self, client: aiosmtplib.SMTP, content: bytes) -> str | None:
         try:
-            answer = await client.data(mime(message).as_bytes())
+            answer = await client.data(content)
         except aiosmtplib.SMTPResponseException as error:
             if error.code < 0:
                 raise self._unknown(error) from None
