@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -135,6 +136,51 @@ async def test_what_cannot_be_redriven_is_refused_with_the_steps_there_are(db: D
     planned = await plan_redrive(db, TENANT, run.run_id, "two")
     with pytest.raises(Refused, match="REASON_MISSING"):
         await redrive(db, Launcher(db, client), TENANT, planned, " ")
+
+
+async def cancelled_at(run: Started, status: str) -> None:
+    """Cancels the run once its second step has this status."""
+    while [step.status for step in (await run.timeline()).steps if step.step_path == "root.steps[1]"] != [status]:
+        await asyncio.sleep(0.02)
+    await run.handle.cancel()
+    await failed(run)
+
+
+async def test_a_redrive_does_not_pass_a_wait_that_the_run_did_not_sit_out(db: Database, client: Client) -> None:
+    day = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 86_400_000}}
+    retry = {"maxAttempts": 2, "backoffMs": 86_400_000}
+    late = {**wait("PAID", "'k'", timeoutMs=200), "retry": retry, "onError": {"policy": "continue"}}
+    async with authored_runtime(db, client) as authored:
+        for pause, status in ((day, "STARTED"), (late, "RETRY_SCHEDULED")):
+            run = await authored.start(document(act("one"), {**pause, "id": "pause"}, act("last")))
+            await cancelled_at(run, status)
+            with pytest.raises(Refused, match=r"REDRIVE_STEP_NOT_REACHED.*what came after root\.steps\[1\]"):
+                await plan_redrive(db, TENANT, run.run_id, "last")
+            assert (await plan_redrive(db, TENANT, run.run_id, "pause")).kept == ("root.steps[0]",)
+
+
+async def test_a_redrive_passes_waits_that_ended_and_retries_that_came(db: Database, client: Client) -> None:
+    short = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 100}}
+    retry = {"maxAttempts": 2, "backoffMs": 100}
+    late = {**wait("PAID", "'k'", timeoutMs=200), "retry": retry, "onError": {"policy": "continue"}}
+    endless = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 86_400_000}}
+    race = {
+        "type": "control.parallel",
+        "wait": "any",
+        "branches": [{"steps": [{**endless, "id": "endless"}]}, {"steps": [act("quick")]}],
+    }
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["last"] = ["ActionError"]
+        run = await authored.start(document(short, late, race, act("last")))
+        await failed(run)
+        planned = await plan_redrive(db, TENANT, run.run_id, "last")
+        assert [path for path in planned.kept if path.count("[") == 1] == [f"root.steps[{n}]" for n in range(3)]
+        authored.effects.calls.clear()
+        await redrive(db, Launcher(db, client), TENANT, planned, "the receiver is back")
+        await again(authored, planned.new_run_id).handle.result()
+        steps = {step.step_path: step.status for step in (await again(authored, planned.new_run_id).timeline()).steps}
+    assert [name for name, _ in authored.effects.calls] == ["last"]
+    assert steps["root.steps[2].branches[0].steps[0]"] == "CANCELED"
 
 
 async def test_a_replay_begins_anew_with_the_same_or_another_input(db: Database, client: Client) -> None:

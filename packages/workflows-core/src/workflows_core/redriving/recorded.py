@@ -18,7 +18,6 @@ from workflows_core.interpreter.messages import (
     EventReceived,
     LaunchChild,
     RunAction,
-    StartTimer,
     TimerFired,
 )
 from workflows_core.interpreter.state import Frame, Pending
@@ -26,6 +25,9 @@ from workflows_core.storage.events import event_payloads
 from workflows_core.storage.rows import StepRow, WaitRow
 from workflows_core.storage.runs import RunTimeline, run_timeline
 from workflows_core.wire.messages import EventSignal
+
+_ENDED = ("SUCCEEDED", "FAILED")
+"""Of a step that came to its end; the end of the run makes every open one CANCELED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,21 @@ class Recorded:
     payloads: Mapping[str, Any]
 
     def answer(self, command: Command, at: int) -> Event | None:
-        """What the run got for this command; None when it got nothing that is recorded."""
+        """What the run got for this call of an action or of a child; None when it got nothing that is recorded."""
         match command:
             case RunAction():
                 return self._of_action(command, at)
             case LaunchChild():
                 step = self.steps.get(command.step_path)
                 return ChildLaunched(command.command_id, at) if step is not None else None
-            case StartTimer():
-                return TimerFired(command.command_id, max(at, command.due_at))
         return None
+
+    def timer(self, frame: Frame, pending: Pending, at: int) -> Event | None:
+        """The end of a wait for a time, or for the next attempt; None where the step never came to its end."""
+        step = self.steps.get(frame.step_path)
+        if step is None or step.status not in _ENDED:
+            return None
+        return TimerFired(pending.command_id, max(at, pending.due_at or at))
 
     def event(self, frame: Frame, pending: Pending, at: int) -> Event | None:
         """What ended an open wait of the run: an event, a time-out, or the end of its child; None when nothing did."""
@@ -66,7 +73,7 @@ class Recorded:
 
     def _of_action(self, command: RunAction, at: int) -> Event | None:
         step = self.steps.get(command.step_path)
-        if step is None or step.status not in ("SUCCEEDED", "FAILED"):
+        if step is None or step.status not in _ENDED:
             return None
         if step.status == "SUCCEEDED":
             output = self.outputs.get(command.step_path)

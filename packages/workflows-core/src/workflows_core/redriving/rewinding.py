@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workflows_core.errors import Refused
-from workflows_core.interpreter.messages import Begin, CancelAction, CancelTimer, Command, Event
+from workflows_core.interpreter.messages import Begin, CancelAction, CancelTimer, Command, Event, StartTimer
 from workflows_core.interpreter.outbox import Entry, Outbox
 from workflows_core.interpreter.plan import Plan
 from workflows_core.interpreter.state import Frame, RunIdentity, State
@@ -83,11 +83,13 @@ def _following(recorded: Recorded, state: State, commands: list[Command], at: in
         if event is not None:
             commands[:] = [c for c in commands if getattr(c, "command_id", "") != pending.command_id]
             return event
-    waiting = {pending.command_id for _, pending in state.pending("event")}
+    timed = {pending.command_id: (frame, pending) for frame, pending in state.pending("time", "retry")}
     for command in list(commands):
-        if getattr(command, "command_id", "") in waiting:
-            continue
-        event = recorded.answer(command, at)
+        # The timer of a wait for an event is not asked for: the wait itself says whether it has timed out.
+        if isinstance(command, StartTimer):
+            event = recorded.timer(*timed[command.command_id], at) if command.command_id in timed else None
+        else:
+            event = recorded.answer(command, at)
         if event is not None:
             commands.remove(command)
             return event
