@@ -14,6 +14,8 @@ from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import publish
 from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.actions.action import Action, ActionContext, Effect
+from workflows_core.actions.registry import Pack
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
 from workflows_core.launching.problems import TemporalUnavailable
@@ -181,6 +183,74 @@ async def test_a_redrive_passes_waits_that_ended_and_retries_that_came(db: Datab
         steps = {step.step_path: step.status for step in (await again(authored, planned.new_run_id).timeline()).steps}
     assert [name for name, _ in authored.effects.calls] == ["last"]
     assert steps["root.steps[2].branches[0].steps[0]"] == "CANCELED"
+
+
+def large(name: str, action: str, key: str | None = None) -> dict[str, Any]:
+    """A call whose output is over the 2 KiB that a step's row takes."""
+    config = {"actionId": action, "version": 1, "inputMapping": {"name": name, "size": 5_000}, "saveAs": name}
+    shared = {} if key is None else {"idempotencyKey": {"$expr": f"'{key}'"}}
+    return {"id": name, "type": "action.call", "config": {**config, **shared}}
+
+
+def report_pack(calls: list[str]) -> Pack:
+    """`report.make@1`: an idempotent action with a large output."""
+
+    async def make(value: Any, context: ActionContext) -> Any:
+        calls.append(context.run_id)
+        return {"text": "x" * value["size"]}
+
+    anything = {"type": "object"}
+    return lambda: [Action("report.make", 1, make, anything, anything, "Makes one.", effect=Effect.IDEMPOTENT)]
+
+
+async def test_a_redrive_keeps_a_large_output_that_a_call_of_another_run_gave(db: Database, client: Client) -> None:
+    calls: list[str] = []
+    steps = document(large("one", "report.make", "shared"), act("bad"), act("worse"))
+    async with authored_runtime(db, client, more={"report": report_pack(calls)}) as authored:
+        runs = []
+        for _ in range(2):
+            authored.effects.failures["bad"] = ["ActionError"]
+            runs.append(await authored.start(steps))
+            await failed(runs[-1])
+        assert calls == [runs[0].run_id], "the second run got the output of the first one's call"
+        authored.effects.failures["worse"] = ["ActionError"]
+        first = await plan_redrive(db, TENANT, runs[1].run_id, "bad")
+        await redrive(db, Launcher(db, client), TENANT, first, "the receiver is back")
+        await failed(again(authored, first.new_run_id))
+        second = await plan_redrive(db, TENANT, first.new_run_id, "worse")
+        await redrive(db, Launcher(db, client), TENANT, second, "the other one is back too")
+        result = await again(authored, second.new_run_id).handle.result()
+    assert len(result["scopes"]["vars"]["one"]["text"]) == 5_000
+    assert len(calls) == 1
+
+
+async def test_a_redrive_of_a_redriven_run_keeps_the_large_outputs_of_the_first(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures |= {"two": ["ActionError"], "three": ["ActionError"]}
+        run = await authored.start(document(large("one", "test.short"), act("two"), act("three")))
+        await failed(run)
+        first = await plan_redrive(db, TENANT, run.run_id, "two")
+        await redrive(db, Launcher(db, client), TENANT, first, "two is back")
+        await failed(again(authored, first.new_run_id))
+        second = await plan_redrive(db, TENANT, first.new_run_id, "three")
+        await redrive(db, Launcher(db, client), TENANT, second, "three is back")
+        result = await again(authored, second.new_run_id).handle.result()
+    assert len(result["scopes"]["vars"]["one"]["text"]) == 5_000
+
+
+async def test_a_redrive_never_goes_on_with_null_for_an_output_that_is_not_there(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["bad"] = ["ActionError", "ActionError"]
+        lost = [large(name, "test.short", "k") for name in ("one", "two")]
+        run = await authored.start(document(*lost, act("bad")))
+        await failed(run)
+        with pytest.raises(Refused, match=r"REDRIVE_STEP_NOT_REACHED.*the output of root\.steps\[\d\] is not recorded"):
+            await plan_redrive(db, TENANT, run.run_id, "bad")
+        for one in lost:
+            del one["config"]["saveAs"]
+        run = await authored.start(document(*lost, act("bad")))
+        await failed(run)
+        assert (await plan_redrive(db, TENANT, run.run_id, "bad")).kept == ("root.steps[0]", "root.steps[1]")
 
 
 async def test_a_replay_begins_anew_with_the_same_or_another_input(db: Database, client: Client) -> None:

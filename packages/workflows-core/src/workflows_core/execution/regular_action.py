@@ -138,6 +138,9 @@ class RegularAction:
         failure = None if before.error is None else Failure.from_json(before.error)
         status: StepStatus = "SUCCEEDED" if before.status == "SUCCEEDED" else "FAILED"
         step: StepRecord = {**self._step(status, before.output, failure), "invocation": None}
+        if self.call["authored_key"]:
+            # The ledger row may be that of another run or step, so this one's own row is where its output is found.
+            step["output_json"] = before.output
         await write_run(self.db, {**self.write, "steps": [*self._carried(), step]}, self.execution)
         if failure is not None and status == "FAILED":
             raise authored_error(failure, recorded=True)

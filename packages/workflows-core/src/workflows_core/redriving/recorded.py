@@ -32,13 +32,18 @@ _ENDED = ("SUCCEEDED", "FAILED")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The rows of a run by step path, and the payloads of the events that it took."""
+    """The rows of a run by step path, the outputs that are known, and the payloads of the events that it took."""
 
     timeline: RunTimeline
     steps: Mapping[str, StepRow]
     outputs: Mapping[str, Any]
     waits: Mapping[str, WaitRow]
     payloads: Mapping[str, Any]
+
+    def lacks_output(self, step_path: str) -> bool:
+        """Whether an action has SUCCEEDED there and nothing says what it gave."""
+        step = self.steps.get(step_path)
+        return step is not None and step.status == "SUCCEEDED" and step_path not in self.outputs
 
     def answer(self, command: Command, at: int) -> Event | None:
         """What the run got for this call of an action or of a child; None when it got nothing that is recorded."""
@@ -89,12 +94,28 @@ async def read_recorded(conn: AsyncConnection, run_id: str) -> Recorded | None:
         return None
     matched = {wait.matched_event_id for wait in timeline.waits if wait.matched_event_id is not None}
     payloads = await event_payloads(conn, matched)
-    outputs = {step.step_path: step.output_json for step in timeline.steps}
-    outputs |= {one.step_path: one.output_json for one in timeline.invocations if one.status == "SUCCEEDED"}
     return Recorded(
         timeline=timeline,
         steps={step.step_path: step for step in timeline.steps},
-        outputs=outputs,
+        outputs=await _outputs(conn, timeline),
         waits={wait.step_path: wait for wait in timeline.waits},
         payloads=payloads,
     )
+
+
+async def _outputs(conn: AsyncConnection, timeline: RunTimeline) -> dict[str, Any]:
+    """What is known of what actions gave, by step path.
+
+    A step's row has no output over 2 KiB: that is in the ledger, with the run that made the call. So what a redrive has
+    kept is an earlier run's; and a short action's output is nowhere when an earlier call had the same key.
+    """
+    found = {step.step_path: step.output_json for step in timeline.steps if step.output_json is not None}
+    found |= {one.step_path: one.output_json for one in timeline.invocations if one.status == "SUCCEEDED"}
+    succeeded = {step.step_path for step in timeline.steps if step.status == "SUCCEEDED"}
+    metadata = timeline.run.trigger_metadata_json
+    before = metadata.get("redriveOfRunId") if isinstance(metadata, Mapping) else None
+    if before is not None and not succeeded <= found.keys():
+        earlier = await run_timeline(conn, before)
+        known = {} if earlier is None else await _outputs(conn, earlier)
+        found |= {path: known[path] for path in known.keys() & (succeeded - found.keys())}
+    return found

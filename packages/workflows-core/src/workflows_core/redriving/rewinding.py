@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workflows_core.errors import Refused
-from workflows_core.interpreter.messages import Begin, CancelAction, CancelTimer, Command, Event, StartTimer
+from workflows_core.interpreter.messages import Begin, CancelAction, CancelTimer, Command, Event, RunAction, StartTimer
 from workflows_core.interpreter.outbox import Entry, Outbox
-from workflows_core.interpreter.plan import Plan
+from workflows_core.interpreter.plan import ActionStep, Plan
 from workflows_core.interpreter.state import Frame, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, step
 from workflows_core.redriving.recorded import Recorded
@@ -63,9 +63,9 @@ def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str, m
         if state.runnable:
             state = take(*step(plan, state, Begin(at), max_steps=1))
             continue
-        event = _following(recorded, state, commands, at)
+        event = _following(plan, recorded, state, commands, at)
         if event is None:
-            raise _not_reached(wanted, recorded, f"nothing is recorded of what came after {state.current_path}")
+            raise _not_reached(wanted, recorded, _gap(recorded, state, commands))
         at = max(at, event.at)
         state = take(*step(plan, state, event, max_steps=0))
     raise _not_reached(wanted, recorded, "the run ended without it")
@@ -77,23 +77,40 @@ def _next(plan: Plan, state: State) -> Frame | None:
     return None if frame is None or frame.index >= len(plan.blocks.get(frame.block, ())) else frame
 
 
-def _following(recorded: Recorded, state: State, commands: list[Command], at: int) -> Event | None:
+def _following(plan: Plan, recorded: Recorded, state: State, commands: list[Command], at: int) -> Event | None:
     for frame, pending in state.pending("event"):
         event = recorded.event(frame, pending, at)
         if event is not None:
             commands[:] = [c for c in commands if getattr(c, "command_id", "") != pending.command_id]
             return event
-    timed = {pending.command_id: (frame, pending) for frame, pending in state.pending("time", "retry")}
     for command in list(commands):
-        # The timer of a wait for an event is not asked for: the wait itself says whether it has timed out.
-        if isinstance(command, StartTimer):
-            event = recorded.timer(*timed[command.command_id], at) if command.command_id in timed else None
-        else:
-            event = recorded.answer(command, at)
+        event = _answer(plan, recorded, state, command, at)
         if event is not None:
             commands.remove(command)
             return event
     return None
+
+
+def _answer(plan: Plan, recorded: Recorded, state: State, command: Command, at: int) -> Event | None:
+    command_id = getattr(command, "command_id", "")
+    # The timer of a wait for an event is not among them: the wait itself says whether it has timed out.
+    for frame, pending in state.pending("action", "launch", "time", "retry"):
+        if pending.command_id != command_id:
+            continue
+        if isinstance(command, StartTimer):
+            return recorded.timer(frame, pending, at)
+        step_of = plan.blocks[frame.block][frame.index]
+        if isinstance(step_of, ActionStep) and step_of.save_as is not None and recorded.lacks_output(frame.step_path):
+            return None
+        return recorded.answer(command, at)
+    return None
+
+
+def _gap(recorded: Recorded, state: State, commands: list[Command]) -> str:
+    lost = [one.step_path for one in commands if isinstance(one, RunAction) and recorded.lacks_output(one.step_path)]
+    if lost:
+        return f"the output of {lost[0]} is not recorded with it, since a call with the same idempotency key was first"
+    return f"nothing is recorded of what came after {state.current_path}"
 
 
 def _not_reached(wanted: str, recorded: Recorded, why: str) -> Refused:
