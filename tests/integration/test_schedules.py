@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import Client, ScheduleBackfill, ScheduleOverlapPolicy
+from temporalio.client import (
+    Client,
+    CreateScheduleInput,
+    Interceptor,
+    OutboundInterceptor,
+    ScheduleBackfill,
+    ScheduleHandle,
+    ScheduleOverlapPolicy,
+)
 from temporalio.service import RPCError
 
 from harness.authored import Authored, authored_runtime
 from harness.interpreted import document, wait
 from harness.run_records import TENANT, publish, rows
+from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.registry import ActionRegistry
@@ -281,3 +291,87 @@ async def test_one_that_temporal_refuses_is_failed_and_stops_no_other(db: Databa
         failed = await row_of(db, bad.id)
         assert (failed.status, "Temporal refused it" in str(failed.last_error)) == ("failed", True)
         assert (await row_of(db, good.id)).status == "scheduled"
+
+
+class Stalls(Interceptor):
+    """A process that stands still just before it writes a schedule to Temporal, until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 - the SDK's name
+        """Holds what would create a schedule."""
+        stalls = self
+
+        class Outbound(OutboundInterceptor):
+            async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:  # noqa: A002
+                stalls.reached.set()
+                await stalls.goes_on.wait()
+                return await super().create_schedule(input)
+
+        return Outbound(next)
+
+
+@pytest.mark.parametrize("change", [managing.pause_schedule, managing.delete_schedule])
+async def test_a_process_that_stalls_before_its_write_does_not_leave_an_old_schedule(
+    db: Database, client: Client, temporal: EmbeddedTemporal, change: Any
+) -> None:
+    await published(db)
+    stalls = Stalls()
+    slow = ScheduleSync(db, await Client.connect(temporal.address, namespace=temporal.namespace, interceptors=[stalls]))
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        writing = asyncio.create_task(slow.sync(TENANT, row.id))
+        await stalls.reached.wait()
+        async with db.tenant(TENANT) as conn:
+            await change(conn, row.id)
+        assert await sync.one_pass() == 1
+        stalls.goes_on.set()
+        await writing
+        if change is managing.pause_schedule:
+            assert (await handle.describe()).schedule.state.paused
+            paused = await row_of(db, row.id)
+            assert paused.synced_revision == paused.revision
+        else:
+            with pytest.raises(RPCError):
+                await handle.describe()
+        assert await sync.one_pass(everything=True) == 0
+
+
+@dataclass
+class Told:
+    """What the loop has told its process."""
+
+    written: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def mark(self, detail: str = "") -> None:
+        """A pass was made."""
+        self.written += [detail] if detail else []
+
+    def degraded(self, reason: str) -> None:
+        """A pass could not be made."""
+        self.reasons.append(reason)
+
+
+async def test_a_walk_through_everything_goes_beyond_its_first_page(db: Database, client: Client) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        sync.batch_size = 2
+        made = [await created(db, HOURLY) for _ in range(5)]
+        assert await sync.one_pass() == 5
+        handles = [client.get_schedule_handle(row.runner_schedule_id) for row in made]
+        for handle in handles:
+            await handle.delete()
+        assert await sync.one_pass(everything=True) == 5
+        for handle in handles:
+            await handle.delete()
+        sync.every_seconds = 0.01
+        told = Told()
+        loop = asyncio.create_task(sync.run(told))
+        while len(told.written) < 3:
+            await asyncio.sleep(0.05)
+        loop.cancel()
+        assert (told.written, told.reasons) == (["2 written", "2 written", "1 written"], [])
+        assert await sync.one_pass(everything=True) == 0

@@ -51,6 +51,9 @@ _OVERLAPS: dict[OverlapPolicy, ScheduleOverlapPolicy] = {
     "terminate_other": ScheduleOverlapPolicy.TERMINATE_OTHER,
     "allow_all": ScheduleOverlapPolicy.ALLOW_ALL,
 }
+_FIRST = ("", "")
+"""Before every schedule: tenant and id are never empty."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -111,14 +114,14 @@ async def matching_times(client: Client, row: ScheduleRow, start: datetime, end:
 
 @dataclass(slots=True)
 class ScheduleSync:
-    """Makes Temporal follow the rows; several processes do no harm, since each writes what the row says.
+    """Makes Temporal follow the rows; several processes do no harm, since each writes until the row stays as written.
 
     Attributes:
         db: The database, as the application role.
         client: Connected to the namespace of authored runs.
         every_seconds: Between two passes over what has changed.
-        all_every_seconds: Between two passes over everything.
-        batch_size: Schedules of one pass.
+        all_every_seconds: Between the end of a walk through everything and the next one.
+        batch_size: Schedules of one page; a pass takes one of a walk through everything, so that changes do not wait.
     """
 
     db: Database
@@ -127,82 +130,108 @@ class ScheduleSync:
     all_every_seconds: float = 600.0
     batch_size: int = 1000
     _next_all: float = field(default=0.0)
+    _after: tuple[str, str] = field(default=_FIRST)
 
     async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
         await repeat(self._next_pass, progress, self.every_seconds, told=lambda done: f"{done} written" if done else "")
 
     async def _next_pass(self) -> int:
-        everything = time.monotonic() >= self._next_all
-        done = await self.one_pass(everything=everything)
-        if everything:
+        done = await self.one_pass()
+        if self._after == _FIRST and time.monotonic() < self._next_all:
+            return done
+        written, self._after = await self._page(self._after, everything=True)
+        if self._after == _FIRST:
             self._next_all = time.monotonic() + self.all_every_seconds
-        return done
+        return done + written
 
     async def one_pass(self, *, everything: bool = False) -> int:
-        """How many Temporal Schedules were written.
+        """How many Temporal Schedules were written, of those that are behind or of all.
 
         Raises:
             RPCError: Temporal does not answer.
             Exception: The database is away.
         """
+        done, after = await self._page(_FIRST, everything=everything)
+        while after != _FIRST:
+            written, after = await self._page(after, everything=everything)
+            done += written
+        return done
+
+    async def _page(self, after: tuple[str, str], *, everything: bool) -> tuple[int, tuple[str, str]]:
+        """How many were written, and where the next page begins: `_FIRST` when this was the last one."""
         async with self.db.narrow() as conn:
-            found = await schedules_behind(conn, everything=everything, limit=self.batch_size)
-        return sum([await self.sync(tenant, schedule_id) for tenant, schedule_id in found])
+            found = await schedules_behind(conn, everything=everything, limit=self.batch_size, after=after)
+        done = sum([await self.sync(tenant, schedule_id) for tenant, schedule_id in found])
+        return done, found[-1] if len(found) == self.batch_size else _FIRST
 
     async def sync(self, tenant: str, schedule_id: str) -> bool:
-        """Makes Temporal follow one row; False when nothing was to be done."""
+        """Makes Temporal follow one row; False when nothing was to be done.
+
+        What this writes may be out of date by then, and newer than that of another process whose write it overtakes or
+        undoes. Whoever writes last reads the row again last, so that one puts it right.
+        """
         async with self.db.tenant(tenant) as conn:
             row = await get_schedule(conn, schedule_id)
-        if row is None:
+        if row is None or await self._is_followed(row):
             return False
-        if row.status == "deleted":
-            await self._delete(row)
-        elif row.synced_revision >= row.revision and await self._is_there(row):
-            return False
-        else:
-            try:
-                await self._write(row)
-            except RPCError as error:
-                if error.status != RPCStatusCode.INVALID_ARGUMENT:
-                    raise
-                await self._refused(row, error.message)
+        runner_schedule_id = row.runner_schedule_id
+        while True:
+            if row is None or row.status == "deleted":
+                await self._delete(runner_schedule_id)
+            elif not await self._write(row):
                 return False
-        async with self.db.tenant(tenant) as conn:
-            await mark_synced(conn, row)
-            await remove_deleted(conn, row.id)
+            async with self.db.tenant(tenant) as conn:
+                if row is not None and await mark_synced(conn, row):
+                    await remove_deleted(conn, schedule_id)
+                    break
+                was_gone, row = row is None, await get_schedule(conn, schedule_id)
+            if was_gone and row is None:
+                break
         extra = {"event": "schedule_synced", "tenant": tenant}
-        _log.info("schedule %s is %s in Temporal", row.id, row.status, extra=extra)
+        _log.info("schedule %s is %s in Temporal", schedule_id, "deleted" if row is None else row.status, extra=extra)
         return True
 
-    async def _write(self, row: ScheduleRow) -> None:
+    async def _write(self, row: ScheduleRow) -> bool:
+        """False when Temporal will never take it, and the row says so."""
         wanted = temporal_schedule(row)
 
         def update(_: ScheduleUpdateInput) -> ScheduleUpdate:
             return ScheduleUpdate(schedule=wanted)
 
         try:
-            await self.client.create_schedule(row.runner_schedule_id, wanted)
-        except ScheduleAlreadyRunningError:
-            await self.client.get_schedule_handle(row.runner_schedule_id).update(update)
+            try:
+                await self.client.create_schedule(row.runner_schedule_id, wanted)
+            except ScheduleAlreadyRunningError:
+                await self.client.get_schedule_handle(row.runner_schedule_id).update(update)
+        except RPCError as error:
+            if error.status != RPCStatusCode.INVALID_ARGUMENT:
+                raise
+            return not await self._refused(row, error.message)
+        return True
 
-    async def _refused(self, row: ScheduleRow, reason: str) -> None:
-        """Temporal will never take it: it is failed, and stops no other."""
+    async def _refused(self, row: ScheduleRow, reason: str) -> bool:
+        """Temporal will never take it: it is failed, and stops no other. False when it has changed meanwhile."""
+        error = f"Temporal refused it: {reason}"
         async with self.db.tenant(row.tenant) as conn:
-            await change_schedule(conn, row.id, enabled=False, status="failed", error=f"Temporal refused it: {reason}")
+            if not await change_schedule(conn, row.id, enabled=False, status="failed", error=error, read=row):
+                return False
             changed = await get_schedule(conn, row.id)
             await mark_synced(conn, changed or row)
         extra = {"event": "schedule_refused", "tenant": row.tenant}
         _log.warning("Temporal refused schedule %s: %s", row.id, reason, extra=extra)
+        return True
 
-    async def _delete(self, row: ScheduleRow) -> None:
+    async def _delete(self, runner_schedule_id: str) -> None:
         try:
-            await self.client.get_schedule_handle(row.runner_schedule_id).delete()
+            await self.client.get_schedule_handle(runner_schedule_id).delete()
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
 
-    async def _is_there(self, row: ScheduleRow) -> bool:
+    async def _is_followed(self, row: ScheduleRow) -> bool:
+        if row.status == "deleted" or row.synced_revision < row.revision:
+            return False
         if row.status == "completed":
             return True
         try:

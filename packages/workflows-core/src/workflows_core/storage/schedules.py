@@ -50,6 +50,7 @@ _CHANGE = text(
     UPDATE tenant_workflow_schedule s SET
         enabled = :enabled, status = :status, last_error = :error, revision = s.revision + 1, updated_at = now()
      WHERE s.tenant = current_setting('workflows.tenant') AND s.id = :id
+       AND (CAST(:read AS integer) IS NULL OR s.revision = :read AND s.status NOT IN ('completed', 'deleted'))
     """
 )
 _BIND = text(
@@ -71,14 +72,18 @@ _RUN_ENDED = text(
     " WHERE s.tenant = current_setting('workflows.tenant') AND s.id = :id AND s.last_fire_key = :key"
 )
 _SYNCED = text(
-    "UPDATE tenant_workflow_schedule s SET synced_revision = greatest(s.synced_revision, :revision)"
-    " WHERE s.tenant = current_setting('workflows.tenant') AND s.id = :id"
+    "UPDATE tenant_workflow_schedule s SET synced_revision = s.revision"
+    " WHERE s.tenant = current_setting('workflows.tenant') AND s.id = :id AND s.revision = :revision"
 )
 _REMOVE = text(
     "DELETE FROM tenant_workflow_schedule s"
     " WHERE s.tenant = current_setting('workflows.tenant') AND s.id = :id AND s.status = 'deleted'"
 )
-_BEHIND = text("SELECT tenant, id FROM workflow_schedules_behind(:everything, :limit)")
+# The function's own limit is left out: it begins at the first one always, so a later page would never be reached.
+_BEHIND = text(
+    "SELECT b.tenant, b.id FROM workflow_schedules_behind(:everything, NULL) AS b"
+    " WHERE (b.tenant, b.id) > (:tenant, :id) ORDER BY b.tenant, b.id LIMIT :limit"
+)
 
 _CALENDAR_COLUMNS = "c.schedule_id, c.name, c.timezone, c.hours, c.holidays, c.is_default"
 _CALENDAR = text(
@@ -222,10 +227,30 @@ async def list_schedules(conn: AsyncConnection, workflow_id: str | None = None) 
 
 
 async def change_schedule(
-    conn: AsyncConnection, schedule_id: str, *, enabled: bool, status: str, error: str | None = None
-) -> None:
-    """Changes whether it fires; the Temporal Schedule follows."""
-    await conn.execute(_CHANGE, {"id": schedule_id, "enabled": enabled, "status": status, "error": error})
+    conn: AsyncConnection,
+    schedule_id: str,
+    *,
+    enabled: bool,
+    status: str,
+    error: str | None = None,
+    read: ScheduleRow | None = None,
+) -> bool:
+    """Changes whether it fires; the Temporal Schedule follows.
+
+    Args:
+        conn: Where.
+        schedule_id: The schedule.
+        enabled: Whether it fires.
+        status: Its new status.
+        error: Why, for one that fails.
+        read: What the change was decided by; one that has changed since, or is completed or deleted, stays as it is.
+
+    Returns:
+        Whether it was changed.
+    """
+    values = {"id": schedule_id, "enabled": enabled, "status": status, "error": error}
+    changed = await conn.execute(_CHANGE, {**values, "read": None if read is None else read.revision})
+    return changed.rowcount > 0
 
 
 async def bind_schedule(conn: AsyncConnection, schedule_id: str, version: int) -> None:
@@ -246,9 +271,9 @@ async def record_run_end(conn: AsyncConnection, schedule_id: str, key: str, run_
     await conn.execute(_RUN_ENDED, {"id": schedule_id, "key": key, "run_status": run_status})
 
 
-async def mark_synced(conn: AsyncConnection, row: ScheduleRow) -> None:
-    """Temporal has this revision."""
-    await conn.execute(_SYNCED, {"id": row.id, "revision": row.revision})
+async def mark_synced(conn: AsyncConnection, row: ScheduleRow) -> bool:
+    """Temporal has this revision; False when the row is of another one by now, or gone."""
+    return (await conn.execute(_SYNCED, {"id": row.id, "revision": row.revision})).rowcount > 0
 
 
 async def remove_deleted(conn: AsyncConnection, schedule_id: str) -> None:
@@ -256,10 +281,19 @@ async def remove_deleted(conn: AsyncConnection, schedule_id: str) -> None:
     await conn.execute(_REMOVE, {"id": schedule_id})
 
 
-async def schedules_behind(conn: AsyncConnection, *, everything: bool, limit: int) -> list[tuple[str, str]]:
-    """(tenant, id) of schedules whose Temporal Schedule is behind, or of all (narrow connection)."""
-    rows = await conn.execute(_BEHIND, {"everything": everything, "limit": limit})
-    return [(row.tenant, row.id) for row in rows]
+async def schedules_behind(
+    conn: AsyncConnection, *, everything: bool, limit: int, after: tuple[str, str] = ("", "")
+) -> list[tuple[str, str]]:
+    """(tenant, id) of schedules whose Temporal Schedule is behind, or of all, in that order (narrow connection).
+
+    Args:
+        conn: Where.
+        everything: All of them.
+        limit: At most so many.
+        after: Only those behind this one: the last of the page before.
+    """
+    values = {"everything": everything, "limit": limit, "tenant": after[0], "id": after[1]}
+    return [(row.tenant, row.id) for row in await conn.execute(_BEHIND, values)]
 
 
 async def get_calendar(conn: AsyncConnection, calendar_id: str | None) -> CalendarRow | None:
