@@ -39,11 +39,16 @@ _CALL = st.builds(
 )
 _POLICY = st.none() | st.sampled_from(["fail", "continue"])
 _PLAIN_CALL = st.builds(_action, _CALL, st.none() | _RETRY, _POLICY, st.none())
-_UNDO = st.none() | st.lists(st.one_of(_ASSIGN, _PLAIN_CALL), min_size=1, max_size=2)
 _RETURN = st.builds(
     lambda value: {"type": "control.return", **({} if value is None else {"value": _expr(value)})}, st.none() | _SCALAR
 )
-_LEAF = st.one_of(_ASSIGN, _ASSIGN, st.builds(_action, _CALL, st.none() | _RETRY, _POLICY, _UNDO), _PLAIN_CALL, _RETURN)
+
+
+def _leaf(*undoing: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    undo = st.none() | st.lists(st.one_of(_ASSIGN, _PLAIN_CALL, *undoing), min_size=1, max_size=2)
+    return st.one_of(
+        _ASSIGN, _ASSIGN, st.builds(_action, _CALL, st.none() | _RETRY, _POLICY, undo), _PLAIN_CALL, _RETURN
+    )
 
 
 def _nested(children: st.SearchStrategy[dict[str, Any]], side_by_side: bool) -> st.SearchStrategy[dict[str, Any]]:
@@ -131,11 +136,17 @@ def _numbered(steps: list[dict[str, Any]], next_id: list[int]) -> list[dict[str,
     return out
 
 
-def definitions(depth: int = 5, *, side_by_side: bool = True) -> st.SearchStrategy[dict[str, Any]]:
-    """Documents whose steps have the ids s1, s2, … in document order; without `side_by_side` one thing at a time."""
-    steps = _LEAF
+def definitions(
+    depth: int = 5, *, side_by_side: bool = True, refused_too: bool = False
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Documents whose steps have the ids s1, s2, … in document order; without `side_by_side` one thing at a time.
+
+    With `refused_too` some that publishing refuses, and that have a meaning still.
+    """
+    leaf = _leaf(_RETURN) if refused_too else _leaf()
+    steps = leaf
     for _ in range(depth):
-        steps = st.one_of(_LEAF, _nested(steps, side_by_side))
+        steps = st.one_of(leaf, _nested(steps, side_by_side))
     return st.builds(
         lambda body, ends: {
             "id": "wf",

@@ -46,7 +46,11 @@ class Failed(Exception):
 
 
 class Returned(Exception):
-    """The run is over."""
+    """The run is over; while undoing, only the undoing of one step."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(value)
+        self.value = value
 
 
 class Reference:
@@ -76,14 +80,15 @@ class Reference:
 
     def whole(self) -> Work:
         try:
-            with suppress(Returned):
-                yield from self.block(self.definition["steps"], ChainMap())
+            yield from self.block(self.definition["steps"], ChainMap())
+        except Returned as returned:
+            self.seen.result = returned.value
         except Failed:
             self.seen.status = "FAILED"
             if "failure" in self.definition.get("compensateOn", ()):
                 undo, self.undo = self.undo[::-1], []
                 for steps, local in undo:
-                    with suppress(Failed):
+                    with suppress(Failed, Returned):
                         yield from self.block(steps, local)
 
     def block(self, steps: list[dict[str, Any]], local: Names) -> Work:
@@ -120,10 +125,8 @@ class Reference:
         yield from self.block(one.get("default", []), local)
 
     def do_control_return(self, one: dict[str, Any], local: Names) -> Work:
-        if "value" in one:
-            self.seen.result = self.value(one["value"], local)
         yield from ()
-        raise Returned
+        raise Returned(self.value(one["value"], local) if "value" in one else None)
 
     def do_control_trycatch(self, one: dict[str, Any], local: Names) -> Work:
         try:

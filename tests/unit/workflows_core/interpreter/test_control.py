@@ -226,6 +226,27 @@ def test_compensation_runs_last_first_with_the_names_of_its_step_and_the_outcome
     assert any("could not be undone" in line["message"] for line in run.records("log"))
 
 
+def test_a_return_while_undoing_ends_the_undoing_of_its_step_only() -> None:
+    # Publishing refuses it; what came past publishing must not turn a failed run into one that succeeded.
+    back = {"id": "r", "type": "control.return", "value": expr("'fine'")}
+    inner = loop(back, named("never"), items="[1]")
+    run = Run(
+        undoable("a"),
+        {**named("b"), "onCompensate": [{**inner, "id": "l"}]},
+        named("bad"),
+        definition={"compensateOn": ["failure"]},
+        payload={"id": "k", "x": 1},
+    )
+    run.succeed({})
+    run.succeed({})
+    run.fail("TransientError")
+    assert run.call.step_path == "root.steps[0].onCompensate.steps[0]"
+    assert dict(run.steps())["root.steps[1].onCompensate.steps[0]"] == "SUCCEEDED"
+    run.succeed({})
+    assert run.state.outcome is not None
+    assert (run.outcome, run.failure.category, run.state.outcome.result) == ("FAILED", "TransientError", None)
+
+
 @pytest.mark.parametrize(("ends", "undoes"), [(["failure"], False), (["cancel"], True), ([], False)])
 def test_compensation_happens_only_for_the_ends_that_ask_for_it(ends: list[str], undoes: bool) -> None:
     run = Run(undoable("a"), wait(), definition={"compensateOn": ends} if ends else {}, payload={"id": "k", "x": 1})

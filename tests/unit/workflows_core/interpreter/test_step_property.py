@@ -84,7 +84,7 @@ def _answer(command: Command, failures: dict[str, list[str]], at: int) -> Any:
 
 @settings(max_examples=400, deadline=None)
 @given(
-    definition=definitions(),
+    definition=definitions(refused_too=True),
     failures=st.dictionaries(
         st.integers(1, 25).map(lambda n: f"s{n}"), st.lists(st.sampled_from(CATEGORIES), max_size=3), max_size=8
     ),

@@ -11,7 +11,12 @@ from harness.own_definitions import OWN, Own, assign, attempt, each, echo, expr,
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Problem
 from workflows_core.expressions.jlens_engine import JlensEngine
-from workflows_core.validation.flow import loop_variable_problems, unreachable_problems, variable_problems
+from workflows_core.validation.flow import (
+    compensation_problems,
+    loop_variable_problems,
+    unreachable_problems,
+    variable_problems,
+)
 
 END = step("control.return", "end")
 ENGINE = JlensEngine()
@@ -21,6 +26,7 @@ def flow(*steps: dict[str, Any]) -> list[Problem]:
     definition = parse_definition(document(*steps))
     return [
         *loop_variable_problems(definition),
+        *compensation_problems(definition),
         *unreachable_problems(definition),
         *variable_problems(definition, ENGINE),
     ]
@@ -44,6 +50,13 @@ def test_a_loop_variable_has_a_name_of_its_own(name: str, said: str) -> None:
 def test_an_inner_loop_may_not_hide_the_outer_item() -> None:
     (problem,) = flow(each("l", "[1]", each("m", "[2]")))
     assert (problem.code, problem.path) == ("LOOP_VARIABLE_SHADOWED", "root.steps[0].body.steps[0].itemVar")
+
+
+def test_steps_that_undo_cannot_end_the_run() -> None:
+    undo = [step("control.if", "i", condition=expr("true"), then=[END])]
+    (problem,) = flow({**echo("a"), "onCompensate": undo})
+    where = "root.steps[0].onCompensate.steps[0].then.steps[0]"
+    assert (problem.code, problem.path, problem.severity) == ("RETURN_IN_COMPENSATION", where, "error")
 
 
 @pytest.mark.parametrize(

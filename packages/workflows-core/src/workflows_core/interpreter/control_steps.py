@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from workflows_core.interpreter import compensation
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.plan import AssignStep, ReturnStep, StateStep
 from workflows_core.interpreter.state import Frame, Outcome, Pending
@@ -26,7 +27,10 @@ def set_state(machine: Machine, frame: Frame, step: StateStep, pending: Pending)
 
 
 def finish(machine: Machine, frame: Frame, step: ReturnStep, pending: Pending) -> None:
-    """`control.return`: the run has succeeded, from any depth; what is open elsewhere is cancelled."""
+    """`control.return`: the run has succeeded, from any depth; what is open elsewhere is cancelled.
+
+    In steps that undo it ends them alone: how the run ends is decided then.
+    """
     result = None
     if step.value is not None:
         result = machine.evaluator(frame).required(step.value, "the run's result")
@@ -40,4 +44,7 @@ def finish(machine: Machine, frame: Frame, step: ReturnStep, pending: Pending) -
         if inner.pending is not None and inner.pending.kind != "block":
             machine.record(inner, "SUCCEEDED", inner.pending)
         del machine.frames[inner.path]
+    if machine.ending is not None:
+        compensation.go_on(machine)
+        return
     machine.end(Outcome("SUCCEEDED", machine.at, result=result))

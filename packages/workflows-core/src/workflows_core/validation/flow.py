@@ -54,6 +54,14 @@ def _loop_variables(parent: str, steps: Sequence[Step], outer: tuple[str, ...]) 
             yield from _loop_variables(f"{path}.{branch}", nested, inner)
 
 
+def compensation_problems(definition: Definition) -> Iterator[Problem]:
+    """No step that undoes another one ends the run, whose end is decided when it runs."""
+    for path, step in walk_steps(definition):
+        if isinstance(step, ReturnStep) and ".onCompensate." in path:
+            message = "steps of onCompensate cannot end the run, which has failed or was cancelled before they run"
+            yield Problem("RETURN_IN_COMPENSATION", message, path, step_id=step.id)
+
+
 def unreachable_problems(definition: Definition) -> Iterator[Problem]:
     """No step stands behind one that surely ends the run."""
     yield from _unreachable("root", definition.steps)

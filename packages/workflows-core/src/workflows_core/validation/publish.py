@@ -31,7 +31,12 @@ from workflows_core.expressions.engine import (
 )
 from workflows_core.expressions.reading import EVERYTHING
 from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
-from workflows_core.validation.flow import loop_variable_problems, unreachable_problems, variable_problems
+from workflows_core.validation.flow import (
+    compensation_problems,
+    loop_variable_problems,
+    unreachable_problems,
+    variable_problems,
+)
 from workflows_core.validation.mappings import KnownActions, action_problems, special_key_problems
 from workflows_core.validation.output_schemas import response_schema_problems
 from workflows_core.validation.payload_reads import payload_problems_of
@@ -68,6 +73,7 @@ def publish_problems(
         *checks.trigger(definition),
         *checks.steps(definition),
         *loop_variable_problems(definition),
+        *compensation_problems(definition),
         *unreachable_problems(definition),
         *variable_problems(definition, engine),
         *(() if payload_schema is None else payload_problems_of(definition, registry, payload_schema)),
