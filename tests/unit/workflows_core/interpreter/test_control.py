@@ -125,6 +125,14 @@ def test_an_item_variable_is_its_item_s_own_and_hides_what_is_outside() -> None:
     assert vars_of(run) == {"x": "outer", "all": [13, 23, 33], "after": "outer"}
 
 
+def test_the_names_of_an_inner_loop_hide_an_outer_variable_of_the_same_name() -> None:
+    seen = assign("s", seen="[item, local.item, vars.item, index, local.index, y]")
+    inner = step_of("control.forEach", items=expr("['B']"), itemVar="y", body=[seen])
+    middle = step_of("control.forEach", items=expr("[7]"), itemVar="index", body=[assign("m", mine="index"), inner])
+    run = Run(loop({**middle, "id": "m"}, items="['A']") | {"itemVar": "item"})
+    assert vars_of(run) == {"mine": 7, "seen": ["B", "B", "A", 0, 0, "B"]}
+
+
 def test_hole_10_the_catch_block_sees_the_error_also_when_it_is_captured() -> None:
     attempt = step_of(
         "control.tryCatch",

@@ -52,6 +52,22 @@ def test_an_inner_loop_may_not_hide_the_outer_item() -> None:
     assert (problem.code, problem.path) == ("LOOP_VARIABLE_SHADOWED", "root.steps[0].body.steps[0].itemVar")
 
 
+@pytest.mark.parametrize("name", ["index", "length", "isFirst", "isLast"])
+def test_a_loop_variable_that_hides_what_every_loop_gives_is_a_warning(name: str) -> None:
+    (problem,) = flow({**each("l", "[1]"), "itemVar": name})
+    where = ("LOOP_VARIABLE_SHADOWED", "root.steps[0].itemVar", "warning")
+    assert (problem.code, problem.path, problem.severity) == where
+
+
+def test_an_item_that_is_named_item_is_hidden_by_loops_inside_only() -> None:
+    named = {**each("l", "[1]", echo("a")), "itemVar": "item"}
+    assert flow(named) == []
+    inside = attempt("t", [each("m", "[2]")], [])
+    (problem,) = flow({**named, "body": [inside]})
+    assert (problem.code, problem.path) == ("LOOP_VARIABLE_SHADOWED", "root.steps[0].itemVar")
+    assert "vars.item" in problem.message
+
+
 def test_steps_that_undo_cannot_end_the_run() -> None:
     undo = [step("control.if", "i", condition=expr("true"), then=[END])]
     (problem,) = flow({**echo("a"), "onCompensate": undo})

@@ -33,11 +33,20 @@ class Evaluator:
         state: State,
         scopes: Scopes,
         at: int,
-        local: Mapping[str, Any],
+        names: Mapping[str, Any],
         item_vars: Mapping[str, Any],
         effort: Effort,
     ) -> Evaluator:
-        """For a run's scopes at a time, with what the loops around the step bind."""
+        """For a run's scopes at a time.
+
+        Args:
+            state: The run.
+            scopes: Its scopes as they are now.
+            at: The time in milliseconds since the epoch.
+            names: What the loops around the step bind, inner loops over outer ones.
+            item_vars: Those of the names that are variables, and so members of `vars`.
+            effort: What the step has spent.
+        """
         identity = state.identity
         system = {
             "runId": identity.run_id,
@@ -49,11 +58,10 @@ class Evaluator:
         }
         document = {
             **scopes.vars,
-            **local,
-            **item_vars,
+            **names,
             "payload": scopes.payload,
             "vars": {**scopes.vars, **item_vars} if item_vars else scopes.vars,
-            "local": {**local, **item_vars},
+            "local": names,
             "system": system,
             "meta": {**system, **scopes.meta},
             "error": scopes.error,

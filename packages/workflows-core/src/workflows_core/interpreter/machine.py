@@ -114,17 +114,18 @@ class Machine:
         return [f for f in self.frames.values() if f.parent == frame.path]
 
     def seen_by(self, frame: Frame) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Local names and loop variables that the frame's steps see; inner ones hide outer ones."""
-        local: Mapping[str, Any] = {}
+        """All names that loops bind for the frame's steps, and the variables among them; inner ones hide outer ones."""
+        names: Mapping[str, Any] = {}
         item_vars: Mapping[str, Any] = {}
         found: Frame | None = self.frames.get(frame.path, frame)
         while found is not None:
-            if found.local:
-                local = {**found.local, **local}
+            if found.local or found.item_vars:
+                # Loop by loop: the variable of an outer one must not hide `item` of this one.
+                names = {**found.local, **found.item_vars, **names}
             if found.item_vars:
                 item_vars = {**found.item_vars, **item_vars}
             found = None if found.parent is None else self.frames.get(found.parent)
-        return local, item_vars
+        return names, item_vars
 
     def evaluator(self, frame: Frame) -> Evaluator:
         """For the frame's expressions, over the scopes as they are now."""

@@ -29,6 +29,9 @@ from workflows_core.validation.values import references_of
 RESERVED_NAMES = frozenset({"payload", "vars", "local", "meta", "error", "system"})
 """Names that a loop variable cannot have: expressions see the scope of that name instead."""
 
+LOOP_NAMES = frozenset({"index", "length", "isFirst", "isLast"})
+"""Names that every loop gives its body, beside `item`."""
+
 
 def loop_variable_problems(definition: Definition) -> Iterator[Problem]:
     """Every `itemVar` is a name of its own."""
@@ -49,9 +52,21 @@ def _loop_variables(parent: str, steps: Sequence[Step], outer: tuple[str, ...]) 
             elif name in outer:
                 message = f"{name!r} is the variable of a loop around this one, which cannot be seen in here"
                 yield Problem("LOOP_VARIABLE_SHADOWED", message, where, severity="warning", step_id=step.id)
+            elif name in LOOP_NAMES:
+                message = f"{name!r} is a name that every loop gives its body, and in this one it is the item"
+                yield Problem("LOOP_VARIABLE_SHADOWED", message, where, severity="warning", step_id=step.id)
+            elif name == "item" and _has_loop(step.body):
+                message = "'item' is in each loop its own item, so that the loops inside see this one as vars.item only"
+                yield Problem("LOOP_VARIABLE_SHADOWED", message, where, severity="warning", step_id=step.id)
             inner = (*outer, name)
         for branch, nested in branches_of(step):
             yield from _loop_variables(f"{path}.{branch}", nested, inner)
+
+
+def _has_loop(steps: Sequence[Step]) -> bool:
+    return any(
+        isinstance(step, ForEachStep) or any(_has_loop(nested) for _, nested in branches_of(step)) for step in steps
+    )
 
 
 def compensation_problems(definition: Definition) -> Iterator[Problem]:
