@@ -295,3 +295,23 @@ def test_hole_2_kept_signals_and_due_times_are_carried_over_continue_as_new() ->
     run.state = again
     run.fire()
     assert run.outcome == "SUCCEEDED"
+
+
+def test_chance_does_not_repeat_itself_after_continue_as_new() -> None:
+    draws = [
+        {"type": "transform.assign", "config": {"assign": {f"vars.n{number}": {"$expr": "$random()"}}}}
+        for number in range(4)
+    ]
+    run = Run(draws[0], wait("A"), draws[1], wait("B"), draws[2], wait("C"), draws[3])
+    for name in "ABC":
+        # Each execution has run as many steps as the others when it draws.
+        run.state = State.from_checkpoint(json.loads(json.dumps(run.state.to_checkpoint())))
+        run.signal(event_id=name, name=name)
+    assert run.outcome == "SUCCEEDED"
+    assert len({run.state.scopes.vars[f"n{number}"] for number in range(4)}) == 4
+
+
+def test_chance_is_the_same_in_every_build() -> None:
+    # A history that is replayed must come to the same value.
+    run = Run({"type": "transform.assign", "config": {"assign": {"vars.n": {"$expr": "$random()"}}}})
+    assert (run.state.seed, run.state.scopes.vars) == (1315296251, {"n": 0.28444466277133895})

@@ -13,6 +13,9 @@ from workflows_core.interpreter.plan import Computed, Constant, ListOf, ObjectOf
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.interpreter.state import State
 
+_SEEDS_OF_GENERATION = 2**32
+"""Steps are counted anew after continue-as-new; its seeds are behind all of the generation before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
@@ -66,7 +69,8 @@ class Evaluator:
             "meta": {**system, **scopes.meta},
             "error": scopes.error,
         }
-        return cls(document, at, state.seed + state.steps_run, effort)
+        seed = state.seed + state.generation * _SEEDS_OF_GENERATION + state.steps_run
+        return cls(document, at, seed, effort)
 
     def value(self, expression: Expression) -> Any:
         """The expression's JSON value or `NO_VALUE`.
