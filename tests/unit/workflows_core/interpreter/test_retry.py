@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +44,11 @@ def test_hole_16_jitter_is_within_a_fifth_and_the_same_everywhere(attempt: int, 
 def test_a_huge_exponent_is_bounded() -> None:
     rule = RetryRule(max_attempts=10_000, backoff_ms=1000, multiplier=10)
     assert retry_decision(rule, "ActionError", 9_000, "s") == 365 * 86_400_000
+
+
+@pytest.mark.parametrize(("backoff", "most", "delay"), [(1000, None, 365 * 86_400_000), (1000, 10, 10), (0, None, 0)])
+def test_a_multiplier_beyond_what_a_number_holds_gives_the_longest_delay(
+    backoff: int, most: int | None, delay: int
+) -> None:
+    rule = RetryRule(max_attempts=80, backoff_ms=backoff, multiplier=1e6, max_delay_ms=most)
+    assert retry_decision(rule, "ActionError", 79, "s") == delay

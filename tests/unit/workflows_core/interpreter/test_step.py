@@ -222,6 +222,33 @@ def test_what_is_no_time_is_refused(until: str) -> None:
     assert run.failure.category == "ExpressionError"
 
 
+@pytest.mark.parametrize(
+    "until", ["1796000000000000000", "1796000000000000", "253402300800000", "1e300", "'9999-12-31T23:59:59-01:00'"]
+)
+def test_a_time_after_the_year_9999_is_refused_with_the_unit_that_is_expected(until: str) -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "until", "until": {"$expr": until}}})
+    assert run.failure.category == "ExpressionError"
+    assert "must be milliseconds since 1970" in run.failure.message
+
+
+def test_the_last_millisecond_of_the_year_9999_can_be_waited_for() -> None:
+    run = Run({"type": "time.wait", "config": {"mode": "until", "until": {"$expr": "253402300799999"}}})
+    assert run.timer.due_at == 253402300799999
+
+
+def test_times_of_a_document_have_dates_however_long_they_are() -> None:
+    longest, most = 2**53 - 1, 253402300799999
+    config = {"taskType": "t", "title": {"$expr": "'T'"}, "dueInMs": longest, "timeoutMs": longest}
+    task = Run({"type": "human.task", "config": config})
+    event = Run(wait(timeoutMs=longest, lookbackMs=longest))
+    time = Run({"type": "time.wait", "config": {"mode": "duration", "durationMs": longest}})
+    assert [run.timer.due_at < most for run in (task, event, time)] == [True] * 3
+    (opened,) = task.state.open_waits()
+    assert opened["payload"]["dueAt"] < most
+    (looking,) = event.state.open_waits()
+    assert looking["look_back_from"] > -62_135_596_800_000, "before the year 1"
+
+
 def test_hole_7_cancel_closes_what_is_open() -> None:
     run = Run(wait(timeoutMs=60_000), act())
     run.cancel()

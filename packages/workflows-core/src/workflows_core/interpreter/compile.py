@@ -63,6 +63,9 @@ NodeStep = (
     | model.RenderCommentBlocksStep
 )
 
+LONGEST_MS = 1_000 * 365 * 86_400_000
+"""A thousand years: a longer time in a document is as good as this one, and has a date in every calendar still."""
+
 AnswerSchemas = Callable[[Mapping[str, Any]], AnswerCheck]
 """Makes the check of a JSON Schema; the caller brings the library."""
 
@@ -225,8 +228,8 @@ class _Compiler:
                 PlanFilter(item.path, item.op, self.value(f"{path}.config.filters[{index}].value", item.value))
                 for index, item in enumerate(config.filters or ())
             ),
-            timeout_ms=config.timeout_ms,
-            lookback_ms=config.lookback_ms,
+            timeout_ms=_bounded(config.timeout_ms),
+            lookback_ms=_bounded(config.lookback_ms),
             exclusive=config.match == "one",
             assignments=self.assignments(f"{path}.config.assign", config.assign, "vars"),
         )
@@ -236,7 +239,7 @@ class _Compiler:
         until = config.until if config.mode == "until" else None
         return TimeWaitStep(
             **common,
-            duration_ms=config.duration_ms or 0,
+            duration_ms=_bounded(config.duration_ms) or 0,
             until=self.optional(f"{path}.config.until", until),
             assignments=self.assignments(f"{path}.config.assign", config.assign, "vars"),
         )
@@ -254,8 +257,8 @@ class _Compiler:
             context=self.value(f"{where}.contextData", config.context_data or {}),
             assigned_users=self.optional(f"{where}.assignedUsers", config.assigned_users),
             assigned_roles=self.optional(f"{where}.assignedRoles", config.assigned_roles),
-            due_in_ms=config.due_in_ms,
-            timeout_ms=config.timeout_ms,
+            due_in_ms=_bounded(config.due_in_ms),
+            timeout_ms=_bounded(config.timeout_ms),
             response_schema=config.response_schema,
             check=check,
             assignments=self.assignments(f"{where}.assign", config.assign, "vars"),
@@ -312,6 +315,10 @@ class _Compiler:
                     return Constant([item.value for item in items if isinstance(item, Constant)])
                 return ListOf(items)
         return Constant(value)
+
+
+def _bounded(duration_ms: int | None) -> int | None:
+    return None if duration_ms is None else min(duration_ms, LONGEST_MS)
 
 
 def _common(step: model.Step) -> dict[str, Any]:

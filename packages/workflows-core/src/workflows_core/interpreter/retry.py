@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from math import inf
 
 from workflows_core.errors import UNCATCHABLE
+
+LONGEST_DELAY_MS = 365 * 86_400_000
+"""A year bounds what an exponent can do to a timer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,18 @@ def retry_decision(rule: RetryRule | None, category: str, attempt: int, seed: st
         return None
     if rule.retry_on and category not in rule.retry_on:
         return None
-    delay = rule.backoff_ms * rule.multiplier ** min(attempt - 1, 64)
+    delay = _backoff(rule, attempt)
     if rule.jitter:
         digest = hashlib.sha256(f"{seed}:{attempt}".encode()).digest()
         delay *= 0.8 + 0.4 * int.from_bytes(digest[:8], "big") / 2**64
     if rule.max_delay_ms is not None:
         delay = min(delay, rule.max_delay_ms)
-    # A year bounds what an exponent can do to a timer.
-    return int(min(delay, 365 * 86_400_000))
+    return int(min(delay, LONGEST_DELAY_MS))
+
+
+def _backoff(rule: RetryRule, attempt: int) -> float:
+    try:
+        return rule.backoff_ms * float(rule.multiplier) ** min(attempt - 1, 64)
+    except OverflowError:
+        # Beyond what a float holds: as long as may be.
+        return inf if rule.backoff_ms else 0

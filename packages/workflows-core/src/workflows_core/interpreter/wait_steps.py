@@ -22,6 +22,9 @@ from workflows_core.interpreter.plan import (
 from workflows_core.interpreter.state import Frame, Pending
 from workflows_core.wire.records import FilterRecord, WaitRecord, WaitType
 
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: no database and no calendar of ours has a later one."""
+
 
 def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending: Pending) -> None:
     """Opens the wait."""
@@ -107,7 +110,7 @@ def _resolve(machine: Machine, frame: Frame, item: PlanFilter) -> FilterRecord:
 def _until(machine: Machine, frame: Frame, until: Expression) -> int:
     found = machine.evaluator(frame).required(until, "the time to wait until")
     if isinstance(found, (int, float)) and not isinstance(found, bool):
-        return int(found)
+        return _not_too_late(int(found), found, until)
     try:
         moment = datetime.fromisoformat(str(found))
     except ValueError:
@@ -115,7 +118,17 @@ def _until(machine: Machine, frame: Frame, until: Expression) -> int:
         raise expression_failure(message, until) from None
     if moment.tzinfo is None:
         raise expression_failure(f"the time {found!r} has no zone; write one, such as ...Z", until)
-    return int(moment.timestamp() * 1000)
+    return _not_too_late(int(moment.timestamp() * 1000), found, until)
+
+
+def _not_too_late(due_at: int, found: Any, until: Expression) -> int:
+    if due_at <= LATEST_MS:
+        return due_at
+    message = (
+        f"the time {found!r:.80} is after the year 9999; a number must be milliseconds since 1970 (not micro- or"
+        " nanoseconds), a text an ISO 8601 time with zone"
+    )
+    raise expression_failure(message, until)
 
 
 def new_wait(
