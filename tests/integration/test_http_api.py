@@ -99,7 +99,7 @@ async def test_a_run_is_started_shown_resumed_by_an_event_and_listed(
     listed = (await api.get("/v1/runs", params={"workflow": "orders"})).json()
     assert [run["runId"] for run in listed["runs"]] == [run_id]
     assert listed["next"] is None
-    assert (await api.get("/v1/runs", params={"workflow": "other"})).json()["runs"] == []
+    assert problem(await api.get("/v1/runs", params={"workflow": "other"})) == (404, "WORKFLOW_UNKNOWN")
 
 
 async def test_a_run_is_cancelled_with_a_reason_that_names_the_token(
@@ -295,6 +295,24 @@ async def test_contents_of_actions_are_for_operators_and_secrets_for_nobody(
     (called,) = shown["invocations"]
     seen = (called["inputJson"], called["outputJson"], shown["steps"][0]["outputJson"])
     assert seen == (hidden if role == "operator" else {"redacted": True},) * 3
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+async def test_why_a_run_failed_and_what_it_gave_is_for_operators(db: Database, client: Client, role: ApiRole) -> None:
+    fail = {"actionId": "test.fail", "version": 1, "inputMapping": {"category": "ActionError"}}
+    give = {"value": {"$expr": "payload.id"}}
+    async with authored_runtime(db, client) as authored:
+        failed = await authored.start(document({"type": "action.call", "config": fail}), {"id": 1})
+        given = await authored.start(document({"type": "control.return", **give}), {"id": 1})
+        await failed.until("FAILED")
+        await given.until("SUCCEEDED")
+    async with http(db, Launcher(db, client), await token_of(db, role)) as api:
+        shown = [(await api.get(f"/v1/runs/{run.run_id}")).json()["run"] for run in (failed, given)]
+        listed = {run["runId"]: run for run in (await api.get("/v1/runs")).json()["runs"]}
+    for seen in (shown, [listed[run.run_id] for run in (failed, given)]):
+        assert (seen[0]["errorJson"]["category"], seen[0]["inputJson"]) == ("ActionError", {"id": 1})
+        assert ("message" in seen[0]["errorJson"]) == (role == "operator")
+        assert (seen[1]["resultJson"] == {"redacted": True}) == (role == "viewer")
 
 
 async def test_another_tenant_s_run_is_like_one_that_is_not_there(

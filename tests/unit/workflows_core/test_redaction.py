@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflows_core.errors import Refused
-from workflows_core.redaction import REDACTED, SECRET_REDACTED, Redaction, without_contents
+from workflows_core.redaction import REDACTED, SECRET_REDACTED, Redaction, run_without_contents, without_contents
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -82,8 +82,24 @@ def test_contents_are_left_out_for_those_who_may_not_see_them() -> None:
     error = {"category": "ActionError", "code": "X", "message": "of customer A", "details": {}}
     step = {"stepPath": "root.steps[0]", "outputJson": 1, "errorJson": error}
     call = {"actionId": "a.b", "inputJson": {"a": 1}, "outputJson": None, "errorJson": None}
-    shown = without_contents({"run": {"inputJson": 1}, "steps": [step], "invocations": [call]})
-    assert shown["run"] == {"inputJson": 1}
+    run = {"runId": "r", "parentRunId": None, "inputJson": 1, "resultJson": {"of": "A"}, "errorJson": error}
+    task = {"key": "k", "payload": {"taskId": "t", "title": "Ask A", "contextData": {"of": "A"}}}
+    timer = {"key": None, "payload": {"mode": "until", "dueAt": 1}}
+    lines: list[dict[str, Any]] = [
+        {"level": "WARN", "source": None, "message": "failed: of customer A", "contextJson": {"of": "A"}},
+        {"level": "INFO", "source": None, "message": "FAILED: undoing 1 step(s)", "contextJson": None},
+        {"level": "ERROR", "source": "operator", "message": "noted", "contextJson": None},
+    ]
+    timeline = {"run": run, "steps": [step], "invocations": [call], "waits": [task, timer], "logs": lines}
+    shown = without_contents(timeline)
+    assert "of customer A" not in str(shown)
+    assert "'of': 'A'" not in str(shown)
+    bare = {"category": "ActionError", "code": "X", "redacted": True}
+    assert shown["run"] == {**run, "resultJson": {"redacted": True}, "errorJson": bare}
+    of_a_child = {**run, "parentRunId": "p", "errorJson": None, "resultJson": None}
+    assert run_without_contents(of_a_child) == {**of_a_child, "inputJson": {"redacted": True}}
+    assert shown["waits"] == [{"key": "k", "payload": {"taskId": "t", "redacted": True}}, timer]
+    assert shown["logs"] == [{**lines[0], "message": REDACTED, "contextJson": {"redacted": True}}, *lines[1:]]
     assert shown["steps"] == [
         {
             "stepPath": "root.steps[0]",

@@ -40,6 +40,10 @@ _VALUES: Final = frozenset(
 """Fields of rows that hold what authors, callers and actions put there."""
 
 _REASON: Final = ("category", "code", "nodePath", "at")
+_OF_WAITS: Final = frozenset(
+    {"assignedRoles", "assignedUsers", "childRunId", "dueAt", "mode", "reason", "responseSchema", "taskId", "taskType"}
+)
+"""What the runtime itself writes into the payload of a wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +108,42 @@ def without_contents(timeline: Mapping[str, Any]) -> dict[str, Any]:
     """A run's timeline for those who may not see what went into actions and came out of them, nor why one failed."""
     return {
         **timeline,
+        "run": run_without_contents(timeline["run"]),
         "steps": [_bare(row) for row in timeline["steps"]],
         "invocations": [_bare(row) for row in timeline["invocations"]],
+        "waits": [_bare_wait(row) for row in timeline["waits"]],
+        "logs": [_bare_line(row) for row in timeline["logs"]],
     }
 
 
-def _bare(row: Mapping[str, Any]) -> dict[str, Any]:
-    hidden = {name: {"redacted": True} for name in ("inputJson", "outputJson") if row.get(name) is not None}
+def run_without_contents(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's row for the same; the payload it began with stays, unless a run's step gave it."""
+    return _bare(run, ("resultJson",) if run["parentRunId"] is None else ("resultJson", "inputJson"))
+
+
+def _bare(row: Mapping[str, Any], names: Sequence[str] = ("inputJson", "outputJson")) -> dict[str, Any]:
+    hidden: dict[str, Any] = {name: {"redacted": True} for name in names if row.get(name) is not None}
     error = row["errorJson"]
     if error is not None:
         hidden["errorJson"] = {**{name: error[name] for name in _REASON if name in error}, "redacted": True}
     return {**row, **hidden}
+
+
+def _bare_wait(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task asks about, and the details of a pause, are values of the run."""
+    payload = row["payload"]
+    if not isinstance(payload, Mapping) or set(payload) <= _OF_WAITS:
+        return dict(row)
+    kept = {name: content for name, content in payload.items() if name in _OF_WAITS}
+    return {**row, "payload": {**kept, "redacted": True}}
+
+
+def _bare_line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's own warnings quote failures; what operators have noted does not."""
+    if row["source"] == "operator" or row["level"] not in ("WARN", "ERROR"):
+        return dict(row)
+    context = None if row["contextJson"] is None else {"redacted": True}
+    return {**row, "message": REDACTED, "contextJson": context}
 
 
 def _without(value: Any, parts: Sequence[str]) -> Any:

@@ -47,7 +47,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
         raise await unknown_workflow(conn, request.workflow)
     existing = None if request.run_id is None else await get_run(conn, run_id)
     if existing is not None:
-        return await _found(conn, existing, held)
+        return await _found(conn, existing, held, request)
     version = await get_version(conn, held.workflow_id, request.version)
     if version is None:
         raise await no_version(conn, held.workflow_id, held.key, request.version)
@@ -79,7 +79,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
             status="QUEUED" if queued else "STARTING",
         ),
     )
-    return Admitted(row, held.key, True, kept) if inserted else await _found(conn, row, held)
+    return Admitted(row, held.key, True, kept) if inserted else await _found(conn, row, held, request)
 
 
 async def admit_again(conn: AsyncConnection, run_id: str) -> Admitted | None:
@@ -93,12 +93,26 @@ async def admit_again(conn: AsyncConnection, run_id: str) -> Admitted | None:
     return await _found(conn, await get_run(conn, run_id) or row, held)
 
 
-async def _found(conn: AsyncConnection, row: RunRow, held: HeldDefinition) -> Admitted:
-    """A run that was there before, if it is one of this workflow."""
+async def _found(
+    conn: AsyncConnection, row: RunRow, held: HeldDefinition, request: LaunchRequest | None = None
+) -> Admitted:
+    """A run that was there before, if it is the one that is asked for."""
     if row.workflow_id != held.workflow_id:
         message = f"run {row.run_id} is one of workflow {row.workflow_id!r}: choose another id"
         raise Refused.one("RUN_ID_TAKEN", message, "runId")
+    if request is not None and _is_a_caller_s(request):
+        payload = {} if request.payload is None else request.payload
+        same_version = request.version is None or request.version == row.workflow_version
+        if not same_version or row.input_json != payload:
+            other = "payload" if same_version else "version"
+            message = f"run {row.run_id} was started with another {other}: choose another id"
+            raise Refused.one("RUN_ID_TAKEN", message, "runId")
     return Admitted(row, held.key, False, await kept_for_launch(conn, row.run_id))
+
+
+def _is_a_caller_s(request: LaunchRequest) -> bool:
+    """A trigger or a parent that asks again means the run that it asked for, whatever it would send by now."""
+    return request.trigger_type is None and request.parent_run_id is None
 
 
 async def _is_full(conn: AsyncConnection, held: HeldDefinition) -> bool:

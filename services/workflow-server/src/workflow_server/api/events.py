@@ -19,7 +19,7 @@ def events_router(db: Database) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/events", tags=["events"])
 
-    @router.post("", status_code=202, response_model=PublishedEvent, responses=refused(413, 415, 422, 503))
+    @router.post("", status_code=202, response_model=PublishedEvent, responses=refused(409, 413, 415, 422, 503))
     async def publish(
         body: PublishEvent, response: Response, holder: Annotated[TokenHolder, Depends(allowed("publisher"))]
     ) -> Any:

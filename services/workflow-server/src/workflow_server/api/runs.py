@@ -23,14 +23,16 @@ from workflow_server.api.models import (
 )
 from workflow_server.api.problems import refusal
 from workflow_server.api.responses import refused
+from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable
 from workflows_core.launching.request import LaunchedRun, LaunchRequest
-from workflows_core.redaction import without_contents
+from workflows_core.publishing.lookup import find_workflow
+from workflows_core.redaction import run_without_contents, without_contents
 from workflows_core.storage.api_tokens import TokenHolder
 from workflows_core.storage.database import Database
-from workflows_core.storage.definitions import find
 from workflows_core.storage.redaction_rules import get_redaction
+from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
 from workflows_core.wire.records import RunStatus
 
@@ -67,7 +69,7 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
         response.status_code, started = await _start(db, launcher, request, has_key=idempotency_key is not None)
         return started
 
-    @router.get("", response_model=RunPage, responses=refused(422, 503))
+    @router.get("", response_model=RunPage, responses=refused(404, 422, 503))
     async def get_runs(
         holder: Annotated[TokenHolder, Depends(allowed("viewer"))],
         status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
@@ -75,18 +77,17 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")] = None,
     ) -> Any:
-        """List runs, newest first."""
+        """List runs, newest first; results and reasons to operators only."""
         before = None if cursor is None else _read_cursor(cursor)
         async with db.tenant(holder.tenant) as conn:
-            workflow_id = workflow
-            if workflow is not None:
-                found = await find(conn, workflow)
-                workflow_id = workflow if found is None else found.workflow_id
+            workflow_id = None if workflow is None else (await find_workflow(conn, workflow)).workflow_id
             rows = await list_runs(conn, status=status, workflow_id=workflow_id, before=before, limit=limit + 1)
             redaction = await get_redaction(conn)
         page = rows[:limit]
         following = _cursor(Cursor(at=page[-1].started_at, run_id=page[-1].run_id)) if len(rows) > limit else None
-        return {"runs": redaction.shown([row.to_json() for row in page]), "next": following}
+        runs = redaction.shown([row.to_json() for row in page])
+        shown = runs if holder.role == "operator" else [run_without_contents(run) for run in runs]
+        return {"runs": shown, "next": following}
 
     @router.get("/{run_id}", response_model=RunDetail, responses=refused(404, 422, 503))
     async def show_run(run_id: Name, holder: Annotated[TokenHolder, Depends(allowed("viewer"))]) -> Any:
@@ -119,13 +120,16 @@ def _run_id_of(tenant: str, idempotency_key: str) -> str:
 
 
 async def _start(db: Database, launcher: Launcher, request: LaunchRequest, *, has_key: bool) -> tuple[int, StartedRun]:
-    """The answer's status and body."""
-    known = has_key and await _check_same(db, request)
+    """The answer's status and body.
+
+    Raises:
+        Refused: `IDEMPOTENCY_KEY_REUSED`; else as the launch is refused.
+    """
+    known = has_key and await _row_of(db, request) is not None
     try:
         launched = await launcher.launch(request)
     except (TemporalUnavailable, SearchAttributesMissing):
-        async with db.tenant(request.tenant) as conn:
-            row = await get_run(conn, str(request.run_id))
+        row = await _row_of(db, request)
         if row is None or row.status != "STARTING":
             raise
         # It is recorded, and the reconciler starts it: to be told to try again would start a second one.
@@ -137,28 +141,17 @@ async def _start(db: Database, launcher: Launcher, request: LaunchRequest, *, ha
             created=not known,
             polled=None,
         )
-    if has_key and not launched.created:
-        # Two requests with one key at the same time: the second one's row is the first one's.
-        await _check_same(db, request)
+    except Refused as error:
+        if not has_key or error.code != "RUN_ID_TAKEN":
+            raise
+        message = f"the key has started run {request.run_id} of another workflow, version or payload; take a new key"
+        raise refusal("IDEMPOTENCY_KEY_REUSED", message, "header.idempotency-key") from None
     return 201 if launched.created else 200, _started(launched)
 
 
-async def _check_same(db: Database, request: LaunchRequest) -> bool:
-    """Whether the idempotency key has started a run; refused when that is another one.
-
-    Raises:
-        Refused: `IDEMPOTENCY_KEY_REUSED`.
-    """
+async def _row_of(db: Database, request: LaunchRequest) -> RunRow | None:
     async with db.tenant(request.tenant) as conn:
-        row = await get_run(conn, str(request.run_id))
-        if row is None:
-            return False
-        found = await find(conn, request.workflow)
-    same_version = request.version is None or request.version == row.workflow_version
-    if found is None or found.workflow_id != row.workflow_id or not same_version or row.input_json != request.payload:
-        message = f"the key has started run {request.run_id} of another workflow, version or payload; take a new key"
-        raise refusal("IDEMPOTENCY_KEY_REUSED", message, "header.idempotency-key")
-    return True
+        return await get_run(conn, str(request.run_id))
 
 
 def _started(launched: LaunchedRun) -> StartedRun:
