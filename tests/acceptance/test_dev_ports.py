@@ -22,3 +22,4 @@ async def test_a_port_taken_after_it_was_looked_at_is_replaced(tmp_path: Path) -
             status, _ = fetch(f"http://127.0.0.1:{stack.state.api_port}/openapi.json")
             assert status == 200
     assert "workflow-worker  left out" in told
+    assert any(line.startswith("HTTP API") and f":{stack.state.api_port}/v1" in line for line in told)

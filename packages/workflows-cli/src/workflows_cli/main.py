@@ -84,7 +84,8 @@ def _exit_code() -> int:
 
 def _explain(error: Exception) -> int:
     """Says what was refused, or shows the trace of a fault of ours; the exit code."""
-    from workflows_core.storage.database import is_unavailable  # noqa: PLC0415 - it takes half a second to load
+    from service_host.postgres import database_reason  # noqa: PLC0415 - these take half a second to load
+    from workflows_core.storage.database import is_unavailable  # noqa: PLC0415
 
     match error:
         case StartRefused():
@@ -100,8 +101,9 @@ def _explain(error: Exception) -> int:
             # By name: the embedded servers are loaded by the commands that start them only.
             _refuse([{"code": "EMBEDDED_START_FAILED", "message": str(error)}])
         case _ if is_unavailable(error):
-            advice = "check DB_HOST and DB_PORT, or start the stack with `workflows dev`"
-            _refuse([{"code": "DATABASE_UNAVAILABLE", "message": f"PostgreSQL does not answer; {advice}"}])
+            _refuse(
+                [{"code": "DATABASE_UNAVAILABLE", "message": f"PostgreSQL cannot be used: {database_reason(error)}"}]
+            )
         case _:
             traceback.print_exception(error)
     return 1

@@ -17,13 +17,13 @@ import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from service_host.postgres import create_engine
+from service_host.postgres import create_engine, database_reason, where_is
 from service_host.temporal import try_temporal
 from workflows_cli.dev.state import DEFAULT_DIRECTORY
 from workflows_cli.output import Format, emit
 from workflows_cli.settings import AuthoringSettings, Settings, read_authoring_settings, read_settings
 from workflows_core.errors import Refused
-from workflows_core.storage.database import Database
+from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.redaction_rules import get_redaction
 
 MAX_FILE_BYTES = 16 * 1024**2
@@ -117,6 +117,10 @@ def command(work: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..
         async def whole() -> int | None:
             try:
                 return await work(session, *args, **kwargs)
+            except Exception as error:
+                if "db" not in session.__dict__ or not is_unavailable(error):
+                    raise
+                raise _unavailable(session.settings, error) from error
             finally:
                 await session.close()
 
@@ -157,6 +161,23 @@ def read_text(path: str) -> str:
         message = f"the file has more than {MAX_FILE_BYTES // 1024**2} MiB: split the bundle, or keep data out of it"
         raise Refused.one("FILE_TOO_LARGE", message, path)
     return text
+
+
+def _unavailable(settings: Settings, error: Exception) -> Refused:
+    where, reason = where_is(settings), database_reason(error)
+    advice = "check the settings DB_…, or start the stack with `workflows dev`"
+    return Refused.one("DATABASE_UNAVAILABLE", f"PostgreSQL at {where} cannot be used: {reason}; {advice}")
+
+
+def given_json(text: str, option: str) -> Any:
+    """A JSON value as it was given to an option, or from the file that `@FILE` names.
+
+    Raises:
+        Refused: `FILE_NOT_READABLE`, `FILE_TOO_LARGE`, `NOT_JSON`.
+    """
+    if not text.startswith("@"):
+        return parse_json(text, option)
+    return read_document(text[1:])
 
 
 def parse_json(text: str, where: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from workflows_cli.dev.state import DEFAULT_DIRECTORY
     type=click.Path(path_type=Path),
     default=DEFAULT_DIRECTORY,
     show_default=True,
-    help="Where everything is kept; a restart goes on where it was.",
+    help="Where everything is kept; a restart goes on where it was. As root, PostgreSQL's data is in a directory of its"
+    " own under /var/tmp, which the start prints: delete it as well.",
 )
 @click.option("--without", multiple=True, type=click.Choice(SERVICES), help="Leave a service out.")
 def dev(state: Path, without: tuple[str, ...]) -> int:
@@ -32,7 +34,8 @@ async def _run(directory: Path, without: tuple[str, ...]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with DevStack(directory, tell=click.echo, without=without) as stack:
-        click.echo("Ctrl-C stops all. In a second terminal: workflows runs list --dev")
+        where = "" if directory == DEFAULT_DIRECTORY else f" --state {shlex.quote(str(directory))}"
+        click.echo(f"Ctrl-C stops all. In a second terminal: workflows runs list --dev{where}")
         watching = asyncio.create_task(stack.watch())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)

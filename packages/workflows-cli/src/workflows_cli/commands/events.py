@@ -9,7 +9,7 @@ import click
 
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
-from workflows_cli.session import Session, command, parse_json
+from workflows_cli.session import Session, command, given_json
 from workflows_core.errors import Refused
 from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
@@ -27,7 +27,7 @@ def events_group() -> None:
 @events_group.command("publish")
 @click.argument("name")
 @click.option("--key", help="Correlation key; without one, keys are derived from the payload.")
-@click.option("--payload", default="{}", show_default=True, help="JSON payload of the event.")
+@click.option("--payload", default="{}", show_default=True, help="JSON payload of the event, or @FILE.")
 @click.option("--event-id", help="Id of the event; the same id is published once. By default a new one.")
 @click.option("--schema", help="Ref of the payload's schema; by default that of the event catalogue.")
 @command
@@ -35,7 +35,7 @@ async def publish(
     session: Session, name: str, key: str | None, payload: str, event_id: str | None, schema: str | None
 ) -> int:
     """Publish event NAME."""
-    body = parse_json(payload, "--payload")
+    body = given_json(payload, "--payload")
     chosen = event_id or str(uuid.uuid4())
     async with session.db.tenant(session.tenant) as conn:
         fresh = await publish_checked(

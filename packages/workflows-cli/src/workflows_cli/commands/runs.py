@@ -9,15 +9,19 @@ import click
 from service_host.pollers import ListedPollers
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
-from workflows_cli.session import Session, command, parse_json
+from workflows_cli.session import Session, command, given_json
 from workflows_cli.timeline import timeline_text
+from workflows_core.errors import Problem, Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.polled import HeartbeatProbe
+from workflows_core.publishing.lookup import find_workflow
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
-from workflows_core.wire.records import RunStatus
+from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 STATUSES = get_args(RunStatus)
+MIN_REASON = 3
+"""Characters of a reason that says something."""
 
 
 @click.group("runs")
@@ -28,12 +32,12 @@ def runs_group() -> None:
 @runs_group.command("start")
 @click.argument("workflow")
 @click.option("--version", type=click.IntRange(min=1), help="Published version; by default the newest.")
-@click.option("--payload", default="{}", show_default=True, help="JSON payload of the run.")
-@click.option("--run-id", help="Id of the run; the same id never starts twice.")
+@click.option("--payload", default="{}", show_default=True, help="JSON payload of the run, or @FILE.")
+@click.option("--run-id", help="Id of the run; the same id never starts twice, and starts nothing else.")
 @command
 async def start(session: Session, workflow: str, version: int | None, payload: str, run_id: str | None) -> int:
     """Start a run of WORKFLOW (key or id)."""
-    body = parse_json(payload, "--payload")
+    body = given_json(payload, "--payload")
     request = LaunchRequest(
         tenant=session.tenant, workflow=workflow, version=version, payload=body, run_id=run_id, trigger_type=None
     )
@@ -43,11 +47,14 @@ async def start(session: Session, workflow: str, version: int | None, payload: s
         "status": launched.status,
         "temporalWorkflowId": launched.temporal_workflow_id,
         "polled": launched.polled,
+        "created": launched.created,
     }
     text = f"started run {launched.run_id}"
-    if launched.status == "QUEUED":
+    if not launched.created:
+        text = f"run {launched.run_id} was started before: it is {launched.status}"
+    elif launched.status == "QUEUED":
         text = f"queued run {launched.run_id}: as many runs of its workflow as may be are open; it starts when one ends"
-    if launched.polled is False:
+    if launched.polled is False and launched.status not in FINAL_RUN_STATUSES:
         text += "\nwarning: no process polls workflow-runtime-v2; start workflow-worker, the run waits for it"
     session.emit(facts, text)
     return 0
@@ -55,13 +62,14 @@ async def start(session: Session, workflow: str, version: int | None, payload: s
 
 @runs_group.command("list")
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs of this status.")
-@click.option("--workflow", help="Only runs of this workflow id.")
+@click.option("--workflow", help="Only runs of this workflow (key or id).")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @command
 async def list_(session: Session, status: str | None, workflow: str | None, limit: int) -> int:
     """List runs, newest first."""
     async with session.db.tenant(session.tenant) as conn:
-        found = await list_runs(conn, status=status, workflow_id=workflow, limit=limit)
+        workflow_id = None if workflow is None else (await find_workflow(conn, workflow)).workflow_id
+        found = await list_runs(conn, status=status, workflow_id=workflow_id, limit=limit)
         rows = await session.shown(conn, [row.to_json() for row in found])
     session.emit(rows, table(rows, ("runId", "workflowId", "workflowVersion", "status", "nodePath", "startedAt")))
     return 0
@@ -87,11 +95,12 @@ async def show(session: Session, run_id: str) -> int:
 @command
 async def cancel(session: Session, run_id: str, reason: str) -> int:
     """Ask a run to end as CANCELED."""
+    why = _noted(session, "CANCEL_REASON_MISSING", reason)
     async with session.db.tenant(session.tenant) as conn:
         run = await get_run(conn, run_id)
     if run is None:
         raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
-    await (await launcher_of(session)).cancel(session.tenant, run_id, f"{reason} ({session.actor})")
+    await (await launcher_of(session)).cancel(session.tenant, run_id, why)
     session.emit({"runId": run_id, "cancelRequested": True}, f"asked run {run_id} to cancel")
     return 0
 
@@ -108,6 +117,7 @@ async def redrive_(session: Session, run_id: str, step: str, version: int | None
 
     It is a new run. Steps at and behind the place are done anew: their actions are called again.
     """
+    why = "" if dry_run else _noted(session, "REASON_MISSING", reason)
     planned = await plan_redrive(session.db, session.tenant, run_id, step, version)
     lines = [
         f"from {planned.step_path}, version {planned.version}",
@@ -117,7 +127,6 @@ async def redrive_(session: Session, run_id: str, step: str, version: int | None
     if dry_run:
         session.emit({**planned.to_json(), "newRunId": None}, "\n".join(["would start a run", *lines]))
         return 0
-    why = f"{reason} ({session.actor})" if reason else ""
     await redrive(session.db, await launcher_of(session), session.tenant, planned, why)
     session.emit(planned.to_json(), "\n".join([f"started run {planned.new_run_id}", *lines]))
     return 0
@@ -125,17 +134,28 @@ async def redrive_(session: Session, run_id: str, step: str, version: int | None
 
 @runs_group.command("replay")
 @click.argument("run_id")
-@click.option("--payload", help="Another JSON payload; by default the run's own.")
+@click.option("--payload", help="Another JSON payload, or @FILE; by default the run's own.")
 @click.option("--reason", required=True, help="Why; it is recorded with both runs.")
 @command
 async def replay_(session: Session, run_id: str, payload: str | None, reason: str) -> int:
     """Start an ended run again from the beginning, in the same version."""
-    body = None if payload is None else parse_json(payload, "--payload")
-    launched = await replay(
-        session.db, await launcher_of(session), session.tenant, run_id, f"{reason} ({session.actor})", body
-    )
+    why = _noted(session, "REASON_MISSING", reason)
+    body = None if payload is None else given_json(payload, "--payload")
+    launched = await replay(session.db, await launcher_of(session), session.tenant, run_id, why, body)
     session.emit({"runId": run_id, "newRunId": launched.run_id}, f"started run {launched.run_id}")
     return 0
+
+
+def _noted(session: Session, code: str, reason: str) -> str:
+    """The reason with who gave it.
+
+    Raises:
+        Refused: With that code, for a reason that says nothing.
+    """
+    if len(reason.strip()) < MIN_REASON:
+        message = f"say why, in {MIN_REASON} characters or more: operators read it later"
+        raise Refused([Problem(code, message, "--reason")])
+    return f"{reason.strip()} ({session.actor})"
 
 
 async def launcher_of(session: Session) -> Launcher:

@@ -10,8 +10,9 @@ from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_cli.output import table
-from workflows_cli.session import Session, command, parse_json, read_document
-from workflows_core.errors import Refused
+from workflows_cli.session import Session, command, given_json, read_document
+from workflows_core.errors import Problem, Refused
+from workflows_core.publishing.lookup import find_workflow
 from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
 from workflows_core.schedules.temporal import ScheduleSync
@@ -34,12 +35,13 @@ def schedules_group() -> None:
 
 
 @schedules_group.command("list")
-@click.option("--workflow", help="Only those of this workflow id.")
+@click.option("--workflow", help="Only those of this workflow (key or id).")
 @command
 async def list_(session: Session, workflow: str | None) -> int:
     """List schedules, those of triggers too."""
     async with session.db.tenant(session.tenant) as conn:
-        rows = [row.to_json() for row in await list_schedules(conn, workflow)]
+        workflow_id = None if workflow is None else (await find_workflow(conn, workflow)).workflow_id
+        rows = [row.to_json() for row in await list_schedules(conn, workflow_id)]
     session.emit(rows, table(rows, (*_COLUMNS, "lastRunStatus", "lastFireAt", "lastError")))
     return 0
 
@@ -53,12 +55,12 @@ async def list_(session: Session, workflow: str | None) -> int:
 @click.option("--days", type=click.Choice(get_args(DayTypeFilter)), default="any", show_default=True)
 @click.option("--calendar", help="Calendar of --days; by default the tenant's default.")
 @click.option("--overlap", type=click.Choice(get_args(OverlapPolicy)), default="skip", show_default=True)
-@click.option("--payload", help="JSON payload of the runs.")
+@click.option("--payload", help="JSON payload of the runs, or @FILE.")
 @command
 async def create(session: Session, workflow: str, **options: Any) -> int:
     """Make a schedule that starts runs of WORKFLOW (key or id), always in its newest published version."""
     payload = options.pop("payload")
-    body = None if payload is None else parse_json(payload, "--payload")
+    body = None if payload is None else given_json(payload, "--payload")
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.create_schedule(conn, workflow, managing.ScheduleRequest(payload=body, **options))
     return await _followed(session, row.id, "created")
@@ -129,8 +131,15 @@ async def trigger(session: Session, schedule_id: str) -> int:
 @command
 async def backfill(session: Session, schedule_id: str, since: datetime, until: datetime) -> int:
     """Fire for past times, one after the other; a time that has a run already starts no second one."""
+    problems = []
     if since > until:
-        raise Refused.one("OPTION_NOT_FITTING", "must not be before --from", "--until")
+        problems.append(Problem("OPTION_NOT_FITTING", "must not be before --from", "--until"))
+    if until.replace(tzinfo=UTC) > datetime.now(UTC):
+        # Temporal would fire for times to come at once.
+        message = "must not be after now: what is to come fires when its time comes"
+        problems.append(Problem("OPTION_NOT_FITTING", message, "--until"))
+    if problems:
+        raise Refused(problems)
     client = await session.temporal()
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from workflows_cli.actions import declared_actions
-from workflows_cli.session import Session, command, parse_json, read_document, read_text
+from workflows_cli.session import Session, command, given_json, read_document
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Refused
 from workflows_core.publishing.bundle import is_bundle, read_bundle
@@ -54,8 +54,8 @@ async def simulate_command(
     report = await simulate(
         parse_definition(document),
         registry,
-        payload=_json(payload, "--payload"),
-        fixtures=Fixtures.of(_json(fixtures, "--fixtures")),
+        payload=given_json(payload, "--payload"),
+        fixtures=Fixtures.of(given_json(fixtures, "--fixtures")),
         now_ms=_moment(now),
         explain=explain,
         limits=SimulationLimits(max_steps=max_steps),
@@ -68,9 +68,12 @@ def chosen(document: Any, workflow: str | None) -> Any:
     """The definition that is meant: the document itself, or the draft of one workflow of a bundle.
 
     Raises:
-        Refused: `BUNDLE_INVALID`, or `WORKFLOW_UNKNOWN` naming the keys that there are.
+        Refused: `BUNDLE_INVALID`, `OPTION_NOT_FITTING`, or `WORKFLOW_UNKNOWN` naming the keys that there are.
     """
     if not is_bundle(document):
+        if workflow is not None and not (isinstance(document, dict) and document.get("id") == workflow):
+            message = "the file is one definition and no bundle: leave --workflow out"
+            raise Refused.one("OPTION_NOT_FITTING", message, "--workflow")
         return document
     found = {one.key: one.draft for one in read_bundle(document)}
     if workflow is None and len(found) == 1:
@@ -79,12 +82,6 @@ def chosen(document: Any, workflow: str | None) -> Any:
         message = f"name the workflow with --workflow; the bundle has {', '.join(found)}"
         raise Refused.one("WORKFLOW_UNKNOWN", message, "--workflow")
     return found[workflow]
-
-
-def _json(text: str, option: str) -> Any:
-    if not text.startswith("@"):
-        return parse_json(text, option)
-    return parse_json(read_text(text[1:]), text[1:])
 
 
 def _moment(text: str | None) -> int:

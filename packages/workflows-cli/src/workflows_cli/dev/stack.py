@@ -33,6 +33,8 @@ class DevStack:
     without: Sequence[str] = ()
     services: dict[str, ServiceProcess] = field(default_factory=dict)
     state: StackState = field(init=False)
+    _told: bool = field(default=False, init=False)
+    """Whether the directory's state file is this stack's: another one may run there."""
 
     def __post_init__(self) -> None:
         self.postgres = EmbeddedPostgres(self.directory / "postgres", port=POSTGRES_PORT)
@@ -55,17 +57,23 @@ class DevStack:
         await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.temporal.start))
         password = secrets.token_hex(16)
         await asyncio.to_thread(self._prepare_database, password)
-        self.tell(f"postgresql       ready    127.0.0.1:{self.postgres.port}/{self.postgres.database}")
-        self.tell(f"temporal         ready    {self.temporal.address}  web UI {self._ui}")
+        # As root its data is elsewhere, and stays when the directory is deleted.
+        data = f"  data {self.postgres.data}" if self.directory.absolute() not in self.postgres.data.parents else ""
+        self._tell_of("postgresql", "ready", f"127.0.0.1:{self.postgres.port}/{self.postgres.database}{data}")
+        self._tell_of("temporal", "ready", f"{self.temporal.address}  web UI {self._ui}")
+        self._told = True
         self.state = self._state_with(password)
         self.state.write(self.directory)
         for service in self.without:
-            self.tell(f"{service:<16} left out")
+            self._tell_of(service, "left out", "")
         wanted = [service for service in SERVICES if service not in self.without]
         await asyncio.gather(*map(self._start_service, wanted))
         for service in wanted:
             process = self.services[service]
-            self.tell(f"{service:<16} ready    {process.health}/readyz  log {process.log}")
+            self._tell_of(service, "ready", f"{process.health}/readyz  log {process.log}")
+        if "workflow-server" in wanted:
+            moved = "" if self.api_port == API_PORT else f"  (port {API_PORT} is taken)"
+            self._tell_of("HTTP API", "ready", f"http://127.0.0.1:{self.api_port}/v1{moved}")
         self.state = self._state_with(password)
         self.state.write(self.directory)
 
@@ -131,11 +139,15 @@ class DevStack:
                 status, _ = await asyncio.to_thread(fetch, f"{process.health}/readyz")
                 if (status == 200) != ready[service]:
                     ready[service] = status == 200
-                    self.tell(f"{service:<16} {'ready' if ready[service] else 'not ready':<9}{process.health}/readyz")
+                    self._tell_of(service, "ready" if ready[service] else "not ready", f"{process.health}/readyz")
+
+    def _tell_of(self, name: str, status: str, where: str) -> None:
+        self.tell(f"{name:<16} {status:<10} {where}".rstrip())
 
     async def stop(self) -> None:
         """Ends the services, then the servers."""
-        StackState.forget(self.directory)
+        if self._told:
+            StackState.forget(self.directory)
         await asyncio.gather(*(process.stop() for process in self.services.values()), return_exceptions=True)
         for server in (self.temporal, self.postgres):
             with contextlib.suppress(Exception):

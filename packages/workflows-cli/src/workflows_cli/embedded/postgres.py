@@ -124,6 +124,11 @@ class EmbeddedPostgres:
         """The server's log."""
         return (self._state.path if self._state else self._directory) / "postgres.log"
 
+    @property
+    def data(self) -> Path:
+        """Where its data is: in its directory, but for root's server."""
+        return self._directory / "data"
+
     def url(self, database: str | None = None, *, user: str | None = None, password: str | None = None) -> str:
         """A libpq and SQLAlchemy URL; of the superuser and the own database by default."""
         login = f"{user or self.user}:{password or self.password}"
