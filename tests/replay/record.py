@@ -149,6 +149,14 @@ async def branches(authored: Authored) -> Started:
     )
 
 
+async def wait_beside_action(authored: Authored) -> Started:
+    """A wait that opens together with an action beside it: a write tells of it before the action is called."""
+    both = [{"steps": [{"id": "w", **wait("NEVER", "payload.id")}]}, {"steps": [{"id": "q", **act("quick")}]}]
+    return await authored.start(
+        document({"type": "control.parallel", "branches": both, "wait": "any"}, act("last")), {"id": "k1"}
+    )
+
+
 async def compensated(authored: Authored) -> Started:
     """A run that fails and undoes what it did."""
     authored.effects.failures["bad"] = ["ActionError"]
@@ -204,6 +212,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "loops": loops,
     "scheduled_launch": scheduled_launch,
     "short_actions": short_actions,
+    "wait_beside_action": wait_beside_action,
     "waits": waits,
 }
 
