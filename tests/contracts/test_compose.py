@@ -168,6 +168,38 @@ def test_every_owner_of_a_queue_is_a_service_and_none_is_told_a_queue(name: str)
     assert not [queue for queue in QueueOwnership.load().queues if queue in text]
 
 
+def test_the_example_names_the_images_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    document = DOCUMENTS["compose.prod-example.yaml"]
+    assert {service["image"].partition(":")[2] for _, _, service in ours(document)} == {version}
+
+
+def test_temporal_of_the_example_can_register_its_namespace_and_says_when_it_has() -> None:
+    services = DOCUMENTS["compose.prod-example.yaml"]["services"]
+    temporal = services["temporal"]
+    environment = temporal["environment"]
+    assert environment["TEMPORAL_TLS_REQUIRE_CLIENT_AUTH"] == "true"
+    # What the program `temporal` of the image reads; TEMPORAL_CLI_TLS_… was another program's.
+    for variable in (
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+        "TEMPORAL_TLS_CLIENT_CERT_PATH",
+        "TEMPORAL_TLS_CLIENT_KEY_PATH",
+    ):
+        assert Path(environment[variable]).name in temporal["secrets"]
+    assert environment["TEMPORAL_ADDRESS"] == services["workflow-worker"]["environment"]["TEMPORAL_ADDRESS"]
+    assert temporal["healthcheck"]["test"][1:4] == ["temporal", "operator", "namespace"]
+    namespace = services["workflow-worker"]["environment"]["TEMPORAL_NAMESPACE"]
+    assert f"--namespace={namespace}" in temporal["healthcheck"]["test"]
+    assert environment["DEFAULT_NAMESPACE"] == namespace
+
+
+@each_file
+def test_every_service_has_the_files_that_its_settings_name(name: str) -> None:
+    document = DOCUMENTS[name]
+    found = {service: list(secret_problems(document, given)) for service, given in document["services"].items()}
+    assert {service: problems for service, problems in found.items() if problems} == {}
+
+
 def test_the_authored_queue_comes_up_with_workflow_worker_alone() -> None:
     services = DOCUMENTS["compose.yaml"]["services"]
 

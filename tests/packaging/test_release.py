@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.workspace import ROOT, members
 
@@ -49,6 +51,17 @@ def test_a_dry_run_builds_and_checks_every_wheel_and_changes_nothing(tree: Path)
         assert needs & set(order) <= set(order[:index]), f"{name} comes before what it needs"
     assert {path: path.read_bytes() for path in tree.rglob("pyproject.toml")} == before
     assert not (tree / "dist").exists()
+
+
+def test_the_example_of_an_installation_gets_the_images_of_the_release(tree: Path) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    script["tag"](tree, "9.1.0rc1")
+    services = yaml.safe_load((tree / "compose/compose.prod-example.yaml").read_text(encoding="utf-8"))["services"]
+    images = {service["image"] for service in services.values()}
+    assert {image for image in images if image.startswith("localhost/")} == {
+        f"localhost/{program}:9.1.0rc1" for program in script["PROGRAMS"]
+    }
+    assert "postgres:18" in images
 
 
 @pytest.mark.parametrize(
