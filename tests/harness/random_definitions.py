@@ -76,19 +76,20 @@ def _nested(children: st.SearchStrategy[dict[str, Any]], side_by_side: bool) -> 
         st.none() | block,
     )
     loop = st.builds(
-        lambda items, name, at_once, body, policy: {
+        lambda items, name, collected, at_once, body, policy: {
             "type": "control.forEach",
             "items": _expr(items),
             "itemVar": name,
             "concurrency": at_once,
             "body": body,
             "onItemError": policy,
-            "collect": {"$expr": name},
+            "collect": {"$expr": collected or name},
             "saveAs": f"all_{name}",
             "errorsAs": f"bad_{name}",
         },
         st.lists(_SCALAR, max_size=3),
-        st.sampled_from("ij"),
+        st.sampled_from(["i", "j", "item"]),
+        st.sampled_from(["item", None]),
         st.integers(1, 3 if side_by_side else 1),
         block,
         st.sampled_from(["continue", "fail"]),

@@ -149,10 +149,10 @@ class Reference:
         errors: dict[int, str] = {}
 
         def item(index: int) -> Work:
-            inside = local.new_child({one["itemVar"]: items[index]})
+            inside = local.new_child({"item": items[index], one["itemVar"]: items[index]})
             try:
                 yield from self.block(one["body"], inside)
-                results[index] = inside[one["itemVar"]]
+                results[index] = inside[one["collect"]["$expr"]]
             except Failed as error:
                 if one.get("onItemError") != "continue":
                     raise

@@ -15,6 +15,9 @@ Text = Annotated[str, Field(min_length=1)]
 PositiveInt = Annotated[int, Field(gt=0, le=2**53 - 1)]
 """Above zero and exact in JavaScript too."""
 
+MOST_AT_ONCE = 100
+"""Items of one loop side by side: each write of a run names all its open waits, and each task makes all their calls."""
+
 FilterOperator = Literal[
     "=", "!=", "in", "not_in", "exists", "not_exists", ">", ">=", "<", "<=", "contains", "starts_with", "ends_with"
 ]
@@ -112,7 +115,7 @@ class ForEachStep(_Step):
     type: Literal["control.forEach"]
     items: Expr
     item_var: Text
-    concurrency: MayBeAbsent[PositiveInt] = None
+    concurrency: MayBeAbsent[Annotated[int, Field(gt=0, le=MOST_AT_ONCE)]] = None
     body: list[Step]
     on_item_error: Literal["continue", "fail"] = "fail"
     collect: MayBeAbsent[Expr] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -33,10 +34,9 @@ def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> 
         "input": None if value is NO_VALUE else value,
     }
     command_id = f"{frame.step_path}@{pending.attempt}"
-    machine.block(
-        frame,
-        Pending("action", command_id, attempt=pending.attempt, started_at=pending.started_at, call=details_of_call),
-    )
+    size = len(json.dumps(details_of_call))
+    machine.call_beside(size, f"the input of {step.action_id}@{step.version}")
+    machine.block(frame, replace(pending, kind="action", command_id=command_id, call=details_of_call, call_bytes=size))
     machine.commands.append(
         RunAction(command_id, frame.step_path, step.id, step.name, pending.attempt, details_of_call)
     )

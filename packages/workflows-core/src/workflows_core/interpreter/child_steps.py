@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,11 @@ def launch(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pend
     payload = machine.evaluator(frame).build(step.input)
     command_id = f"{frame.step_path}@{pending.attempt}"
     progress = {"childRunId": child, "payload": payload}
-    machine.block(frame, replace(pending, kind="launch", command_id=command_id, progress=progress))
+    size = len(json.dumps(progress))
+    machine.call_beside(size, f"the payload of workflow {step.workflow_id!r}")
+    # The wait for its end, which must not fail once the child runs.
+    machine.grow(wait_steps.WAIT_BYTES, "the wait for the child's end")
+    machine.block(frame, replace(pending, kind="launch", command_id=command_id, progress=progress, call_bytes=size))
     machine.record(frame, "STARTED", pending, output={"childRunId": child})
     machine.commands.append(launch_command(step, machine.frames[frame.path]))
 
@@ -48,7 +53,7 @@ def launched(machine: Machine, frame: Frame, pending: Pending, _: ChildLaunched)
     child = pending.remembered["childRunId"]
     wait = wait_steps.new_wait(machine, frame, pending, "event", event_name=RUN_ENDED, key=child)
     wait["payload"] = {"childRunId": child}
-    wait_steps.open_wait(machine, frame, replace(pending, progress={"childRunId": child}), wait, "")
+    wait_steps.await_event(machine, frame, replace(pending, progress={"childRunId": child}), wait, "")
 
 
 def ended(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pending, signal: EventSignal) -> None:

@@ -6,6 +6,7 @@ A failure among them is recorded and the next ones still run; the outcome stays 
 from __future__ import annotations
 
 from workflows_core.errors import Failure
+from workflows_core.interpreter.bindings import merged
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.messages import Finish
 from workflows_core.interpreter.state import Frame, Outcome
@@ -30,7 +31,7 @@ def go_on(machine: Machine) -> None:
         last = machine.undo[-1]
         machine.undo = machine.undo[:-1]
         path = f"{last.step_path}.onCompensate.steps"
-        machine.frames[path] = Frame(path, last.block, None, local=last.local, item_vars=last.item_vars)
+        machine.frames[path] = Frame(path, last.block, None, binding=merged(last.bindings) if last.bindings else None)
         return
     machine.outcome, machine.ending = machine.ending, None
     machine.commands.append(Finish())

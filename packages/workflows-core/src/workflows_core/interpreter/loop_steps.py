@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
+from workflows_core.interpreter.bindings import Binding
 from workflows_core.interpreter.branch_steps import condition
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.plan import ForEachStep, WhileStep
@@ -19,6 +20,9 @@ from workflows_core.interpreter.state import Frame, Pending
 
 MAX_ITEMS = 10_000
 """Items of one forEach."""
+
+_PASS_BYTES = 300
+"""What an open pass weighs beside its item, about."""
 
 
 def run_for_each(machine: Machine, frame: Frame, step: ForEachStep, pending: Pending) -> None:
@@ -34,7 +38,13 @@ def run_for_each(machine: Machine, frame: Frame, step: ForEachStep, pending: Pen
     machine.record(frame, "STARTED", pending)
     progress = {"items": items, "next": 0, "results": [], "errors": []}
     machine.await_blocks(frame, "loop", pending.started_at, progress)
-    _start_items(machine, frame.path)
+    try:
+        _start_items(machine, frame.path)
+    except StepFailed:
+        # The step leaves its frame by this failure, and what it has opened must not stay behind.
+        for child in machine.children(frame):
+            machine.drop(child)
+        raise
 
 
 def item_done(machine: Machine, frame: Frame, item: Frame) -> None:
@@ -47,7 +57,7 @@ def item_done(machine: Machine, frame: Frame, item: Frame) -> None:
     if step.collect is not None:
         found = machine.evaluator(item).required(step.collect, "what the loop collects")
         machine.grow(len(json.dumps(found)), "the loop's results")
-        _remember(machine, frame, results=[*progress["results"], [item.local["index"], found]])
+        _remember(machine, frame, results=[*progress["results"], [_index(frame, item), found]])
     del machine.frames[item.path]
     _start_items(machine, frame.path)
 
@@ -60,7 +70,7 @@ def item_failed(machine: Machine, frame: Frame, item: Frame, failure: Failure) -
     error = failure.to_json()
     machine.grow(len(json.dumps(error)), "the loop's errors")
     machine.scopes = replace(machine.scopes, error=error)
-    _remember(machine, frame, errors=[*progress["errors"], [item.local["index"], error]])
+    _remember(machine, frame, errors=[*progress["errors"], [_index(frame, item), error]])
     _start_items(machine, frame.path)
     return True
 
@@ -82,6 +92,7 @@ def _start_items(machine: Machine, path: str) -> None:
     count = len(items)
     free = step.concurrency - len(machine.children(frame))
     while free > 0 and index < count:
+        machine.grow(_PASS_BYTES + len(json.dumps(items[index])), f"item {index} of the loop")
         local = {
             "item": items[index],
             "index": index,
@@ -89,13 +100,18 @@ def _start_items(machine: Machine, path: str) -> None:
             "isFirst": index == 0,
             "isLast": index == count - 1,
         }
-        machine.push(frame, step.body, f"body[{index}]", local=local, item_vars={step.item_var: items[index]})
+        local.pop(step.item_var, None)
+        machine.push(frame, step.body, f"body[{index}]", Binding(local, {step.item_var: items[index]}))
         machine.steps_run += 1
         index, free = index + 1, free - 1
     if index != progress["next"]:
         _remember(machine, frame, next=index)
     if not machine.children(frame):
         _end_loop(machine, frame, step, progress)
+
+
+def _index(frame: Frame, item: Frame) -> int:
+    return int(item.path.removeprefix(f"{frame.step_path}.body[").split("]", 1)[0])
 
 
 def _end_loop(machine: Machine, frame: Frame, step: ForEachStep, progress: Mapping[str, Any]) -> None:
@@ -136,5 +152,5 @@ def _next_pass(machine: Machine, frame: Frame, step: WhileStep, number: int) -> 
         message = f"the condition still holds after {number} passes, which is the loop's maxIterations"
         raise StepFailed(Failure(ErrorCategory.VALIDATION, message, code="LOOP_LIMIT_REACHED"))
     _remember(machine, frame, iterations=number)
-    machine.push(frame, step.body, f"body[{number}]", local={"index": number})
+    machine.push(frame, step.body, f"body[{number}]", Binding({"index": number}))
     machine.steps_run += 1

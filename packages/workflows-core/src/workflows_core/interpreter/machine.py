@@ -13,21 +13,30 @@ from typing import Any, TypeVar
 
 from workflows_core.definitions.paths import AssignPath
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
+from workflows_core.interpreter.bindings import Binding
 from workflows_core.interpreter.effort import Effort
 from workflows_core.interpreter.evaluation import Evaluator
 from workflows_core.interpreter.messages import CancelAction, CancelChild, CancelTimer, Command, StartTimer
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
 from workflows_core.interpreter.retry import retry_decision
 from workflows_core.interpreter.scopes import put
-from workflows_core.interpreter.state import BLOCK_KINDS, Frame, Outcome, Pending, PendingKind, State, Undo
+from workflows_core.interpreter.state import BLOCK_KINDS, Frame, Outcome, Pending, PendingKind, State, Undo, carried
 from workflows_core.wire.records import InvocationRecord, StepRecord, StepStatus, WaitOutcome
 
 _Step = TypeVar("_Step", bound=PlanStep)
 _RECORD_BYTES = 300
 """What a record without output weighs, about."""
 
+_UNDO_BYTES = 60
+"""What a step to be undone weighs beside its paths and what it saw, about."""
+
 MAX_STATE_BYTES = 1024 * 1024
-"""Scopes and loops together, in bytes of JSON: continue-as-new must carry them through the server's 2 MB."""
+"""Scopes, loops, open waits and what is to be undone together, in bytes of JSON: continue-as-new must carry them
+through the server's 2 MB."""
+
+MAX_BYTES_WITH_CALLS = 1536 * 1024
+"""The same with what calls that are open side by side were given: a call that is not made yet is carried too, and those
+that are made at once travel in one message of at most 4 MB."""
 
 
 class Machine:
@@ -119,13 +128,23 @@ class Machine:
         item_vars: Mapping[str, Any] = {}
         found: Frame | None = self.frames.get(frame.path, frame)
         while found is not None:
-            if found.local or found.item_vars:
+            binding = found.binding
+            if binding is not None:
                 # Loop by loop: the variable of an outer one must not hide `item` of this one.
-                names = {**found.local, **found.item_vars, **names}
-            if found.item_vars:
-                item_vars = {**found.item_vars, **item_vars}
+                names = {**binding.item_vars, **binding.local, **names}
+                item_vars = {**binding.item_vars, **item_vars}
             found = None if found.parent is None else self.frames.get(found.parent)
         return names, item_vars
+
+    def bindings_around(self, frame: Frame) -> tuple[Binding, ...]:
+        """What the loops around the frame's step have bound, outermost first."""
+        found: list[Binding] = []
+        holder: Frame | None = self.frames.get(frame.path, frame)
+        while holder is not None:
+            if holder.binding is not None:
+                found.append(holder.binding)
+            holder = None if holder.parent is None else self.frames.get(holder.parent)
+        return tuple(reversed(found))
 
     def evaluator(self, frame: Frame) -> Evaluator:
         """For the frame's expressions, over the scopes as they are now."""
@@ -137,18 +156,10 @@ class Machine:
         """The frame's step waits."""
         self.frames[frame.path] = self.frames[frame.path].waiting(pending)
 
-    def push(
-        self,
-        frame: Frame,
-        block: str | None,
-        branch: str,
-        *,
-        local: Mapping[str, Any] | None = None,
-        item_vars: Mapping[str, Any] | None = None,
-    ) -> None:
+    def push(self, frame: Frame, block: str | None, branch: str, binding: Binding | None = None) -> None:
         """Opens a list of steps inside the frame's step; None is a list without any."""
         path = f"{frame.step_path}.{branch}.steps"
-        opened = Frame(path, block or "", frame.path, local=local or {}, item_vars=item_vars or {})
+        opened = Frame(path, block or "", frame.path, binding=binding)
         # Behind what is open inside the step, before what comes after the step: frames stay in the order of a tree.
         inside = f"{frame.step_path}."
         last = next(p for p in reversed(self.frames) if p == frame.path or p.startswith(inside))
@@ -173,7 +184,7 @@ class Machine:
         """The frame's step is done: the next one, or the end of the list."""
         step = self.step_of(frame)
         if succeeded and step.compensate is not None and self.ending is None:
-            self.undo = (*self.undo, Undo(frame.step_path, step.compensate, *self.seen_by(frame)))
+            self.undo = (*self.undo, Undo(frame.step_path, step.compensate, self.bindings_around(frame)))
         self.frames[frame.path] = self.frames[frame.path].at_next()
 
     def drop(self, frame: Frame) -> None:
@@ -307,9 +318,10 @@ class Machine:
         if path.scope == "vars":
             holder: Frame | None = self.frames[frame.path]
             while holder is not None:
-                if path.segments[0] in holder.item_vars:
-                    item_vars = put(holder.item_vars, path.segments, value)
-                    self.frames[holder.path] = replace(holder, item_vars=item_vars)
+                binding = holder.binding
+                if binding is not None and path.segments[0] in binding.item_vars:
+                    bound = replace(binding, item_vars=put(binding.item_vars, path.segments, value))
+                    self.frames[holder.path] = replace(holder, binding=bound)
                     return
                 holder = None if holder.parent is None else self.frames[holder.parent]
         self.scopes = self.scopes.assign(path, value)
@@ -324,26 +336,61 @@ class Machine:
         self.grow(len(json.dumps(value)), f"vars.{name}")
         self.scopes = self.scopes.set_var(name, value)
 
+    # Bounding what is carried
+
     def grow(self, size: int, what: str) -> None:
-        """Accounts for so many bytes more.
+        """Accounts for so many bytes more that are carried from now on.
 
         Raises:
             StepFailed: `StateTooLarge`.
         """
         if self.scope_bytes + size > MAX_STATE_BYTES:
-            # What was overwritten is still counted: count anew.
-            held = [
-                self.scopes.to_json(),
-                *([f.local, f.item_vars, f.pending and f.pending.progress] for f in self.frames.values()),
-            ]
-            self.scope_bytes = len(json.dumps(held, default=dict))
+            # What was overwritten, or has ended, is still counted: count anew.
+            self._count()
             if self.scope_bytes + size > MAX_STATE_BYTES:
-                message = (
-                    f"{what} would bring the run's data to {self.scope_bytes + size} bytes, at most {MAX_STATE_BYTES} "
-                    "are allowed: keep large data in the store or in a file, and its key in the run"
-                )
-                details = {"bytes": self.scope_bytes + size, "limit": MAX_STATE_BYTES}
-                raise StepFailed(
-                    Failure(ErrorCategory.STATE_TOO_LARGE, message, code="STATE_TOO_LARGE", details=details)
-                )
+                message = f"{what} would bring the run's data to {self.scope_bytes + size} bytes"
+                raise _too_large(message, self.scope_bytes + size, MAX_STATE_BYTES)
         self.scope_bytes += size
+
+    def call_beside(self, size: int, what: str) -> None:
+        """Looks whether a call that is given so many bytes may be open beside those that are.
+
+        One alone is bounded elsewhere: an action's input where it is called.
+
+        Raises:
+            StepFailed: `StateTooLarge`.
+        """
+        open_bytes = sum(f.pending.call_bytes for f in self.frames.values() if f.pending is not None)
+        if open_bytes == 0 or self.scope_bytes + open_bytes + size <= MAX_BYTES_WITH_CALLS:
+            return
+        self._count()
+        total = self.scope_bytes + open_bytes + size
+        if total > MAX_BYTES_WITH_CALLS:
+            message = (
+                f"{what}, with the {open_bytes} bytes of what other open calls were given and the run's data of"
+                f" {self.scope_bytes} bytes, would be {total} bytes"
+            )
+            raise _too_large(message, total, MAX_BYTES_WITH_CALLS)
+
+    def reserve_undo(self, frame: Frame, step: PlanStep) -> None:
+        """Accounts for what undoing the step will need, before the step has an effect.
+
+        Raises:
+            StepFailed: `StateTooLarge`.
+        """
+        bindings = self.bindings_around(frame)
+        known = self.undo[-1].bindings if self.undo else ()
+        size = _UNDO_BYTES + len(frame.step_path) + len(step.compensate or "")
+        size += sum(len(json.dumps(one.item_vars)) for one in bindings if all(one is not other for other in known))
+        self.grow(size, "what undoing the step needs")
+
+    def _count(self) -> None:
+        held = len(json.dumps(carried(self.scopes, self.frames, self.undo), default=dict))
+        self.scope_bytes = held - sum(f.pending.call_bytes for f in self.frames.values() if f.pending is not None)
+
+
+def _too_large(message: str, size: int, limit: int) -> StepFailed:
+    advice = "keep large data in the store or in a file, and its key in the run, or run fewer items side by side"
+    text = f"{message}, at most {limit} are allowed: {advice}"
+    details = {"bytes": size, "limit": limit}
+    return StepFailed(Failure(ErrorCategory.STATE_TOO_LARGE, text, code="STATE_TOO_LARGE", details=details))

@@ -5,11 +5,12 @@ Values are frozen and shared; `step` gives a new `State` and leaves the old one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.interpreter.bindings import Binding, BindingTable, bindings_of
 from workflows_core.interpreter.outbox import Outbox
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.wire.records import WaitRecord
@@ -55,6 +56,7 @@ class Pending:
         call: For `action`: action_id, action_version, idempotency_key, authored_key, input.
         wait: For `time` and `event`: the wait's row.
         progress: What a loop, a catch or a call of a child remembers.
+        call_bytes: Length in JSON of what a call is given, for `action` (and its `quota`) and `launch`.
     """
 
     kind: PendingKind
@@ -65,6 +67,7 @@ class Pending:
     call: Mapping[str, Any] | None = None
     wait: WaitRecord | None = None
     progress: Mapping[str, Any] | None = None
+    call_bytes: int = 0
 
     @property
     def remembered(self) -> Mapping[str, Any]:
@@ -82,8 +85,7 @@ class Frame:
         parent: Path of the enclosing frame, None for the root.
         index: Position of the current step.
         pending: What the current step waits for; None when it can run, or when the list is at its end.
-        local: Names that only the steps of this list and below see, such as `item` and `index`.
-        item_vars: Variables that only they see, and write: the loop's `itemVar`.
+        binding: What only the steps of this list and below see: the item of a loop, for instance.
     """
 
     path: str
@@ -91,8 +93,7 @@ class Frame:
     parent: str | None
     index: int = 0
     pending: Pending | None = None
-    local: Mapping[str, Any] = field(default_factory=dict)
-    item_vars: Mapping[str, Any] = field(default_factory=dict)
+    binding: Binding | None = None
 
     @property
     def step_path(self) -> str:
@@ -101,11 +102,11 @@ class Frame:
 
     def waiting(self, pending: Pending) -> Frame:
         """With the current step waiting for something."""
-        return Frame(self.path, self.block, self.parent, self.index, pending, self.local, self.item_vars)
+        return Frame(self.path, self.block, self.parent, self.index, pending, self.binding)
 
     def at_next(self) -> Frame:
         """With the current step done."""
-        return Frame(self.path, self.block, self.parent, self.index + 1, None, self.local, self.item_vars)
+        return Frame(self.path, self.block, self.parent, self.index + 1, None, self.binding)
 
     @property
     def at_work(self) -> Pending:
@@ -132,12 +133,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """A completed step that has steps to undo it, with the names it saw."""
+    """A completed step that has steps to undo it, with what the loops around it had bound, outermost first."""
 
     step_path: str
     block: str
-    local: Mapping[str, Any]
-    item_vars: Mapping[str, Any]
+    bindings: tuple[Binding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,8 @@ class State:
 
     Attributes:
         steps_run: Steps and loop passes of this execution.
-        scope_bytes: What payload, variables and loops hold, in bytes of JSON; what was overwritten may count still.
+        scope_bytes: What payload, variables, loops, open waits and steps to be undone hold, in bytes of JSON; what was
+            overwritten may count still.
         undo: What compensation would run, oldest first.
         ending: The outcome that is decided while compensation still runs.
         effort: What the expressions of the last `step` may have cost; not part of what is carried on.
@@ -198,22 +199,21 @@ class State:
             "startedAt": self.started_at,
             "semantics": self.semantics,
             "generation": self.generation + 1,
-            "scopes": self.scopes.to_json(),
-            "frames": [_frame_json(f) for f in self.frames.values()],
+            **carried(self.scopes, self.frames, self.undo),
             "currentPath": self.current_path,
             "outbox": self.outbox.to_checkpoint(),
             "keptEvents": [dict(e) for e in self.kept_events],
             "consumedEvents": list(self.consumed_events),
             "droppedEvents": self.dropped_events,
             "scopeBytes": self.scope_bytes,
-            "undo": [asdict(u) for u in self.undo],
             "ending": None if self.ending is None else _outcome_json(self.ending),
         }
 
     @classmethod
     def from_checkpoint(cls, value: Mapping[str, Any]) -> State:
-        """Inverse of `to_checkpoint`."""
-        frames = [_frame_of(f) for f in value["frames"]]
+        """Inverse of `to_checkpoint`; takes the form of earlier builds too, which stands in recorded histories."""
+        bindings = bindings_of(value.get("bindings", ()))
+        frames = [_frame_of(f, bindings) for f in value["frames"]]
         ending = value.get("ending")
         return cls(
             identity=RunIdentity(**value["identity"]),
@@ -230,35 +230,66 @@ class State:
             consumed_events=tuple(value["consumedEvents"]),
             dropped_events=value["droppedEvents"],
             scope_bytes=value.get("scopeBytes", 0),
-            undo=tuple(Undo(**u) for u in value.get("undo", ())),
+            undo=tuple(_undo_of(u, bindings) for u in value.get("undo", ())),
             ending=None if ending is None else _outcome_of(ending),
         )
 
 
-def _frame_json(frame: Frame) -> dict[str, Any]:
-    pending = frame.pending
+def carried(scopes: Scopes, frames: Mapping[str, Frame], undo: Sequence[Undo]) -> dict[str, Any]:
+    """The part of a checkpoint that grows with what the author's steps do, JSON-ready."""
+    table = BindingTable()
+    return {
+        "scopes": scopes.to_json(),
+        "frames": [_frame_json(f, table) for f in frames.values()],
+        "undo": [
+            {"stepPath": u.step_path, "block": u.block, "bindings": [table.number(one) for one in u.bindings]}
+            for u in undo
+        ],
+        "bindings": table.entries,
+    }
+
+
+def _frame_json(frame: Frame, table: BindingTable) -> dict[str, Any]:
     return {
         "path": frame.path,
         "block": frame.block,
         "parent": frame.parent,
         "index": frame.index,
-        "pending": None if pending is None else asdict(pending),
-        "local": dict(frame.local),
-        "itemVars": dict(frame.item_vars),
+        "pending": None if frame.pending is None else _pending_json(frame.pending),
+        "binding": None if frame.binding is None else table.number(frame.binding),
     }
 
 
-def _frame_of(value: Mapping[str, Any]) -> Frame:
-    pending = value["pending"]
+def _pending_json(pending: Pending) -> dict[str, Any]:
+    # Not `asdict`, which copies a loop's items to the last member; what is usual is left out.
+    values = {one.name: getattr(pending, one.name) for one in fields(Pending)}
+    return {name: value for name, value in values.items() if value is not None and (name != "call_bytes" or value)}
+
+
+def _frame_of(value: Mapping[str, Any], bindings: Sequence[Binding]) -> Frame:
+    pending, number = value["pending"], value.get("binding")
     return Frame(
         path=value["path"],
         block=value["block"],
         parent=value["parent"],
         index=value["index"],
         pending=None if pending is None else Pending(**pending),
-        local=value.get("local", {}),
-        item_vars=value.get("itemVars", {}),
+        binding=_earlier(value) if number is None else bindings[number],
     )
+
+
+def _undo_of(value: Mapping[str, Any], bindings: Sequence[Binding]) -> Undo:
+    if "step_path" in value:
+        binding = _earlier({"local": value["local"], "itemVars": value["item_vars"]})
+        return Undo(value["step_path"], value["block"], () if binding is None else (binding,))
+    return Undo(value["stepPath"], value["block"], tuple(bindings[number] for number in value["bindings"]))
+
+
+def _earlier(value: Mapping[str, Any]) -> Binding | None:
+    """The binding as earlier builds wrote it, in each frame."""
+    item_vars = value.get("itemVars", {})
+    local = {name: bound for name, bound in value.get("local", {}).items() if name not in item_vars}
+    return Binding(local, item_vars) if local or item_vars else None
 
 
 def _outcome_json(outcome: Outcome) -> dict[str, Any]:

@@ -194,6 +194,8 @@ def _run_step(machine: Machine, frame: Frame, *, attempt: int, started_at: int) 
     if attempt == 1:
         machine.steps_run += 1
     try:
+        if planned.compensate is not None and machine.ending is None:
+            machine.reserve_undo(frame, planned)
         _MEANING[type(planned)](machine, frame, planned, pending)
     except StepFailed as error:
         machine.fail(frame, error.failure, attempt, started_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,12 @@ from workflows_core.wire.records import FilterRecord, WaitRecord, WaitType
 
 LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: no database and no calendar of ours has a later one."""
+
+_PENDING_BYTES = 200
+"""What an open wait weighs beside its row, about."""
+
+WAIT_BYTES = 1024
+"""At most what a wait without filters and texts weighs."""
 
 
 def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending: Pending) -> None:
@@ -171,7 +178,17 @@ def _pending(frame: Frame, pending: Pending, wait: WaitRecord) -> Pending:
 
 
 def open_wait(machine: Machine, frame: Frame, pending: Pending, wait: WaitRecord, summary: str) -> None:
-    """The step waits; a wait that has a limit has a timer."""
+    """The step waits; a wait that has a limit has a timer.
+
+    Raises:
+        StepFailed: `StateTooLarge`: the run cannot carry one more wait.
+    """
+    machine.grow(_PENDING_BYTES + len(json.dumps(wait)), "the wait")
+    await_event(machine, frame, pending, wait, summary)
+
+
+def await_event(machine: Machine, frame: Frame, pending: Pending, wait: WaitRecord, summary: str) -> None:
+    """As `open_wait`, for a wait that was accounted for."""
     waiting = _pending(frame, pending, wait)
     machine.block(frame, waiting)
     machine.record(frame, "STARTED", waiting)
