@@ -36,7 +36,8 @@ def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> 
     command_id = f"{frame.step_path}@{pending.attempt}"
     size = len(json.dumps(details_of_call))
     machine.call_beside(size, f"the input of {step.action_id}@{step.version}")
-    machine.block(frame, replace(pending, kind="action", command_id=command_id, call=details_of_call, call_bytes=size))
+    waiting = Pending("action", command_id, pending.attempt, pending.started_at, call=details_of_call, call_bytes=size)
+    machine.block(frame, waiting)
     machine.commands.append(
         RunAction(command_id, frame.step_path, step.id, step.name, pending.attempt, details_of_call)
     )

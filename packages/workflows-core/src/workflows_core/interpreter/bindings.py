@@ -18,10 +18,12 @@ class Binding:
     Attributes:
         local: Names such as `item` and `index`.
         item_vars: Variables that only the pass sees, and writes: the loop's `itemVar`.
+        counted: Bytes that the open pass counts as in the run's data; 0 where nobody knows any more.
     """
 
     local: Mapping[str, Any] = field(default_factory=dict)
     item_vars: Mapping[str, Any] = field(default_factory=dict)
+    counted: int = field(default=0, compare=False)
 
 
 def merged(bindings: Sequence[Binding]) -> Binding:

@@ -59,6 +59,8 @@ def item_done(machine: Machine, frame: Frame, item: Frame) -> None:
         machine.grow(len(json.dumps(found)), "the loop's results")
         _remember(machine, frame, results=[*progress["results"], [_index(frame, item), found]])
     del machine.frames[item.path]
+    if item.binding is not None:
+        machine.scope_bytes -= item.binding.counted
     _start_items(machine, frame.path)
 
 
@@ -92,7 +94,8 @@ def _start_items(machine: Machine, path: str) -> None:
     count = len(items)
     free = step.concurrency - len(machine.children(frame))
     while free > 0 and index < count:
-        machine.grow(_PASS_BYTES + len(json.dumps(items[index])), f"item {index} of the loop")
+        size = _PASS_BYTES + len(json.dumps(items[index]))
+        machine.grow(size, f"item {index} of the loop")
         local = {
             "item": items[index],
             "index": index,
@@ -101,7 +104,7 @@ def _start_items(machine: Machine, path: str) -> None:
             "isLast": index == count - 1,
         }
         local.pop(step.item_var, None)
-        machine.push(frame, step.body, f"body[{index}]", Binding(local, {step.item_var: items[index]}))
+        machine.push(frame, step.body, f"body[{index}]", Binding(local, {step.item_var: items[index]}, size))
         machine.steps_run += 1
         index, free = index + 1, free - 1
     if index != progress["next"]:

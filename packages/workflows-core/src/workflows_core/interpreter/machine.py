@@ -58,6 +58,7 @@ class Machine:
         self.undo = state.undo
         self.ending: Outcome | None = state.ending
         self.outcome = state.outcome
+        self._call_bytes: int | None = None
         self.effort = Effort()
         self.commands: list[Command] = []
         self.raised: list[tuple[Frame, Failure]] = []
@@ -360,17 +361,20 @@ class Machine:
         Raises:
             StepFailed: `StateTooLarge`.
         """
-        open_bytes = sum(f.pending.call_bytes for f in self.frames.values() if f.pending is not None)
-        if open_bytes == 0 or self.scope_bytes + open_bytes + size <= MAX_BYTES_WITH_CALLS:
-            return
-        self._count()
-        total = self.scope_bytes + open_bytes + size
-        if total > MAX_BYTES_WITH_CALLS:
-            message = (
-                f"{what}, with the {open_bytes} bytes of what other open calls were given and the run's data of"
-                f" {self.scope_bytes} bytes, would be {total} bytes"
-            )
-            raise _too_large(message, total, MAX_BYTES_WITH_CALLS)
+        if self._call_bytes is None:
+            self._call_bytes = self._count_calls()
+        if self._call_bytes and self.scope_bytes + self._call_bytes + size > MAX_BYTES_WITH_CALLS:
+            # What has ended is still counted: count anew.
+            self._call_bytes = self._count_calls()
+            self._count()
+            total = self.scope_bytes + self._call_bytes + size
+            if self._call_bytes and total > MAX_BYTES_WITH_CALLS:
+                message = (
+                    f"{what}, with the {self._call_bytes} bytes of what other open calls were given and the run's data"
+                    f" of {self.scope_bytes} bytes, would be {total} bytes"
+                )
+                raise _too_large(message, total, MAX_BYTES_WITH_CALLS)
+        self._call_bytes += size
 
     def reserve_undo(self, frame: Frame, step: PlanStep) -> None:
         """Accounts for what undoing the step will need, before the step has an effect.
@@ -386,7 +390,10 @@ class Machine:
 
     def _count(self) -> None:
         held = len(json.dumps(carried(self.scopes, self.frames, self.undo), default=dict))
-        self.scope_bytes = held - sum(f.pending.call_bytes for f in self.frames.values() if f.pending is not None)
+        self.scope_bytes = held - self._count_calls()
+
+    def _count_calls(self) -> int:
+        return sum(f.pending.call_bytes for f in self.frames.values() if f.pending is not None)
 
 
 def _too_large(message: str, size: int, limit: int) -> StepFailed:
