@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,12 @@ def sources() -> list[Path]:
 def codes_in(source: str) -> Iterator[str]:
     """Codes of problems and refusals (first argument or `code=`) and of failures (`code=` of any call)."""
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Dict):
+            yield from _codes_of(
+                value
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and key.value == "code"
+            )
         if not isinstance(node, ast.Call):
             continue
         argument = next((k.value for k in node.keywords if k.arg == "code"), None)
@@ -29,8 +35,14 @@ def codes_in(source: str) -> Iterator[str]:
                 argument = node.args[0] if node.args else argument
             case ast.Attribute(value=ast.Name(id=owner), attr="one") if owner.endswith("Refused"):
                 argument = node.args[0] if node.args else argument
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and CODE.fullmatch(argument.value):
-            yield argument.value
+        if argument is not None:
+            yield from _codes_of([argument])
+
+
+def _codes_of(values: Iterable[ast.expr]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, ast.Constant) and isinstance(value.value, str) and CODE.fullmatch(value.value):
+            yield value.value
 
 
 def headings(page: str) -> list[str]:
@@ -71,6 +83,7 @@ def test_codes_are_upper_snake_and_explained_once_with_cause_and_remedy() -> Non
         ("Failure(category, 'm', code='A_B')", ["A_B"]),
         ("ActionFailed('m', code='A_B')", ["A_B"]),
         ("refusal('A_B', 'm')", ["A_B"]),
+        ("{'code': 'A_B', 'message': 'm'}", ["A_B"]),
         ("Problem(code, 'm')", []),
         ("Other('A_B')", []),
     ],

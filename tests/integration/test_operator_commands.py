@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.client import Client
 
-from harness.authored import TENANT
+from harness.authored import TENANT, authored_runtime
 from harness.databases import MigratedDatabase
+from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.operator import publish, refused, workflows
 from harness.run_records import rows
 from harness.service_process import ended
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.storage.database import Database
+from workflows_core.storage.events import publish_event
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -78,6 +82,49 @@ async def test_a_backfill_is_for_the_past(environment: dict[str, str]) -> None:
     assert "OPTION_NOT_FITTING at --until: must not be after now" in message
     message = await refused(environment, "schedules", "backfill", "x", "--from", "2020-01-01", "--until", "2020-01-02")
     assert "SCHEDULE_NOT_FOUND" in message
+
+
+async def test_options_that_would_do_what_nobody_meant_are_refused(environment: dict[str, str], tmp_path: Path) -> None:
+    for options in ((), ("--anybody", "--role", "finance")):
+        assert "OPTION_NOT_FITTING at --user" in await refused(environment, "tasks", "assign", "t1", *options)
+    assert "TASK_NOT_FOUND" in await refused(environment, "tasks", "assign", "t1", "--anybody")
+    event = ("events", "publish", "SEEN", "--schema", "payload.Nope.v1")
+    assert "PAYLOAD_SCHEMA_REF_UNKNOWN at --schema" in await refused(environment, *event)
+    assert await workflows(environment, "events", "list") == []
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(document(wait())), encoding="utf-8")
+    assert "OPTION_NOT_FITTING at --workflow" in await refused({}, "simulate", str(path), "--workflow", "other")
+    taken = ("simulate", str(path), "--workflow", "wf", "--payload", '{"id": "k1"}')
+    assert (await workflows({}, *taken))["status"] == "paused-at-wait"
+
+
+async def test_a_run_is_shown_with_what_an_operator_needs(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    fail = {"actionId": "test.fail", "version": 1, "inputMapping": {"category": "ActionError"}}
+    give = {"type": "control.return", "value": {"$expr": "{'token': 'hidden', 'total': 3}"}}
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        failed = await authored.start(document({"type": "action.call", "config": fail}))
+        strict = await authored.start(
+            document({"type": "transform.assign", "config": {"assign": {"vars.x": {"$expr": "$number('x')"}}}})
+        )
+        given = await authored.start(document(give))
+        waiting = await authored.start(document(wait()), {"id": "k1"})
+        await failed.until("FAILED")
+        await strict.until("FAILED")
+        await given.until("SUCCEEDED")
+        (opened,) = (await waiting.until("WAITING")).waits
+        async with db.tenant(TENANT) as conn:
+            await publish_event(conn, tenant=TENANT, event_id="e1", event_name="PAID", correlation_key="k1")
+        await waiting.until("SUCCEEDED")
+    shown = await said(environment, "runs", "show", failed.run_id)
+    assert "error ActionError at root.steps[0]: as it should" in shown
+    assert "error ExpressionError EXPRESSION_FAILED at root.steps[0]" in await said(
+        environment, "runs", "show", strict.run_id
+    )
+    assert 'result {"token": "[REDACTED]", "total": 3}' in await said(environment, "runs", "show", given.run_id)
+    assert opened.wait_id in await said(environment, "runs", "show", waiting.run_id)
+    assert f"run {waiting.run_id} consumed" in await said(environment, "events", "list")
 
 
 async def test_why_the_database_cannot_be_used_is_said_with_its_address(environment: dict[str, str]) -> None:

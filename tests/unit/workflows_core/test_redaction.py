@@ -110,6 +110,12 @@ def test_contents_are_left_out_for_those_who_may_not_see_them() -> None:
     assert shown["invocations"] == [{**call, "inputJson": {"redacted": True}}]
 
 
+def test_what_is_wrong_with_a_pattern_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Refused, match="is no regular expression of RE2"):
+        rules("(")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("document", "where"),
     [

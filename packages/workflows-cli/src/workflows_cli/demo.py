@@ -115,7 +115,7 @@ class Demo:
                 ]
             await asyncio.sleep(0.05)
         self.tell("")
-        self.tell(timeline_text(timeline))
+        self.tell(timeline_text(timeline, timeline.run.result_json))
         return [] if timeline.run.status == "SUCCEEDED" else [f"run {run_id} ended {timeline.run.status}"]
 
     def _show_new(self, timeline: RunTimeline, shown: set[str]) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from workflows_cli.output import table
 from workflows_core.storage.runs import RunTimeline
+
+_SHOWN_CHARACTERS = 500
+"""Of a result; `--format json` has all of it."""
 
 
 def step_lines(timeline: RunTimeline) -> list[str]:
@@ -11,15 +18,21 @@ def step_lines(timeline: RunTimeline) -> list[str]:
     return [
         f"  {step.status:<15} {step.step_type:<17} {step.name or step.definition_step_id}"
         + (f"  (attempt {step.attempt})" if step.attempt > 1 else "")
-        + (f"  {step.error_json['category']}: {step.error_json['message']}" if step.error_json else "")
+        + (f"  {_why(step.error_json, place=False)}" if step.error_json else "")
         for step in timeline.steps
     ]
 
 
-def timeline_text(timeline: RunTimeline) -> str:
-    """For people: the run, then steps, waits and what events did."""
+def timeline_text(timeline: RunTimeline, result: Any) -> str:
+    """For people: the run, then steps, waits and what events did.
+
+    Args:
+        timeline: What is recorded.
+        result: The run's `result_json` as it may be shown.
+    """
     run = timeline.run
-    lines = [f"run {run.run_id}  {run.status}  {run.workflow_id} version {run.workflow_version}"]
+    above = f"  called by run {run.parent_run_id}" if run.parent_run_id else ""
+    lines = [f"run {run.run_id}  {run.status}  {run.workflow_id} version {run.workflow_version}{above}"]
     if timeline.queue is not None:
         lines.append(str(timeline.queue))
     if run.status == "WAITING" and run.waiting_for:
@@ -27,9 +40,9 @@ def timeline_text(timeline: RunTimeline) -> str:
             what = f" {wait['eventName']} with key {wait['key']}" if wait.get("eventName") else ""
             lines.append(f"waits at {wait['stepPath']} for {wait['kind']}{what}")
     if run.error_json:
-        lines.append(
-            f"error {run.error_json['category']} at {run.error_json.get('nodePath')}: {run.error_json['message']}"
-        )
+        lines.append(f"error {_why(run.error_json)}")
+    if isinstance(result, Mapping) and "result" in result:
+        lines.append(f"result {_short(result['result'])}")
     rows = [
         {
             "step": step.step_path,
@@ -38,16 +51,32 @@ def timeline_text(timeline: RunTimeline) -> str:
             "status": step.status,
             "attempt": step.attempt,
             "ms": step.duration_ms,
+            "error": _why(step.error_json, place=False) if step.error_json else None,
         }
         for step in timeline.steps
     ]
-    lines += ["", table(rows, ("step", "type", "name", "status", "attempt", "ms"))]
+    columns = ["step", "type", "name", "status", "attempt", "ms"]
+    if any(row["error"] for row in rows):
+        columns.append("error")
+    lines += ["", table(rows, columns)]
     if timeline.waits:
         waits = [row.to_json() for row in timeline.waits]
-        lines += ["", table(waits, ("stepPath", "waitType", "eventName", "key", "status", "matchedEventId"))]
+        lines += ["", table(waits, ("waitId", "stepPath", "waitType", "eventName", "key", "status", "matchedEventId"))]
     if timeline.deliveries:
         deliveries = [row.to_json() for row in timeline.deliveries]
         lines += ["", table(deliveries, ("eventId", "targetId", "status", "reason"))]
     for log in timeline.logs:
         lines.append(f"{log.level} {log.message}")
     return "\n".join(lines)
+
+
+def _why(error: Mapping[str, Any], *, place: bool = True) -> str:
+    """Category, code, place and message of a failure, as far as it has them."""
+    code = f" {error['code']}" if error.get("code") else ""
+    where = f" at {error['nodePath']}" if place and error.get("nodePath") else ""
+    return f"{error['category']}{code}{where}: {error['message']}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… (--format json has all of it)"

@@ -60,7 +60,7 @@ class Redaction:
     _compiled: tuple[Any, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_compiled", tuple(re2.compile(f"(?i){text}") for text in self.key_patterns))
+        object.__setattr__(self, "_compiled", tuple(map(_pattern, self.key_patterns)))
 
     @classmethod
     def parse(cls, document: Any) -> Redaction:
@@ -180,11 +180,19 @@ def _wrong(name: str, text: Any) -> str | None:
         pointed = _POINTER.fullmatch(text)
         return None if pointed else "must be a JSON pointer such as /customer/email (~1 is /, ~0 is ~)"
     try:
-        re2.compile(text)
+        _pattern(text)
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
         return f"is no regular expression of RE2: {reason}"
     return None
+
+
+def _pattern(text: str) -> Any:
+    # The library would print what is wrong as well.
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = False
+    return re2.compile(text, options)
 
 
 def _problem(message: str, path: str) -> Problem:

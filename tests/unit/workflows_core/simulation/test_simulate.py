@@ -115,6 +115,23 @@ async def test_time_passes_at_once_and_a_wait_without_a_fixture_pauses() -> None
     assert (timed_out.status, timed_out.errors[0]["code"]) == ("failed", "EVENT_WAIT_TIMED_OUT")
 
 
+async def test_a_fixture_that_the_wait_would_not_take_leaves_it_open() -> None:
+    large = wait(filters=[{"path": "amount", "op": ">", "value": 100}])
+    options: dict[str, Any] = {"payload": {"id": "k1"}, "limits": SimulationLimits(max_steps=50)}
+    report = await run(large, fixtures={"s0": {"amount": 7}}, **options)
+    assert (report.status, [one["stepPath"] for one in report.waits]) == ("paused-at-wait", ["root.steps[0]"])
+    (warning,) = report.warnings
+    assert "root.steps[0]: the fixture is not taken: filter amount > 100 does not hold: the event has 7" in warning
+    assert (await run(large, fixtures={"s0": {"amount": 700}}, **options)).status == "completed"
+
+    schema = {"type": "object", "properties": {"approved": {"type": "boolean"}}, "required": ["approved"]}
+    task = {"type": "human.task", "config": {"taskType": "t", "title": {"$expr": "'T'"}, "responseSchema": schema}}
+    report = await run(task, fixtures={"s0": {"approved": "yes"}}, **options)
+    assert report.status == "paused-at-wait", report.errors
+    assert any("root.steps[0]: the fixture is not taken: /approved" in one for one in report.warnings), report.warnings
+    assert (await run(task, fixtures={"s0": {"approved": True}}, **options)).status == "completed"
+
+
 async def test_an_explanation_names_the_values_that_decided() -> None:
     choose = {"type": "control.if", "condition": {"$expr": "payload.n > 3"}, "then": []}
     report = await run(choose, payload={"n": 5}, explain=True)

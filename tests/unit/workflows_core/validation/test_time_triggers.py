@@ -18,7 +18,17 @@ def recurring(cron: str, timezone: str = "UTC") -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "cron", ["*/5 * * * *", "0 9 * * 1-5", "0 0 1 */3 *", "0,20,40 * * * *", "* 9 * * *", " 5 4 * * 7 "]
+    "cron",
+    [
+        "*/5 * * * *",
+        "0 9 * * 1-5",
+        "0 0 1 */3 *",
+        "0 9 29 2 *",
+        "0 9 31 * *",
+        "0,20,40 * * * *",
+        "* 9 * * *",
+        " 5 4 * * 7 ",
+    ],
 )
 def test_good_expressions(cron: str) -> None:
     assert recurring(cron) == []
@@ -36,6 +46,8 @@ def test_good_expressions(cron: str) -> None:
         ("0,3 * * * *", "more often than every 5 minutes"),
         ("0 9-5 * * *", "the hour is '9-5'"),
         ("0 */0 * * *", "the hour is '*/0'"),
+        ("0 9 30 2 *", "no month of '2' has a day '30'"),
+        ("0 9 31 2,4-6/2 *", "never starts a run"),
         ("0" * 200 + " * * * *", "at most 128"),
     ],
 )

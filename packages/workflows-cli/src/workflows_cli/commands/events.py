@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -13,6 +15,7 @@ from workflows_cli.session import Session, command, given_json
 from workflows_core.errors import Refused
 from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
+from workflows_core.publishing.contracts import registered_schema
 from workflows_core.storage.events import list_events
 
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -38,6 +41,9 @@ async def publish(
     body = given_json(payload, "--payload")
     chosen = event_id or str(uuid.uuid4())
     async with session.db.tenant(session.tenant) as conn:
+        if schema is not None and await registered_schema(conn, schema) is None:
+            message = f"no payload schema {schema!r} is registered; `workflows schemas list` has those there are"
+            raise Refused.one("PAYLOAD_SCHEMA_REF_UNKNOWN", message, "--schema")
         fresh = await publish_checked(
             conn,
             tenant=session.tenant,
@@ -62,7 +68,8 @@ async def list_(session: Session, name: str | None, status: str | None, limit: i
     async with session.db.tenant(session.tenant) as conn:
         found = await list_events(conn, name=name, status=status, limit=limit)
         rows = await session.shown(conn, [row.to_json() for row in found])
-    session.emit(rows, table(rows, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt")))
+    shown = [{**row, "deliveries": [_outcome(one) for one in row["deliveries"]]} for row in rows]
+    session.emit(rows, table(shown, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt")))
     return 0
 
 
@@ -149,6 +156,12 @@ async def show_wait(session: Session, wait_id: str) -> int:
     text = table([{"field": name, "value": value} for name, value in wait.items()], ("field", "value"))
     session.emit({**wait, "events": events}, f"{text}\n\n{table(events, ('eventId', 'at', 'verdict', 'why'))}")
     return 0
+
+
+def _outcome(delivery: Mapping[str, Any]) -> str:
+    """Where an event went, and what became of it there."""
+    target = f"run {delivery['runId']}" if delivery["runId"] else f"{delivery['targetKind']} {delivery['targetId']}"
+    return f"{target} {delivery['status']}"
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -85,7 +85,7 @@ async def show(session: Session, run_id: str) -> int:
         if timeline is None:
             raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
         facts = await session.shown(conn, timeline.to_json())
-    session.emit(facts, timeline_text(timeline))
+    session.emit(facts, timeline_text(timeline, facts["run"]["resultJson"]))
     return 0
 
 

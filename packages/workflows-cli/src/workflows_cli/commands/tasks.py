@@ -7,6 +7,7 @@ import click
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, parse_json
+from workflows_core.errors import Refused
 from workflows_core.storage.human_tasks import (
     answer_task,
     assign_task,
@@ -89,9 +90,15 @@ async def claim(session: Session, task_id: str, person: str | None, *, take_over
 @click.argument("task_id")
 @click.option("--user", "users", multiple=True, help="Who is asked, by name.")
 @click.option("--role", "roles", multiple=True, help="Who is asked, by role.")
+@click.option("--anybody", is_flag=True, help="Ask nobody in particular.")
 @command
-async def assign(session: Session, task_id: str, users: tuple[str, ...], roles: tuple[str, ...]) -> int:
-    """Ask other people; whoever had claimed the task has not any more."""
+async def assign(
+    session: Session, task_id: str, users: tuple[str, ...], roles: tuple[str, ...], *, anybody: bool
+) -> int:
+    """Ask other people in place of those who were; whoever had claimed the task has not any more."""
+    if bool(users or roles) is anybody:
+        message = "say who is asked, with --user or --role, or --anybody and neither of them"
+        raise Refused.one("OPTION_NOT_FITTING", message, "--user")
     async with session.db.tenant(session.tenant) as conn:
         task = await assign_task(conn, task_id, users, roles)
         facts = await session.shown(conn, task.to_json())

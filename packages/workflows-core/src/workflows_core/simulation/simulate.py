@@ -20,6 +20,7 @@ from workflows_core.execution.handlers import call_handler
 from workflows_core.expressions.engine import ExpressionEngine
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.matching import EventFacts, mismatch
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
@@ -36,6 +37,7 @@ from workflows_core.interpreter.messages import (
     TimerFired,
 )
 from workflows_core.interpreter.outbox import Outbox
+from workflows_core.interpreter.plan import EventWaitStep, HumanTaskStep, PlanStep
 from workflows_core.interpreter.state import Pending, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, step
 from workflows_core.simulation.explaining import ExplainingEngine
@@ -108,6 +110,8 @@ class _Simulation:
         self.trace: dict[str, TraceEntry] = {}
         self.invocations: list[dict[str, Any]] = []
         self.warnings: dict[str, None] = {}
+        self.refused: set[str] = set()
+        """Commands of waits whose fixture was not taken: they stay open."""
         self.steps = 0
         self.until = time.monotonic() + limits.max_seconds
 
@@ -174,9 +178,14 @@ class _Simulation:
                 self.commands.remove(command)
                 return ChildLaunched(command.command_id, at)
         for frame, pending in state.pending("event"):
-            answered = self.fixtures.next(self.plan.blocks[frame.block][frame.index].id)
-            if answered is not None:
+            planned = self.plan.blocks[frame.block][frame.index]
+            if pending.command_id in self.refused or (answered := self.fixtures.next(planned.id)) is None:
+                continue
+            wrong = _refusal(planned, pending, answered[0])
+            if wrong is None:
                 return self.resume(pending, answered[0], at)
+            self.refused.add(pending.command_id)
+            self.warnings[f"{frame.step_path}: the fixture is not taken: {wrong}"] = None
         due = [c for c in self.commands if isinstance(c, StartTimer) and not self.is_event_wait(state, c.command_id)]
         if not due:
             return None
@@ -272,6 +281,19 @@ class _Simulation:
             warnings=[*self.warnings, *unused],
             virtual_ms=virtual_ms,
         )
+
+
+def _refusal(step: PlanStep, pending: Pending, answer: Any) -> str | None:
+    """Why the wait does not take what its fixture gives; None when it does."""
+    wait = pending.wait
+    if wait is None or isinstance(answer, (TimedOut, Failure)):
+        return None
+    if isinstance(step, HumanTaskStep):
+        return "; ".join(step.check(answer)) or None if step.check is not None else None
+    if not isinstance(step, EventWaitStep):
+        return None
+    keys = () if wait["key"] is None else (wait["key"],)
+    return mismatch(EventFacts("fixture", wait["event_name"] or "", keys, answer), wait)
 
 
 def _child_end(answer: Any) -> dict[str, Any]:

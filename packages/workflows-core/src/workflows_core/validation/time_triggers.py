@@ -18,6 +18,9 @@ MAX_YEAR = 2100
 
 # Sunday is 0 or 7.
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""Days of each month, in a leap year."""
+
 _PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
 
 
@@ -58,6 +61,8 @@ def cron_fault(cron: str) -> str | None:
     minute, *others = parts
     if parts[2] != "*" and parts[4] != "*":
         return f"sets both day of month ({parts[2]}) and day of week ({parts[4]}); one of them has to be *"
+    if not any(day <= _LONGEST[month - 1] for day in values[2] for month in values[3]):
+        return f"never starts a run: no month of {parts[3]!r} has a day {parts[2]!r}"
     if others == ["*"] * len(others) and _closest(values[0]) < MIN_INTERVAL_MINUTES:
         return (
             f"starts runs more often than every {MIN_INTERVAL_MINUTES} minutes (minute {minute!r} of every hour);"
