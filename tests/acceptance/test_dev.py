@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ import pytest
 
 from harness.interpreted import document, wait
 from harness.service_process import child_environment, ended
+from harness.workspace import ROOT
 from workflows_cli.dev.state import StackState
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
@@ -72,6 +75,34 @@ async def test_a_stack_starts_stops_and_goes_on_where_it_was(tmp_path: Path) -> 
         assert "WAITING" in await say(state, "runs", "show", "run-1")
         await say(state, "events", "publish", "PAID", "--key", "k1")
         while "SUCCEEDED" not in (await say(state, "runs", "show", "run-1")).splitlines()[0]:
+            await asyncio.sleep(0.2)
+
+
+async def test_a_second_stack_leaves_the_first_one_alone_and_the_page_s_example_works(tmp_path: Path) -> None:
+    state = tmp_path / ".workflows-dev"
+    async with development(state) as lines:
+        api = f"http://127.0.0.1:{StackState.read(state).api_port}/v1"
+        assert any(line.startswith("HTTP API") and api in line for line in lines), lines
+        assert lines[-1].endswith(f"workflows runs list --dev --state {state}\n")
+        code, _, error = await ended("workflows", "dev", "--state", str(state), environment={})
+        assert (code, "EMBEDDED_START_FAILED" in error) == (1, True)
+        assert await say(state, "runs", "list") == "(none)\n"
+
+        page = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+        (example,) = re.findall(r"^```bash\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+        assert "http://127.0.0.1:8090/v1/" in example
+        (tmp_path / "examples").symlink_to(ROOT / "examples")
+        environment = child_environment({})
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-euo", "pipefail", "-c", example.replace("http://127.0.0.1:8090/v1", api)),
+            env={**environment, "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}", "NO_PROXY": "*"},
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        started = json.loads(output.decode().splitlines()[-1])
+        assert (process.returncode, started["created"], started["polled"]) == (0, True, True)
+        while "WAITING" not in await say(state, "runs", "show", started["runId"]):
             await asyncio.sleep(0.2)
 
 
