@@ -82,6 +82,21 @@ async def test_what_cannot_be_imported_or_found_is_refused(db: Database) -> None
         await publish_definition(db, TENANT, "nowhere", REGISTRY)
 
 
+async def test_a_step_that_cannot_be_read_does_not_hide_what_is_wrong_with_others() -> None:
+    def assign(source: str) -> dict[str, Any]:
+        return {"type": "transform.assign", "config": {"assign": {"vars.x": {"$expr": source}}}}
+
+    first = {"type": "action.call", "config": {"saveAs": "set_by_the_first", "version": 1}}
+    calls = {"type": "action.call", "config": {"actionId": "store.sett", "version": 1}}
+    steps = (first, assign("1 +"), assign("vars.set_by_the_first"), calls)
+    found = validate_document(document(*steps), REGISTRY)
+    assert [(one.code, one.path) for one in found if one.severity == "error"] == [
+        ("INVALID_ACTION_CONFIG", "root.steps[0].config.actionId"),
+        ("INVALID_EXPRESSION", 'root.steps[1].config.assign["vars.x"]'),
+        ("UNKNOWN_ACTION", "root.steps[3].config.actionId"),
+    ]
+
+
 async def test_a_document_can_be_checked_without_storing_it() -> None:
     assert validate_document(document(wait()), REGISTRY, correlation_paths={"*": ("id",)}) == []
     assert [problem.code for problem in validate_document([], REGISTRY)] == ["INVALID_WORKFLOW_DEFINITION"]

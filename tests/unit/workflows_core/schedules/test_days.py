@@ -57,22 +57,44 @@ def test_a_filter_needs_a_calendar() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "path", "said"),
     [
-        ([], "must be an object"),
-        ({"timezone": "UTC", "hours": WEEK, "holiday": []}, "has no field 'holiday'"),
-        ({"timezone": "Europe/Berln", "hours": WEEK}, "unknown time zone"),
-        ({"timezone": "UTC", "hours": {"moonday": WORK}}, "unknown weekday"),
-        ({"timezone": "UTC", "hours": {"monday": [["9", "17"]]}}, "Invalid isoformat"),
-        ({"timezone": "UTC", "hours": {"monday": [["17:00", "09:00"]]}}, "must end after they begin"),
-        ({"timezone": "UTC", "hours": {"monday": "09:00"}}, "hours must be an object"),
-        ({"timezone": "UTC", "hours": WEEK, "holidays": ["02-30"]}, "day is out of range"),
-        ({"timezone": "UTC", "hours": WEEK, "holidays": [1]}, "holidays must be a list"),
+        ([], "", "must be an object"),
+        ({"timezone": "UTC", "hours": WEEK, "holiday": []}, ".holiday", "is no field"),
+        ({"timezone": "UTC", "hours": WEEK, "name": 7}, ".name", "a text"),
+        ({"timezone": "UTC", "hours": WEEK, "default": "no"}, ".default", "true or false"),
+        ({"timezone": "Europe/Berln", "hours": WEEK}, ".timezone", "IANA time zone such as Europe/Berlin"),
+        ({"hours": WEEK}, ".timezone", "this is None"),
+        ({"timezone": "UTC"}, ".hours", "must be an object from monday"),
+        ({"timezone": "UTC", "hours": {"moonday": WORK}}, ".hours.moonday", "is no weekday"),
+        ({"timezone": "UTC", "hours": {"monday": [["09:00", "17"]]}}, ".hours.monday[0][1]", "a time such as 09:00"),
+        ({"timezone": "UTC", "hours": {"monday": [["17:00", "09:00"]]}}, ".hours.monday[0]", "must end after"),
+        ({"timezone": "UTC", "hours": {"monday": [*WORK, ["16:00", "18:00"]]}}, ".hours.monday", "overlaps"),
+        ({"timezone": "UTC", "hours": {"monday": ["09:00"]}}, ".hours.monday[0]", "when work begins and ends"),
+        ({"timezone": "UTC", "hours": {"monday": "09:00"}}, ".hours.monday", "a list of stretches"),
+        ({"timezone": "UTC", "hours": WEEK, "holidays": ["02-30"]}, ".holidays[0]", "a day that there is"),
+        ({"timezone": "UTC", "hours": WEEK, "holidays": ["01-01", 1]}, ".holidays[1]", "a day that there is"),
+        ({"timezone": "UTC", "hours": WEEK, "holidays": "01-01"}, ".holidays", "a list of dates"),
     ],
 )
-def test_a_calendar_that_is_wrong_says_what_is(entry: Any, said: str) -> None:
+def test_a_calendar_that_is_wrong_says_what_is_and_where(entry: Any, path: str, said: str) -> None:
     with pytest.raises(Refused) as found:
         read_calendars({"good": {"timezone": "UTC", "hours": WEEK}, "bad": entry})
     (problem,) = found.value.problems
-    assert (problem.code, problem.path) == ("CALENDAR_INVALID", "bad")
+    assert (problem.code, problem.path) == ("CALENDAR_INVALID", f"bad{path}")
     assert said in problem.message
+
+
+def test_everything_that_is_wrong_with_calendars_comes_at_once() -> None:
+    hours = {"monday": [["9", "25:00"]], "moonday": WORK}
+    with pytest.raises(Refused) as found:
+        read_calendars(
+            {
+                "a": {"timezone": "Mars", "hours": hours, "holidays": ["02-30", "x"], "default": True},
+                "b": {"timezone": "UTC", "hours": WEEK, "default": True},
+            }
+        )
+    assert [problem.path for problem in found.value.problems] == [
+        *("a.timezone", "a.hours.monday[0][0]", "a.hours.monday[0][1]", "a.hours.moonday"),
+        *("a.holidays[0]", "a.holidays[1]", ""),
+    ]

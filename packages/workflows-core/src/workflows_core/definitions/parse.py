@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,6 +40,51 @@ def parse_definition(document: Any) -> Definition:
     except ValidationError as error:
         details = error.errors(include_url=False)
     raise Refused([_problem(document, detail) for detail in details])
+
+
+def readable_part(document: Any) -> Definition | None:
+    """The definition with a step that does nothing in the place of each that cannot be read, for the later checks.
+
+    None for what is not JSON, or where more than steps is wrong. What a step in its place would have set is not set.
+    """
+    if _json_problems(document):
+        return None
+    try:
+        return Definition.model_validate(document)
+    except ValidationError as error:
+        places = {locate(document, detail["loc"]).path for detail in error.errors(include_url=False)}
+    whole = json.loads(json.dumps(document))
+    for number, place in enumerate(sorted(places, key=len, reverse=True)):
+        found = _STEP.match(place)
+        if found is None:
+            return None
+        *way, last = _keys(found.group())
+        holder = whole
+        for key in way:
+            holder = holder[key]
+        given = holder[last].get("id") if isinstance(holder[last], dict) else None
+        identity = given if isinstance(given, str) and given.strip() else f"unreadable-{number}"
+        holder[last] = {"id": identity, "type": "transform.assign", "config": {"assign": {}}}
+    try:
+        return Definition.model_validate(whole)
+    except ValidationError:
+        return None
+
+
+_BRANCH = r"(?:then|else|default|body|try|catch|onCompensate|cases\[\d+\]|branches\[\d+\])"
+_STEP = re.compile(rf"root\.steps\[\d+\](?:\.{_BRANCH}\.steps\[\d+\])*")
+"""The innermost step of a path."""
+
+
+def _keys(path: str) -> list[str | int]:
+    """The keys that lead to the step at a path: a branch that is a list itself has no `steps` in the document."""
+    keys: list[str | int] = []
+    for name, index in re.findall(r"\.(\w+)(?:\[(\d+)\])?", path):
+        if name != "steps" or not keys or isinstance(keys[-1], int):
+            keys.append(name)
+        if index:
+            keys.append(int(index))
+    return keys
 
 
 def _json_problems(document: Any) -> list[Problem]:

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.actions.registry import ActionRegistry
-from workflows_core.definitions.parse import parse_definition
+from workflows_core.definitions.model import Definition
+from workflows_core.definitions.parse import parse_definition, readable_part
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.correlation import DEFAULT_PATHS
@@ -61,12 +62,16 @@ def validate_document(
         correlation_paths: Payload paths that keys of events are derived from.
         secrets: How long ago each secret that there is was last changed; None where nobody knows.
     """
+    problems: list[Problem] = []
     try:
-        definition = parse_definition(document)
+        definition: Definition | None = parse_definition(document)
     except Refused as error:
-        return list(error.problems)
+        problems += error.problems
+        definition = readable_part(document)
+    if definition is None:
+        return problems
     ref = definition.payload_schema_ref
-    return [
+    later = [
         *publish_problems(
             definition,
             actions,
@@ -77,6 +82,8 @@ def validate_document(
         ),
         *contract_problems(definition, contracts, now=now or datetime.now(UTC)),
     ]
+    # A step that cannot be read may be the one that sets the variable.
+    return [*problems, *(one for one in later if not problems or one.code != "VARIABLE_NOT_DEFINED")]
 
 
 async def import_definition(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from itertools import combinations
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from business_calendar.calendar import WEEKDAYS, BusinessCalendar
 from business_calendar.hours import WorkingHours
+from workflows_core.definitions.walk import field_path
 from workflows_core.errors import Problem, Refused
 from workflows_core.storage.schedules import CalendarRow, DayTypeFilter
+
+_FIELDS = ("name", "timezone", "hours", "holidays", "default")
+_EXAMPLE = '[["09:00", "17:00"]]'
+_DATES = "YYYY-MM-DD, or MM-DD for every year"
+_TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?")
+_DATE = re.compile(r"(?:\d{4}-)?\d\d-\d\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +63,7 @@ def calendar_of(row: CalendarRow) -> BusinessCalendar:
     Raises:
         ValueError: What is wrong with it, in a sentence.
     """
-    hours = {
-        day: [WorkingHours(time.fromisoformat(begins), time.fromisoformat(ends)) for begins, ends in stretches]
-        for day, stretches in row.hours.items()
-    }
+    hours = {day: [_stretch(begins, ends) for begins, ends in stretches] for day, stretches in row.hours.items()}
     return BusinessCalendar.of(
         row.timezone, hours, [date.fromisoformat(text) for text in row.holidays if len(text) > len("MM-DD")]
     )
@@ -71,47 +78,110 @@ def read_calendars(document: Any) -> list[CalendarRow]:
     if not isinstance(document, Mapping) or not document:
         message = "must be an object from a calendar's id to its name, timezone, hours and holidays"
         raise Refused.one("CALENDAR_INVALID", message)
-    problems: list[Problem] = []
-    found: list[CalendarRow] = []
-    for calendar_id, entry in document.items():
-        try:
-            found.append(_calendar(str(calendar_id), entry))
-        except ValueError as error:
-            problems.append(Problem("CALENDAR_INVALID", str(error), str(calendar_id)))
-    if sum(row.is_default for row in found) > 1:
-        problems.append(Problem("CALENDAR_INVALID", "only one calendar can be the default"))
+    problems = [
+        Problem("CALENDAR_INVALID", message, where)
+        for calendar_id, entry in document.items()
+        for where, message in _entry_problems(field_path("", str(calendar_id)).removeprefix("."), entry)
+    ]
+    defaults = [str(one) for one, entry in document.items() if isinstance(entry, Mapping) and entry.get("default")]
+    if len(defaults) > 1:
+        problems.append(Problem("CALENDAR_INVALID", f"only one calendar can be the default, not {', '.join(defaults)}"))
     if problems:
         raise Refused(problems)
-    return found
+    return [_row(str(calendar_id), entry) for calendar_id, entry in document.items()]
 
 
-def _calendar(calendar_id: str, entry: Any) -> CalendarRow:
-    if not isinstance(entry, Mapping):
-        raise ValueError("must be an object")
-    unknown = sorted(set(entry) - {"name", "timezone", "hours", "holidays", "default"})
-    if unknown:
-        raise ValueError(f"has no field {unknown[0]!r}; there are name, timezone, hours, holidays and default")
-    hours, holidays = entry.get("hours"), entry.get("holidays", [])
-    if not isinstance(hours, Mapping) or not all(_are_stretches(one) for one in hours.values()):
-        raise ValueError(f'hours must be an object from {", ".join(WEEKDAYS)} to [["09:00", "17:00"]]')
-    if not isinstance(holidays, list) or not all(isinstance(day, str) for day in holidays):
-        raise ValueError("holidays must be a list of dates, YYYY-MM-DD, or MM-DD for every year")
-    row = CalendarRow(
+def _row(calendar_id: str, entry: Mapping[str, Any]) -> CalendarRow:
+    return CalendarRow(
         schedule_id=calendar_id,
-        name=str(entry.get("name", calendar_id)),
-        timezone=str(entry.get("timezone", "")),
-        hours={str(day): [list(stretch) for stretch in stretches] for day, stretches in hours.items()},
-        holidays=list(holidays),
-        is_default=entry.get("default") is True,
+        name=entry.get("name", calendar_id),
+        timezone=entry["timezone"],
+        hours={day: [list(stretch) for stretch in stretches] for day, stretches in entry["hours"].items()},
+        holidays=list(entry.get("holidays", [])),
+        is_default=entry.get("default", False),
     )
-    for text in row.holidays:
+
+
+def _entry_problems(where: str, entry: Any) -> Iterator[tuple[str, str]]:
+    """Everything that is wrong with one calendar: where, and what."""
+    if not isinstance(entry, Mapping):
+        yield where, "must be an object"
+        return
+    for name in entry:
+        if name not in _FIELDS:
+            yield field_path(where, name), f"is no field of a calendar; there are {', '.join(_FIELDS)}"
+    if not isinstance(entry.get("name", ""), str):
+        yield f"{where}.name", "must be a text"
+    if not isinstance(entry.get("default", False), bool):
+        yield f"{where}.default", "must be true or false"
+    zone = entry.get("timezone")
+    if not isinstance(zone, str) or not _is_zone(zone):
+        yield f"{where}.timezone", f"must be an IANA time zone such as Europe/Berlin; this is {zone!r:.80}"
+    yield from _hours_problems(f"{where}.hours", entry.get("hours"))
+    yield from _holiday_problems(f"{where}.holidays", entry.get("holidays", []))
+
+
+def _hours_problems(where: str, hours: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(hours, Mapping):
+        yield where, f"must be an object from {', '.join(WEEKDAYS)} to {_EXAMPLE}"
+        return
+    for day, stretches in hours.items():
+        yield from _day_problems(field_path(where, day), day, stretches)
+
+
+def _holiday_problems(where: str, holidays: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(holidays, list):
+        yield where, f"must be a list of dates, {_DATES}"
+        return
+    for index, day in enumerate(holidays):
+        if not isinstance(day, str) or not _is_date(day):
+            yield f"{where}[{index}]", f"must be a day that there is, {_DATES}; this is {day!r:.80}"
+
+
+def _day_problems(where: str, day: str, stretches: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong with the hours of one weekday."""
+    if day not in WEEKDAYS:
+        yield where, f"is no weekday; they are {', '.join(WEEKDAYS)}"
+    if not isinstance(stretches, list):
+        yield where, f"must be a list of stretches, such as {_EXAMPLE}"
+        return
+    hours = []
+    for index, stretch in enumerate(stretches):
+        place = f"{where}[{index}]"
+        if not isinstance(stretch, list) or len(stretch) != 2:
+            yield place, 'must be when work begins and ends, such as ["09:00", "17:00"]'
+            continue
+        wrong = [part for part, text in enumerate(stretch) if not isinstance(text, str) or not _TIME.fullmatch(text)]
+        for part in wrong:
+            yield f"{place}[{part}]", f"must be a time such as 09:00; this is {stretch[part]!r:.80}"
+        if not wrong:
+            try:
+                hours.append(_stretch(*stretch))
+            except ValueError as error:
+                yield place, str(error)
+    for one, other in combinations(hours, 2):
+        if one.overlaps(other):
+            yield where, f"{one} overlaps {other}"
+
+
+def _stretch(begins: str, ends: str) -> WorkingHours:
+    return WorkingHours(time.fromisoformat(begins), time.fromisoformat(ends))
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def _is_date(text: str) -> bool:
+    if not _DATE.fullmatch(text):
+        return False
+    try:
         # A leap year, so that 29 February is a day.
         date.fromisoformat(f"2024-{text}" if len(text) == len("MM-DD") else text)
-    calendar_of(row)
-    return row
-
-
-def _are_stretches(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(stretch, list) and [type(part) for part in stretch] == [str, str] for stretch in value
-    )
+    except ValueError:
+        return False
+    return True
