@@ -47,6 +47,9 @@ async def test_a_failed_run_is_redriven_and_replayed(stack: Stack, tmp_path: Pat
     planned = await workflows(environment, "runs", "redrive", run_id, "--from", "s1", "--dry-run")
     assert (planned["kept"], planned["repeated"]) == (["root.steps[0]"], ["root.steps[1]"])
     assert "REDRIVE_STEP_NOT_REACHED" in await refused(environment, "runs", "redrive", run_id, "--from", "s9")
+    for reason in ((), ("--reason", "   ")):
+        redrive = ("runs", "redrive", run_id, "--from", "s1", *reason)
+        assert "REASON_MISSING at --reason" in await refused(environment, *redrive)
     again = await workflows(environment, "runs", "redrive", run_id, "--from", "s1", "--reason", "to see it fail again")
     await until_status(environment, again["newRunId"], "FAILED")
     other = await workflows(

@@ -67,13 +67,9 @@ async def test_a_run_id_that_is_used_starts_nothing_else(
     assert "WORKFLOW_UNKNOWN" in await refused(environment, "schedules", "list", "--workflow", "nowhere")
 
 
-async def test_reasons_that_say_nothing_are_refused(environment: dict[str, str], db: Database) -> None:
+async def test_reasons_that_say_nothing_are_refused(environment: dict[str, str]) -> None:
     assert "CANCEL_REASON_MISSING at --reason" in await refused(environment, "runs", "cancel", "r1", "--reason", "  ")
     assert "REASON_MISSING at --reason" in await refused(environment, "runs", "replay", "r1", "--reason", "")
-    redrive = ("runs", "redrive", "r1", "--from", "s0")
-    assert "REASON_MISSING at --reason" in await refused(environment, *redrive, "--reason", "    ")
-    assert "REASON_MISSING at --reason" in await refused(environment, *redrive)
-    assert "RUN_NOT_FOUND" in await refused(environment, *redrive, "--dry-run")
 
 
 async def test_a_backfill_is_for_the_past(environment: dict[str, str]) -> None:

@@ -117,7 +117,6 @@ async def redrive_(session: Session, run_id: str, step: str, version: int | None
 
     It is a new run. Steps at and behind the place are done anew: their actions are called again.
     """
-    why = "" if dry_run else _noted(session, "REASON_MISSING", reason)
     planned = await plan_redrive(session.db, session.tenant, run_id, step, version)
     lines = [
         f"from {planned.step_path}, version {planned.version}",
@@ -127,6 +126,7 @@ async def redrive_(session: Session, run_id: str, step: str, version: int | None
     if dry_run:
         session.emit({**planned.to_json(), "newRunId": None}, "\n".join(["would start a run", *lines]))
         return 0
+    why = _noted(session, "REASON_MISSING", reason)
     await redrive(session.db, await launcher_of(session), session.tenant, planned, why)
     session.emit(planned.to_json(), "\n".join([f"started run {planned.new_run_id}", *lines]))
     return 0
