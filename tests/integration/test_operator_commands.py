@@ -46,21 +46,21 @@ async def test_a_run_id_that_is_used_starts_nothing_else(
 ) -> None:
     await publish(environment, {**document(wait()), "id": "orders"}, tmp_path)
     await publish(environment, {**document(wait()), "id": "refunds"}, tmp_path)
-    start = ("runs", "start", "orders", "--run-id", "r1", "--payload")
+    start = ("runs", "start", "orders", "--run-id", "used-id", "--payload")
     payload = tmp_path / "payload.json"
     payload.write_text('{"id": "k1"}', encoding="utf-8")
-    assert "started run r1" in await said(environment, *start, f"@{payload}")
-    assert "run r1 was started before: it is RUNNING" in await said(environment, *start, '{"id": "k1"}')
+    assert "started run used-id" in await said(environment, *start, f"@{payload}")
+    assert "run used-id was started before: it is RUNNING" in await said(environment, *start, '{"id": "k1"}')
     assert "RUN_ID_TAKEN at runId" in await refused(environment, *start, '{"id": "k2"}')
     other_version = ("--version", "7")
     assert "RUN_ID_TAKEN at runId" in await refused(environment, *start, '{"id": "k1"}', *other_version)
-    other = ("runs", "start", "refunds", "--run-id", "r1", "--payload", '{"id": "k1"}')
+    other = ("runs", "start", "refunds", "--run-id", "used-id", "--payload", '{"id": "k1"}')
     assert "RUN_ID_TAKEN at runId" in await refused(environment, *other)
     (row,) = await rows(db, "workflow_runs")
     assert row["input_json"] == {"id": "k1"}
 
     (listed,) = await workflows(environment, "runs", "list", "--workflow", "orders")
-    assert listed["runId"] == "r1"
+    assert listed["runId"] == "used-id"
     (by_id,) = await workflows(environment, "runs", "list", "--workflow", listed["workflowId"])
     assert by_id == listed
     assert "did you mean 'orders'" in await refused(environment, "runs", "list", "--workflow", "ordrs")
