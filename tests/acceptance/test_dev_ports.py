@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workflows_cli.dev.processes import fetch
-from workflows_cli.dev.stack import DevStack
+from workflows_cli.dev.stack import API_PORT, DevStack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,4 +22,6 @@ async def test_a_port_taken_after_it_was_looked_at_is_replaced(tmp_path: Path) -
             status, _ = fetch(f"http://127.0.0.1:{stack.state.api_port}/openapi.json")
             assert status == 200
     assert "workflow-worker  left out" in told
-    assert any(line.startswith("HTTP API") and f":{stack.state.api_port}/v1" in line for line in told)
+    (line,) = [line for line in told if line.startswith("HTTP API")]
+    assert f":{stack.state.api_port}/v1  (port {API_PORT} is taken)" in line
+    assert all(" ready " in line or line.endswith("left out") for line in told), told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.workspace import ROOT
+from workflow_server.api.problems import STATUS_OF, status_of
 
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "contracts" / "openapi.json").read_text(encoding="utf-8"))
 OPERATIONS = [
@@ -41,3 +43,11 @@ def test_every_reference_leads_somewhere() -> None:
     text = json.dumps(DOCUMENT)
     for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in DOCUMENT["components"]["schemas"]
+
+
+def test_the_page_s_table_has_the_status_of_each_code() -> None:
+    page = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d{3}) \| (.*) \|$", page, flags=re.MULTILINE)
+    table = {code: int(status) for status, text in rows for code in re.findall(r"`([A-Z_]+)`", text)}
+    assert {code: status.value for code, status in STATUS_OF.items()}.items() <= table.items()
+    assert {code: status_of(code).value for code in table} == table

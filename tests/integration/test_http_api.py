@@ -93,6 +93,8 @@ async def test_a_run_is_started_shown_resumed_by_an_event_and_listed(
         assert (await api.post("/v1/events", json=event)).status_code == 202
         again = await api.post("/v1/events", json=event)
         assert (again.status_code, again.json()) == (200, {"eventId": "e1", "created": False})
+        other = await api.post("/v1/events", json={**event, "payload": {"amount": 4}})
+        assert problem(other) == (409, "EVENT_CONFLICT")
     shown = (await api.get(f"/v1/runs/{run_id}")).json()
     assert [step["stepPath"] for step in shown["waits"]] == ["root.steps[0]"]
     assert (shown["run"]["inputJson"], shown["run"]["workflowId"]) == ({"id": "k1"}, "id-orders")
@@ -107,6 +109,10 @@ async def test_a_run_is_cancelled_with_a_reason_that_names_the_token(
 ) -> None:
     async with authored_runtime(db, client):
         run_id = (await api.post("/v1/runs", json=START)).json()["runId"]
+        for body in ({}, {"reason": "  "}, {"reason": " a "}):
+            silent = await api.post(f"/v1/runs/{run_id}/cancel", json=body)
+            assert problem(silent) == (422, "REQUEST_INVALID")
+            assert [one["path"] for one in silent.json()["problems"]] == ["body.reason"]
         answer = await api.post(f"/v1/runs/{run_id}/cancel", json={"reason": "withdrawn"})
         assert (answer.status_code, answer.json()) == (202, {"runId": run_id, "cancelRequested": True})
         while (shown := (await api.get(f"/v1/runs/{run_id}")).json())["run"]["status"] != "CANCELED":
