@@ -35,9 +35,9 @@ from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
 from workflows_core.schedules.firing import fire
 from workflows_core.schedules.managing import ScheduleRequest, create_schedule
-from workflows_core.schedules.temporal import ScheduleSync
+from workflows_core.schedules.temporal import CATCH_UP, ScheduleSync, temporal_schedule
 from workflows_core.storage.database import Database
-from workflows_core.storage.schedules import ScheduleRow, get_schedule, list_schedules, store_calendar
+from workflows_core.storage.schedules import ScheduleRow, get_schedule, list_schedules, mark_synced, store_calendar
 from workflows_core.wire.names import workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -122,6 +122,66 @@ async def test_a_time_in_the_near_future_fires_by_itself(db: Database, client: C
         assert run["input_json"]["scheduledFor"] == at.replace(microsecond=0).isoformat()
 
 
+async def past(db: Database, schedule_id: str, ago: timedelta) -> datetime:
+    """As if the schedule had been created a while before its time, which is that long ago."""
+    at = datetime.now(UTC) - ago
+    async with db.tenant(TENANT) as conn:
+        await conn.exec_driver_sql("UPDATE tenant_workflow_schedule SET run_at = %s WHERE id = %s", (at, schedule_id))
+    return at.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("there", ["not yet", "after a crash", "in time"])
+async def test_a_time_that_passed_before_temporal_had_it_fires_late_and_once(
+    db: Database, client: Client, there: str
+) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        row = await created(db, ONCE)
+        at = await past(db, row.id, timedelta(seconds=90))
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        if there != "not yet":
+            # What is there when the process died between its write and what makes up for the time.
+            await client.create_schedule(row.runner_schedule_id, temporal_schedule(await row_of(db, row.id)))
+        if there == "in time":
+            async with db.tenant(TENANT) as conn:
+                await mark_synced(conn, row)
+        await sync.one_pass(everything=there == "in time")
+        fired = await until(db, row.id, "SUCCEEDED")
+        assert (fired.status, fired.last_fire_at) == ("completed", at)
+        async with db.tenant(TENANT) as conn:
+            await conn.exec_driver_sql(
+                "UPDATE tenant_workflow_schedule SET status = 'scheduled', enabled = true, synced_revision = 0"
+            )
+        for everything in (False, True):
+            await sync.one_pass(everything=everything)
+        assert (await handle.describe()).info.num_actions == 1, "Temporal knows that it has started it"
+        (run,) = await rows(db, "workflow_runs")
+        assert run["trigger_fire_key"] == fired.last_fire_key
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_a_time_that_passed_too_long_ago_is_a_failure_that_says_so(
+    db: Database, client: Client, everything: bool
+) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        row = await created(db, ONCE)
+        if everything:
+            await sync.one_pass()
+        await past(db, row.id, CATCH_UP + timedelta(seconds=5))
+        for _ in range(2):
+            await sync.one_pass(everything=everything)
+        failed = await row_of(db, row.id)
+        assert (failed.status, failed.enabled, failed.synced_revision) == ("failed", False, failed.revision)
+        assert "passed before Temporal had it" in str(failed.last_error)
+        described = await client.get_schedule_handle(row.runner_schedule_id).describe()
+        assert (described.schedule.state.paused, described.info.num_actions) == (True, 0)
+        with pytest.raises(Refused, match=r"SCHEDULE_TIME_PASSED.*create another one"):
+            async with db.tenant(TENANT) as conn:
+                await managing.resume_schedule(conn, row.id)
+        assert await rows(db, "workflow_runs") == []
+
+
 async def test_a_time_fires_once_however_often_it_is_asked_for(db: Database, client: Client) -> None:
     await published(db)
     async with following(db, client) as (_, sync):
@@ -202,6 +262,19 @@ async def test_pause_resume_delete_and_a_schedule_that_somebody_removed_by_hand(
         assert await rows(db, "tenant_workflow_schedule") == []
         with pytest.raises(RPCError):
             await handle.describe()
+
+
+async def test_a_schedule_for_one_time_is_paused_and_resumed_before_it(db: Database, client: Client) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        row = await created(db, ONCE)
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        for change, paused in ((managing.pause_schedule, True), (managing.resume_schedule, False)):
+            async with db.tenant(TENANT) as conn:
+                await change(conn, row.id)
+            assert await sync.one_pass() == 1
+            state = (await handle.describe()).schedule.state
+            assert (state.paused, state.limited_actions, state.remaining_actions) == (paused, True, 1)
 
 
 async def test_hole_37_publishing_makes_moves_and_removes_the_schedule_of_a_trigger(

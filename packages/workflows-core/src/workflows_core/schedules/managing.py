@@ -126,10 +126,14 @@ async def resume_schedule(conn: AsyncConnection, schedule_id: str) -> None:
     """It fires again, also one that had failed.
 
     Raises:
-        Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
+        Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`, `SCHEDULE_TIME_PASSED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
     """
     row = await required(conn, schedule_id)
     _check_open(row)
+    if row.run_at is not None and row.run_at <= datetime.now(UTC):
+        again = "publish a version with" if row.origin == "trigger" else "create another one for"
+        message = f"its one time, {row.run_at.isoformat()}, has passed, so it would never fire: {again} a time to come"
+        raise Refused.one("SCHEDULE_TIME_PASSED", message, "scheduleId")
     day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id))
     await change_schedule(conn, schedule_id, enabled=True, status="scheduled")
 

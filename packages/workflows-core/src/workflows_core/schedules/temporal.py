@@ -14,7 +14,9 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleBackfill,
     ScheduleCalendarSpec,
+    ScheduleDescription,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleRange,
@@ -51,6 +53,12 @@ _OVERLAPS: dict[OverlapPolicy, ScheduleOverlapPolicy] = {
     "terminate_other": ScheduleOverlapPolicy.TERMINATE_OTHER,
     "allow_all": ScheduleOverlapPolicy.ALLOW_ALL,
 }
+_MADE_UP: dict[OverlapPolicy, ScheduleOverlapPolicy] = _OVERLAPS | {
+    "cancel_other": ScheduleOverlapPolicy.ALLOW_ALL,
+    "terminate_other": ScheduleOverlapPolicy.ALLOW_ALL,
+}
+"""Of a firing that is made up for: it never ends the run that Temporal may start for that very time just now."""
+
 _FIRST = ("", "")
 """Before every schedule: tenant and id are never empty."""
 
@@ -78,9 +86,15 @@ def temporal_schedule(row: ScheduleRow) -> Schedule:
             paused=not row.enabled,
             note=row.last_error or row.name,
             limited_actions=once,
-            remaining_actions=1 if once and row.enabled else 0,
+            # Also while it is paused, which is what keeps it from firing: the SDK refuses a limit of none.
+            remaining_actions=1 if once else 0,
         ),
     )
+
+
+def _fires_at(row: ScheduleRow) -> datetime | None:
+    """The one time of a schedule for once as Temporal has it, to the second; None for a recurring one."""
+    return None if row.run_at is None else row.run_at.astimezone(UTC).replace(microsecond=0)
 
 
 def _moment(at: datetime) -> ScheduleCalendarSpec:
@@ -208,7 +222,28 @@ class ScheduleSync:
             if error.status != RPCStatusCode.INVALID_ARGUMENT:
                 raise
             return not await self._refused(row, error.message)
+        if _is_due(row):
+            # Before the row is marked: whoever finds it unmarked comes here again, so that a crash loses nothing.
+            await self._make_up(row, await self.client.get_schedule_handle(row.runner_schedule_id).describe())
         return True
+
+    async def _make_up(self, row: ScheduleRow, described: ScheduleDescription) -> None:
+        """Fires a schedule whose one time is over and was missed; fails it when that is too long ago.
+
+        Temporal counts from the moment at which it gets a schedule, and lets what was before that pass in silence.
+        """
+        moment = _fires_at(row)
+        waiting = described.raw_description.info.buffer_size > 0
+        started = any(one.scheduled_at == moment for one in described.info.recent_actions)
+        if moment is None or waiting or started:
+            return
+        if datetime.now(UTC) - moment < CATCH_UP:
+            span = ScheduleBackfill(start_at=moment, end_at=moment, overlap=_MADE_UP[row.overlap_policy])
+            await self.client.get_schedule_handle(row.runner_schedule_id).backfill(span)
+            return
+        reason = f"its time, {moment.isoformat()}, passed before Temporal had it, or while Temporal was away"
+        async with self.db.tenant(row.tenant) as conn:
+            await change_schedule(conn, row.id, enabled=False, status="failed", error=reason, read=row)
 
     async def _refused(self, row: ScheduleRow, reason: str) -> bool:
         """Temporal will never take it: it is failed, and stops no other. False when it has changed meanwhile."""
@@ -235,9 +270,17 @@ class ScheduleSync:
         if row.status == "completed":
             return True
         try:
-            await self.client.get_schedule_handle(row.runner_schedule_id).describe()
+            described = await self.client.get_schedule_handle(row.runner_schedule_id).describe()
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return False
             raise
+        if _is_due(row):
+            await self._make_up(row, described)
         return True
+
+
+def _is_due(row: ScheduleRow) -> bool:
+    """Whether it is for one time, and that has come."""
+    moment = _fires_at(row)
+    return moment is not None and row.enabled and moment <= datetime.now(UTC)
