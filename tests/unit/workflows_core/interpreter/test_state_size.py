@@ -9,8 +9,8 @@ import pytest
 
 from harness.interpreted import Run, act, document
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.errors import Refused
-from workflows_core.interpreter.messages import ChildLaunched, LaunchChild, RunAction
+from workflows_core.errors import Failure, Refused
+from workflows_core.interpreter.messages import ActionStepFailed, ChildLaunched, LaunchChild, RunAction
 from workflows_core.interpreter.state import State
 
 SERVER_LIMIT = 2 * 1024 * 1024
@@ -175,6 +175,17 @@ def test_calls_side_by_side_are_bounded_together_and_one_alone_is_not() -> None:
     for _ in range(100):
         one_by_one.succeed({})
     assert one_by_one.outcome == "SUCCEEDED"
+
+
+def test_an_action_that_is_paused_counts_and_is_never_refused() -> None:
+    run = Run(each("e", "[1..100]", "x", call("a"), concurrency=100), payload={"more": "x" * 950_000})
+    for one in [c for c in run.commands if isinstance(c, RunAction)]:
+        before = run.state.scope_bytes
+        paused = Failure("ActionError", "no steps are left", code="STEP_QUOTA_EXCEEDED")
+        run.apply(ActionStepFailed(one.command_id, 2_000, paused, recorded=True))
+        assert run.state.scope_bytes > before
+    assert run.outcome is None
+    assert len(run.state.open_waits()) == 100
 
 
 def test_children_side_by_side_are_bounded_together() -> None:

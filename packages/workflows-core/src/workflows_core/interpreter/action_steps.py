@@ -14,7 +14,7 @@ from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceeded, RunAction
 from workflows_core.interpreter.plan import ActionStep
 from workflows_core.interpreter.state import Frame, Pending
-from workflows_core.interpreter.wait_steps import new_wait
+from workflows_core.interpreter.wait_steps import WAIT_BYTES, new_wait
 from workflows_core.wire.compact import idempotency_key_of
 from workflows_core.wire.records import INLINE_OUTPUT_BYTES, InvocationRecord
 
@@ -87,6 +87,8 @@ def _pause(machine: Machine, frame: Frame, pending: Pending, failure: Failure) -
     wait["wait_id"] = f"{wait['wait_id']}.quota{machine.at}"
     wait["payload"] = {"reason": "workflow_step_quota_exceeded", **(failure.details or {})}
     machine.block(frame, replace(pending, kind="quota", wait=wait))
+    # Counted and never refused: a pause is no failure of the step.
+    machine.scope_bytes += WAIT_BYTES
     machine.log("WARN", failure.message, frame.step_path, wait["payload"])
 
 
