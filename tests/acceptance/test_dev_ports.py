@@ -22,6 +22,8 @@ async def test_a_port_taken_after_it_was_looked_at_is_replaced(tmp_path: Path) -
             status, _ = fetch(f"http://127.0.0.1:{stack.state.api_port}/openapi.json")
             assert status == 200
     assert "workflow-worker  left out" in told
+    (line,) = [line for line in told if line.startswith("postgresql")]
+    assert line.endswith(f"  data {stack.postgres.data}") == (tmp_path not in stack.postgres.data.parents)
     (line,) = [line for line in told if line.startswith("HTTP API")]
     assert f":{stack.state.api_port}/v1  (port {API_PORT} is taken)" in line
     assert all(" ready " in line or line.endswith("left out") for line in told), told
