@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,69 +19,23 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from harness.authored import Authored, authored_runtime
-from harness.interpreted import document, wait
+from harness.interpreted import wait
 from harness.run_records import TENANT, publish, rows
+from harness.scheduled import HOURLY, ONCE, created, following, published, row_of, until
 from workflows_cli.embedded import EmbeddedTemporal
-from workflows_core.actions.core_pack import core_pack
-from workflows_core.actions.http_policy import HttpPolicy
-from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher
-from workflows_core.publishing.publish import import_definition, publish_definition
 from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
 from workflows_core.schedules.firing import fire
 from workflows_core.schedules.managing import ScheduleRequest, create_schedule
-from workflows_core.schedules.temporal import CATCH_UP, ScheduleSync, temporal_schedule
+from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
-from workflows_core.storage.schedules import ScheduleRow, get_schedule, list_schedules, mark_synced, store_calendar
+from workflows_core.storage.schedules import list_schedules, store_calendar
 from workflows_core.wire.names import workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-CORE = ActionRegistry.of({"core": core_pack(HttpPolicy())})
-ONCE = ScheduleRequest("once", run_at="2099-01-01T00:00:00Z")
-HOURLY = ScheduleRequest("hourly", cron="0 * * * *")
 WEEK = {day: [["09:00", "17:00"]] for day in ("monday", "tuesday", "wednesday", "thursday", "friday")}
-
-
-async def published(db: Database, *steps: Any, **fields: Any) -> None:
-    async with db.tenant(TENANT) as conn:
-        await import_definition(conn, {**document(*steps), **fields}, key="w")
-    await publish_definition(db, TENANT, "w", CORE)
-
-
-async def created(db: Database, request: ScheduleRequest) -> ScheduleRow:
-    async with db.tenant(TENANT) as conn:
-        return await create_schedule(conn, "w", request)
-
-
-async def row_of(db: Database, schedule_id: str) -> ScheduleRow:
-    async with db.tenant(TENANT) as conn:
-        row = await get_schedule(conn, schedule_id)
-    assert row is not None
-    return row
-
-
-@asynccontextmanager
-async def following(db: Database, client: Client) -> AsyncIterator[tuple[Authored, ScheduleSync]]:
-    """The authored worker, and the sync; Temporal's schedules are gone afterwards."""
-    sync = ScheduleSync(db, client)
-    try:
-        async with authored_runtime(db, client) as authored:
-            yield authored, sync
-    finally:
-        for row in await rows(db, "tenant_workflow_schedule"):
-            try:
-                await client.get_schedule_handle(row["runner_schedule_id"]).delete()
-            except RPCError:
-                continue
-
-
-async def until(db: Database, schedule_id: str, status: str) -> ScheduleRow:
-    while (row := await row_of(db, schedule_id)).last_run_status != status:
-        await asyncio.sleep(0.05)
-    return row
 
 
 async def test_a_firing_starts_a_run_and_stays_open_until_it_ends(db: Database, client: Client) -> None:
@@ -120,66 +72,6 @@ async def test_a_time_in_the_near_future_fires_by_itself(db: Database, client: C
         (run,) = await rows(db, "workflow_runs")
         assert run["input_json"]["triggerType"] == "schedule"
         assert run["input_json"]["scheduledFor"] == at.replace(microsecond=0).isoformat()
-
-
-async def past(db: Database, schedule_id: str, ago: timedelta) -> datetime:
-    """As if the schedule had been created a while before its time, which is that long ago."""
-    at = datetime.now(UTC) - ago
-    async with db.tenant(TENANT) as conn:
-        await conn.exec_driver_sql("UPDATE tenant_workflow_schedule SET run_at = %s WHERE id = %s", (at, schedule_id))
-    return at.replace(microsecond=0)
-
-
-@pytest.mark.parametrize("there", ["not yet", "after a crash", "in time"])
-async def test_a_time_that_passed_before_temporal_had_it_fires_late_and_once(
-    db: Database, client: Client, there: str
-) -> None:
-    await published(db)
-    async with following(db, client) as (_, sync):
-        row = await created(db, ONCE)
-        at = await past(db, row.id, timedelta(seconds=90))
-        handle = client.get_schedule_handle(row.runner_schedule_id)
-        if there != "not yet":
-            # What is there when the process died between its write and what makes up for the time.
-            await client.create_schedule(row.runner_schedule_id, temporal_schedule(await row_of(db, row.id)))
-        if there == "in time":
-            async with db.tenant(TENANT) as conn:
-                await mark_synced(conn, row)
-        await sync.one_pass(everything=there == "in time")
-        fired = await until(db, row.id, "SUCCEEDED")
-        assert (fired.status, fired.last_fire_at) == ("completed", at)
-        async with db.tenant(TENANT) as conn:
-            await conn.exec_driver_sql(
-                "UPDATE tenant_workflow_schedule SET status = 'scheduled', enabled = true, synced_revision = 0"
-            )
-        for everything in (False, True):
-            await sync.one_pass(everything=everything)
-        assert (await handle.describe()).info.num_actions == 1, "Temporal knows that it has started it"
-        (run,) = await rows(db, "workflow_runs")
-        assert run["trigger_fire_key"] == fired.last_fire_key
-
-
-@pytest.mark.parametrize("everything", [False, True])
-async def test_a_time_that_passed_too_long_ago_is_a_failure_that_says_so(
-    db: Database, client: Client, everything: bool
-) -> None:
-    await published(db)
-    async with following(db, client) as (_, sync):
-        row = await created(db, ONCE)
-        if everything:
-            await sync.one_pass()
-        await past(db, row.id, CATCH_UP + timedelta(seconds=5))
-        for _ in range(2):
-            await sync.one_pass(everything=everything)
-        failed = await row_of(db, row.id)
-        assert (failed.status, failed.enabled, failed.synced_revision) == ("failed", False, failed.revision)
-        assert "passed before Temporal had it" in str(failed.last_error)
-        described = await client.get_schedule_handle(row.runner_schedule_id).describe()
-        assert (described.schedule.state.paused, described.info.num_actions) == (True, 0)
-        with pytest.raises(Refused, match=r"SCHEDULE_TIME_PASSED.*create another one"):
-            async with db.tenant(TENANT) as conn:
-                await managing.resume_schedule(conn, row.id)
-        assert await rows(db, "workflow_runs") == []
 
 
 async def test_a_time_fires_once_however_often_it_is_asked_for(db: Database, client: Client) -> None:
@@ -262,19 +154,6 @@ async def test_pause_resume_delete_and_a_schedule_that_somebody_removed_by_hand(
         assert await rows(db, "tenant_workflow_schedule") == []
         with pytest.raises(RPCError):
             await handle.describe()
-
-
-async def test_a_schedule_for_one_time_is_paused_and_resumed_before_it(db: Database, client: Client) -> None:
-    await published(db)
-    async with following(db, client) as (_, sync):
-        row = await created(db, ONCE)
-        handle = client.get_schedule_handle(row.runner_schedule_id)
-        for change, paused in ((managing.pause_schedule, True), (managing.resume_schedule, False)):
-            async with db.tenant(TENANT) as conn:
-                await change(conn, row.id)
-            assert await sync.one_pass() == 1
-            state = (await handle.describe()).schedule.state
-            assert (state.paused, state.limited_actions, state.remaining_actions) == (paused, True, 1)
 
 
 async def test_hole_37_publishing_makes_moves_and_removes_the_schedule_of_a_trigger(

@@ -61,6 +61,10 @@ async def fire(
             return Fired("gone", reason=None if row is None else f"the schedule is {row.status}")
         version = await get_version(conn, row.workflow_id, row.workflow_version)
         calendar = await get_calendar(conn, row.business_hours_schedule_id)
+    if _was_replaced(row, version, scheduled_for):
+        return Fired(
+            "gone", reason=f"version {row.workflow_version} has replaced the schedule: it fires at {row.run_at}"
+        )
     key = fire_key(schedule_id, scheduled_for)
     run_id = str(uuid.uuid5(_RUNS, f"{tenant}\x1f{key}"))
     if row.cron is not None:
@@ -70,7 +74,7 @@ async def fire(
                 return await _recorded(db, row, scheduled_for, Fired("skipped", reason=reason))
         except Refused as error:
             async with db.tenant(tenant) as conn:
-                await change_schedule(conn, row.id, enabled=False, status="failed", error=error.message)
+                await change_schedule(conn, row.id, enabled=False, status="failed", error=error.message, read=row)
             return await _recorded(db, row, scheduled_for, Fired("error", reason=error.message))
     request = LaunchRequest(
         tenant=tenant,
@@ -131,5 +135,17 @@ def payload_of(row: ScheduleRow, version: VersionRow | None, scheduled_for: date
 
 async def _recorded(db: Database, row: ScheduleRow, at: datetime, fired: Fired) -> Fired:
     async with db.tenant(row.tenant) as conn:
-        await record_firing(conn, row.id, at, fire_key(row.id, at), fired.outcome, fired.reason)
+        await record_firing(conn, row, at, fire_key(row.id, at), fired.outcome, fired.reason)
     return fired
+
+
+def _was_replaced(row: ScheduleRow, version: VersionRow | None, scheduled_for: datetime) -> bool:
+    """Whether this is a late firing of what the schedule was before a version gave it the one time that it has now.
+
+    A firing by hand is of another time than the schedule's as well, and comes after that version; one in the second of
+    its publishing is taken for a late one, which loses less than taking a late one for it. A recurring schedule
+    always goes on with the newest version, so a firing that was on its way when that was published is not lost.
+    """
+    if row.origin != "trigger" or row.run_at is None or version is None:
+        return False
+    return scheduled_for != row.run_at.replace(microsecond=0) and scheduled_for < version.published_at

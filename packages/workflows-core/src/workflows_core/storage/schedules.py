@@ -61,8 +61,9 @@ _FIRED = text(
     """
     UPDATE tenant_workflow_schedule s SET
         last_fire_at = :at, last_fire_key = :key, last_run_status = :run_status, last_error = :error,
-        enabled = s.enabled AND s.trigger_type <> 'schedule',
-        status = CASE WHEN s.trigger_type = 'schedule' AND s.status <> 'deleted' THEN 'completed' ELSE s.status END,
+        enabled = s.enabled AND (s.run_at = CAST(:run_at AS timestamptz)) IS NOT TRUE,
+        status = CASE WHEN s.run_at = CAST(:run_at AS timestamptz) AND s.status <> 'deleted' THEN 'completed'
+                      ELSE s.status END,
         updated_at = now()
      WHERE s.tenant = current_setting('workflows.tenant') AND s.id = :id
     """
@@ -259,10 +260,10 @@ async def bind_schedule(conn: AsyncConnection, schedule_id: str, version: int) -
 
 
 async def record_firing(
-    conn: AsyncConnection, schedule_id: str, at: datetime, key: str, run_status: str, error: str | None
+    conn: AsyncConnection, row: ScheduleRow, at: datetime, key: str, run_status: str, error: str | None
 ) -> None:
-    """What a firing did; a schedule for once is completed with it."""
-    values = {"id": schedule_id, "at": at, "key": key, "run_status": run_status, "error": error}
+    """What a firing did; a schedule for once is completed with it, unless it has another time since `row` was read."""
+    values = {"id": row.id, "run_at": row.run_at, "at": at, "key": key, "run_status": run_status, "error": error}
     await conn.execute(_FIRED, values)
 
 

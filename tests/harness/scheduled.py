@@ -1,0 +1,70 @@
+"""Schedules of one published workflow, and the process that makes Temporal follow them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from harness.authored import Authored, authored_runtime
+from harness.interpreted import document
+from harness.run_records import TENANT, rows
+from workflows_core.actions.core_pack import core_pack
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.actions.registry import ActionRegistry
+from workflows_core.publishing.publish import import_definition, publish_definition
+from workflows_core.schedules.managing import ScheduleRequest, create_schedule
+from workflows_core.schedules.temporal import ScheduleSync
+from workflows_core.storage.database import Database
+from workflows_core.storage.schedules import ScheduleRow, get_schedule
+
+CORE = ActionRegistry.of({"core": core_pack(HttpPolicy())})
+ONCE = ScheduleRequest("once", run_at="2099-01-01T00:00:00Z")
+HOURLY = ScheduleRequest("hourly", cron="0 * * * *")
+
+
+async def published(db: Database, *steps: Any, **fields: Any) -> None:
+    """Publishes the workflow `w`, a new version each time."""
+    async with db.tenant(TENANT) as conn:
+        await import_definition(conn, {**document(*steps), **fields}, key="w")
+    await publish_definition(db, TENANT, "w", CORE)
+
+
+async def created(db: Database, request: ScheduleRequest) -> ScheduleRow:
+    """Stores a schedule of it; Temporal does not have it yet."""
+    async with db.tenant(TENANT) as conn:
+        return await create_schedule(conn, "w", request)
+
+
+async def row_of(db: Database, schedule_id: str) -> ScheduleRow:
+    """The schedule as it is now."""
+    async with db.tenant(TENANT) as conn:
+        row = await get_schedule(conn, schedule_id)
+    assert row is not None
+    return row
+
+
+@asynccontextmanager
+async def following(db: Database, client: Client) -> AsyncIterator[tuple[Authored, ScheduleSync]]:
+    """The authored worker, and the sync; Temporal's schedules are gone afterwards."""
+    sync = ScheduleSync(db, client)
+    try:
+        async with authored_runtime(db, client) as authored:
+            yield authored, sync
+    finally:
+        for row in await rows(db, "tenant_workflow_schedule"):
+            try:
+                await client.get_schedule_handle(row["runner_schedule_id"]).delete()
+            except RPCError:
+                continue
+
+
+async def until(db: Database, schedule_id: str, status: str) -> ScheduleRow:
+    """Waits until the last firing came to that; the test's own time-out bounds it."""
+    while (row := await row_of(db, schedule_id)).last_run_status != status:
+        await asyncio.sleep(0.05)
+    return row
