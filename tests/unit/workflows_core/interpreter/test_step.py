@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness.interpreted import Run, act, wait
+from harness.interpreted import Run, act, document, wait
+from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import UNCATCHABLE
-from workflows_core.interpreter.messages import CancelTimer, Finish
-from workflows_core.interpreter.state import State
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.messages import Begin, CancelTimer, EventReceived, Finish
+from workflows_core.interpreter.state import RunIdentity, State
+from workflows_core.interpreter.step import initial_state, step
 from workflows_core.interpreter.writes import (
     take_carried_write,
     take_final_write,
@@ -18,6 +22,7 @@ from workflows_core.interpreter.writes import (
     waiting_for,
     write_is_due,
 )
+from workflows_core.wire.messages import EventSignal
 
 ASSIGN = {
     "type": "transform.assign",
@@ -338,7 +343,36 @@ def test_chance_does_not_repeat_itself_after_continue_as_new() -> None:
     assert len({run.state.scopes.vars[f"n{number}"] for number in range(4)}) == 4
 
 
+def test_chance_is_another_one_for_each_expression_however_many_steps_a_turn_takes() -> None:
+    """Within a turn every expression had the same, and a run, its simulation and its redrive each another one."""
+    twice = {f"vars.{name}": {"$expr": "$random()"} for name in "ab"}
+    also = {f"vars.{name}": {"$expr": "$random()"} for name in "cd"}
+    each = {"vars.all": {"$expr": "$append(coalesce(vars.all, []), $random())"}}
+    body = [{"id": "e", "type": "transform.assign", "config": {"assign": each}}]
+    steps = (
+        {"type": "transform.assign", "config": {"assign": twice}},
+        {"type": "transform.assign", "config": {"assign": also}},
+        {"type": "control.forEach", "items": {"$expr": "[1..4]"}, "itemVar": "x", "body": body},
+        wait("A", assign={"vars.e": {"$expr": "$random()"}}),
+    )
+    found = []
+    for max_steps in (1, 2, 50):
+        plan = compile_plan(parse_definition(document(*steps)), JlensEngine())
+        state = initial_state(
+            plan, RunIdentity("run-1", "acme", "wf", 1, "hash", None), payload={"id": "k1"}, meta={}, started_at=0
+        )
+        while state.runnable or not state.frames or state.steps_run == 0:
+            state, _ = step(plan, state, Begin(0), max_steps=max_steps)
+        state, _ = step(plan, state, EventReceived(EventSignal("e1", "A", "k1", {}), 1), max_steps=max_steps)
+        while state.outcome is None:
+            state, _ = step(plan, state, Begin(1), max_steps=max_steps)
+        found.append({**state.scopes.vars, "event": None})
+    assert found[0] == found[1] == found[2]
+    drawn = [found[0][name] for name in "abcde"] + list(found[0]["all"])
+    assert len(set(drawn)) == 9
+
+
 def test_chance_is_the_same_in_every_build() -> None:
     # A history that is replayed must come to the same value.
     run = Run({"type": "transform.assign", "config": {"assign": {"vars.n": {"$expr": "$random()"}}}})
-    assert (run.state.seed, run.state.scopes.vars) == (1315296251, {"n": 0.28444466277133895})
+    assert (run.state.seed, run.state.scopes.vars) == (1315296251, {"n": 0.7269313622085936})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,14 @@ from workflows_core.interpreter.plan import Computed, Constant, ListOf, ObjectOf
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.interpreter.state import State
 
-_SEEDS_OF_GENERATION = 2**32
-"""Steps are counted anew after continue-as-new; its seeds are behind all of the generation before."""
+_OF_GENERATION = 2**32
+_OF_DRAW = 2**48
+"""Steps are counted anew after continue-as-new, expressions with each step: what they add to a seed does not overlap."""
+
+
+def seed_of(state: State, step_path: str, steps_run: int) -> int:
+    """For the expressions of a step, the same in every replay, however many steps a turn takes."""
+    return zlib.crc32(step_path.encode(), state.seed) + state.generation * _OF_GENERATION + steps_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class Evaluator:
     document: Mapping[str, Any]
     now_ms: int
     seed: int
+    draws: Iterator[int]
     effort: Effort
 
     @classmethod
@@ -38,6 +46,8 @@ class Evaluator:
         at: int,
         names: Mapping[str, Any],
         item_vars: Mapping[str, Any],
+        seed: int,
+        draws: Iterator[int],
         effort: Effort,
     ) -> Evaluator:
         """For a run's scopes at a time.
@@ -48,6 +58,8 @@ class Evaluator:
             at: The time in milliseconds since the epoch.
             names: What the loops around the step bind, inner loops over outer ones.
             item_vars: Those of the names that are variables, and so members of `vars`.
+            seed: Of the step, as `seed_of` gives it.
+            draws: Numbers the expressions of the step, so that chance is another one for each.
             effort: What the step has spent.
         """
         identity = state.identity
@@ -69,8 +81,7 @@ class Evaluator:
             "meta": {**system, **scopes.meta},
             "error": scopes.error,
         }
-        seed = state.seed + state.generation * _SEEDS_OF_GENERATION + state.steps_run
-        return cls(document, at, seed, effort)
+        return cls(document, at, seed, draws, effort)
 
     def value(self, expression: Expression) -> Any:
         """The expression's JSON value or `NO_VALUE`.
@@ -80,7 +91,8 @@ class Evaluator:
         """
         try:
             limits = self.effort.spend(expression)
-            return expression.evaluate(self.document, now_ms=self.now_ms, seed=self.seed, limits=limits)
+            seed = self.seed + next(self.draws) * _OF_DRAW
+            return expression.evaluate(self.document, now_ms=self.now_ms, seed=seed, limits=limits)
         except ExpressionFailed as error:
             details = None if error.code is None else {"engineCode": error.code}
             raise expression_failure(error.message, expression, details) from error

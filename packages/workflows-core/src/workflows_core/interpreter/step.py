@@ -123,7 +123,7 @@ def step(
             break
         else:
             done += 1
-            machine.effort.begin_step()
+            machine.begin_step()
             if machine.is_at_end(frame):
                 unwinding.close(machine, frame)
             else:
