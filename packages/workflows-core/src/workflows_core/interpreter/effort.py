@@ -20,6 +20,9 @@ FULL_EFFORT: Final = 128
 MAX_EFFORT: Final = 1024
 """What the expressions of one step may cost at most."""
 
+MAIL_PER_EFFORT: Final = 1024
+"""Characters of a mail's body that cost as much as an expression to be read."""
+
 FULL = Limits()
 NARROW = replace(FULL, max_steps=500, max_string_bytes=16 * 1024, max_pattern_work=3 * 1024 * 1024)
 
@@ -50,3 +53,7 @@ class Effort:
                 f"{EFFORT_OF_PATTERNS}); divide it"
             )
         return FULL if self._of_step <= FULL_EFFORT else NARROW
+
+    def spend_on_mail(self, characters: int) -> None:
+        """Counts the reading of a mail's body of so many characters."""
+        self.total += characters // MAIL_PER_EFFORT

@@ -1,14 +1,18 @@
 """What the body of an e-mail says: the new text, and what it quotes.
 
 Good for the usual clients; a body that quotes in its own way is taken as new text as a whole. Only the standard
-library, no state, no clock: it runs inside workflow code.
+library, no state, no clock: it runs inside workflow code. A body comes from a stranger, so all of it takes time that
+grows with the body's length and not faster.
 """
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
+
+from workflows_core.interpreter.html_pieces import html_pieces
 
 _BLOCKS = frozenset(
     {"address", "article", "blockquote", "div", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li"}
@@ -21,6 +25,7 @@ _QUOTES = re.compile(
     r"|-{2,} ?Forwarded message ?-{2,}|_{10,}|From: .{1,200})$",
     re.IGNORECASE,
 )
+_BLANKS = re.compile(r"\s+")
 _SIGNATURE = re.compile(r"^-- ?$")
 
 
@@ -37,7 +42,7 @@ def parsed_body(text: str, html: str) -> dict[str, Any]:
     """
     source = "text" if text.strip() else "html" if html.strip() else "none"
     lines = (text if source == "text" else _text_of(html)).replace("\r\n", "\n").split("\n")
-    start = next((index for index, line in enumerate(lines) if _begins_quote(lines, index, line)), len(lines))
+    start = _start_of_quote(lines)
     fresh = lines[:start]
     sign = next((index for index, line in enumerate(fresh) if _SIGNATURE.match(line)), len(fresh))
     return {
@@ -60,9 +65,11 @@ def comment_blocks(text: str, html: str) -> list[dict[str, Any]]:
     """
     if html.strip():
         reader = _BlockReader()
-        reader.feed(html)
-        reader.close()
-        return reader.finished()
+        receive = {"text": reader.data, "start": reader.start, "end": reader.end}
+        for kind, found in html_pieces(html):
+            receive[kind](found)
+        reader.end_block()
+        return reader.blocks
     blocks = []
     for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n")):
         lines = [line.strip() for line in part.strip().split("\n")]
@@ -73,12 +80,15 @@ def comment_blocks(text: str, html: str) -> list[dict[str, Any]]:
     return blocks
 
 
-def _begins_quote(lines: list[str], index: int, line: str) -> bool:
-    if _QUOTES.match(line.strip()):
-        return True
-    # Three quoted lines to the end, not one that somebody answers below.
-    rest = [one for one in lines[index:] if one.strip()]
-    return line.startswith(">") and all(one.startswith(">") for one in rest)
+def _start_of_quote(lines: Sequence[str]) -> int:
+    # Quoted lines to the end, not one that somebody answers below.
+    tail = len(lines)
+    while tail and (lines[tail - 1].startswith(">") or not lines[tail - 1].strip()):
+        tail -= 1
+    for index, line in enumerate(lines):
+        if (index >= tail and line.startswith(">")) or _QUOTES.match(line.strip()):
+            return index
+    return len(lines)
 
 
 def _text_of(html: str) -> str:
@@ -86,47 +96,65 @@ def _text_of(html: str) -> str:
     return "\n\n".join(f"> {block['text']}" if block["type"] == "quote" else str(block["text"]) for block in blocks)
 
 
-class _BlockReader(HTMLParser):
+class _BlockReader:
+    """Gathers blocks while tags open and close; what is open is also counted, so that nothing searches through it."""
+
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.blocks: list[dict[str, Any]] = []
         self.open: list[str] = []
+        self.headings: list[str] = []
+        self.count: Counter[str] = Counter()
+        self.silent = 0
         self.text: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def start(self, tag: str) -> None:
+        """A tag opens."""
         if tag == "br":
             self.text.append("\n")
         elif tag in _BLOCKS or tag in _SILENT:
-            self._end_block()
+            self.end_block()
             if tag != "hr":
                 self.open.append(tag)
+                self.count[tag] += 1
+                self.silent += tag in _SILENT
+                if tag in _HEADINGS:
+                    self.headings.append(tag)
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.open:
-            self._end_block()
-            while self.open.pop() != tag:
-                pass
+    def end(self, tag: str) -> None:
+        """A tag closes, and with it those inside it that nobody closed."""
+        if not self.count[tag]:
+            return
+        self.end_block()
+        closed = None
+        while closed != tag:
+            closed = self.open.pop()
+            self.count[closed] -= 1
+            self.silent -= closed in _SILENT
+            if closed in _HEADINGS:
+                self.headings.pop()
 
-    def handle_data(self, data: str) -> None:
-        if _SILENT.isdisjoint(self.open):
-            self.text.append(data if "pre" in self.open else re.sub(r"\s+", " ", data))
+    def data(self, data: str) -> None:
+        """A text between tags."""
+        if not self.silent:
+            self.text.append(data if self.count["pre"] else _BLANKS.sub(" ", data))
 
-    def finished(self) -> list[dict[str, Any]]:
-        self._end_block()
-        return self.blocks
-
-    def _end_block(self) -> None:
+    def end_block(self) -> None:
+        """What was gathered is a block, if it says anything."""
+        if not self.text:
+            return
         content = "".join(self.text)
-        content = content.strip("\n") if "pre" in self.open else re.sub(r" *\n *", "\n", content).strip()
         self.text.clear()
+        if self.count["pre"]:
+            content = content.strip("\n")
+        else:
+            content = "\n".join(line.strip(" ") for line in content.split("\n")).strip()
         if not content.strip():
             return
-        heading = next((tag for tag in reversed(self.open) if tag in _HEADINGS), None)
-        if "blockquote" in self.open:
+        if self.count["blockquote"]:
             self.blocks.append({"type": "quote", "text": content})
-        elif "pre" in self.open:
+        elif self.count["pre"]:
             self.blocks.append({"type": "code", "text": content})
-        elif heading is not None:
-            self.blocks.append({"type": "heading", "level": _HEADINGS[heading], "text": content})
+        elif self.headings:
+            self.blocks.append({"type": "heading", "level": _HEADINGS[self.headings[-1]], "text": content})
         else:
-            self.blocks.append({"type": "listItem" if "li" in self.open else "paragraph", "text": content})
+            self.blocks.append({"type": "listItem" if self.count["li"] else "paragraph", "text": content})

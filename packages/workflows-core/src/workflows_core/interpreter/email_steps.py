@@ -15,6 +15,7 @@ from workflows_core.interpreter.state import Frame, Pending
 def run_email(machine: Machine, frame: Frame, step: EmailStep, pending: Pending) -> None:
     """Reads the body and saves what it holds."""
     text, html = _text(machine, frame, step.text), _text(machine, frame, step.html)
+    machine.effort.spend_on_mail(len(text) + len(html))
     found: Any = parsed_body(text, html) if step.type == "email.parseBody" else comment_blocks(text, html)
     machine.assign(frame, step.save_as, found)
     machine.record(frame, "SUCCEEDED", pending)
