@@ -190,7 +190,7 @@ def test_a_source_without_end_is_refused() -> None:
         ("($f := function($n) { $n = 0 ? 0 : 1 + $f($n - 1) }; $f(1000))", "200 levels of nesting (max_depth)"),
         ("[1..20000]", "10000 items in a list (max_array_length)"),
         ("$pad('a', 300000)", "262144 bytes in a string (max_string_bytes)"),
-        ("$map([1..1500], function($v) { $pad('a', 200) })", "262144 bytes in the result (max_result_bytes)"),
+        ("$map([1..400], function($v) { $pad('a', 700) })", "262144 bytes in the result (max_result_bytes)"),
     ],
 )
 def test_over_a_limit_the_message_names_expression_limit_and_value(source: str, limit: str) -> None:

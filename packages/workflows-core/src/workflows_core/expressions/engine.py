@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 
@@ -35,6 +35,9 @@ class Limits:
     max_result_bytes: int = 256 * 1024
     max_string_bytes: int = 256 * 1024
     max_pattern_work: int = 32 * 1024 * 1024
+    max_work: int = 32 * 1024 * 1024
+    meter: Callable[[int, int], None] | None = field(default=None, compare=False)
+    """Is told of each attempt before it is made: bytes that are read, and the work that it may be. May raise."""
 
 
 class ExpressionInvalid(Exception):

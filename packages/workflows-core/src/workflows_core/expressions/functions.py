@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -66,6 +66,10 @@ REFUSED_FUNCTIONS = ("eval",)
 """The engine's built-ins that are replaced by one that fails: code from data cannot be checked at publish."""
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # Made once: making it takes longer than using.
+_FEW = 64
+"""Items or names among which the engine finds the distinct ones at once."""
+
 _NULL = float("nan")
 # The engine takes a host function's None for "no value" and, like JSON.stringify, NaN for null.
 
@@ -93,7 +97,7 @@ def to_string(value: Any = None) -> str:
     if isinstance(value, list):
         return ",".join(to_string(item) for item in value)
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return _COMPACT.encode(value)
     return ""
 
 
@@ -101,6 +105,26 @@ def append(items: Any = None, value: Any = None) -> list[Any]:
     """The list (a single value becomes one, null an empty one) followed by the value, a list's items one by one."""
     start = items if isinstance(items, list) else [] if items is None else [items]
     return [*start, *(value if isinstance(value, list) else [value])]
+
+
+def unique(items: Any = None) -> Any:
+    """The distinct items of a long list in order; False where `$distinct` itself is quick, or alone knows its result.
+
+    That is a short list, and one whose items are all the same: only the engine knows whether one is still a list then.
+    """
+    if not isinstance(items, list) or len(items) <= _FEW:
+        return False
+    found: dict[Hashable, Any] = {}
+    for item in items:
+        found.setdefault(_identity(item), item)
+    return [*found.values()] if len(found) > 1 else False
+
+
+def names(value: Any = None) -> Any:
+    """The names of many fields of an object, or of the objects in a list; False where `$keys` itself is quick."""
+    objects = value if isinstance(value, list) else [value]
+    found = dict.fromkeys(name for one in objects if isinstance(one, dict) for name in one)
+    return [*found] if len(found) > _FEW else False
 
 
 def refuse(*_: Any) -> Any:
@@ -113,6 +137,8 @@ HOST_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "len": length,
     "toString": to_string,
     "append": append,
+    "_unique": unique,
+    "_names": names,
 }
 """Implementations given to the engine. `nowIso` is the engine's `now` under another name."""
 
@@ -124,3 +150,14 @@ def _number_text(value: float) -> str:
         return format(Decimal(repr(value)), "f")
     mantissa, exponent = f"{Decimal(repr(float(value))).normalize():e}".split("e")
     return f"{mantissa}e{int(exponent):+d}"
+
+
+def _identity(value: Any) -> Hashable:
+    """Equal for values that are equal in JSON: true is not 1, and the order of fields does not matter."""
+    if isinstance(value, bool):
+        return bool, value
+    if isinstance(value, list):
+        return list, tuple(_identity(item) for item in value)
+    if isinstance(value, dict):
+        return dict, frozenset((name, _identity(item)) for name, item in value.items())
+    return value if isinstance(value, Hashable) else id(value)

@@ -9,10 +9,12 @@ from typing import Any
 
 import jlens
 
+from workflows_core.expressions.attempts import Attempts
 from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid, Limits
 from workflows_core.expressions.functions import HOST_FUNCTIONS, REFUSED_FUNCTIONS, refuse
 from workflows_core.expressions.normalise import Normalised, normalise
-from workflows_core.expressions.reading import cut, dotted, longest_text
+from workflows_core.expressions.pricing import price_of
+from workflows_core.expressions.reading import cut, dotted, json_bytes, longest_text
 from workflows_core.expressions.tokens import tokenise
 
 MAX_SOURCE_LENGTH = 32 * 1024
@@ -21,6 +23,13 @@ MAX_SOURCE_LENGTH = 32 * 1024
 _CACHED_SOURCES = 4096
 _SHOWN_SOURCE = 200
 _SEEDS = 2**63
+_UNITS = {
+    "max_steps": "steps",
+    "max_depth": "levels of nesting",
+    "max_array_length": "items in a list",
+    "max_string_bytes": "bytes in a string",
+    "max_result_bytes": "bytes in the result",
+}
 _SHORT_TEXT = 16 * 1024
 """Bytes up to which a text does not count as long."""
 
@@ -32,7 +41,9 @@ class JlensExpression:
         normalised = normalise(source)
         self._source = source
         self._limits = limits
-        self._has_patterns = any(token.kind == "regex" for token in tokenise(source))
+        tokens = tokenise(source)
+        self._has_patterns = any(token.kind == "regex" for token in tokens)
+        self._price = price_of(tokens)
         self._value = _compiled(normalised.text, normalised)
         # The engine gives None for null and for no value; this tells them apart, in that case only.
         self._kind = _compiled(f"$type(({normalised.text}))", normalised)
@@ -65,44 +76,50 @@ class JlensExpression:
         try:
             # Only what is read is converted: an expression over `payload.id` costs the same for any payload.
             read = cut(document, self._read)
-            if self._has_patterns:
-                limits = _for_patterns(limits, longest_text(read))
             cut_down = jlens.Document(read)
-            options = {**_options(limits), "now": now_ms, "seed": seed % _SEEDS}
-            value = self._value.evaluate_document(cut_down, **options)
-            if value is not None:
-                return value
-            options["max_steps"] += 10
-            options["max_depth"] += 10
-            kind = self._kind.evaluate_document(cut_down, **options)
-        except jlens.JlensError as error:
-            raise ExpressionFailed(self._explain(error, limits), error.code) from None
+            attempts = Attempts(self._price, json_bytes(read), limits)
+            attempt = attempts.first()
+            if self._has_patterns:
+                attempt = _for_patterns(attempt, longest_text(read))
+            while True:
+                if limits.meter is not None:
+                    limits.meter(attempts.size, attempts.work(attempt))
+                try:
+                    return self._attempt(cut_down, attempt, now_ms, seed)
+                except jlens.JlensError as error:
+                    met = _limit_met(error)
+                    wider = None if met is None or self._has_patterns else attempts.wider(attempt, met)
+                    if wider is None:
+                        raise ExpressionFailed(self._explain(error, attempt, limits), error.code) from None
+                    attempt = wider
+        except ExpressionFailed:
+            raise
         except Exception as error:
             raise ExpressionFailed(f"expression {self._shown()} failed: {error}") from error
+
+    def _attempt(self, document: jlens.Document, limits: Limits, now_ms: int, seed: int) -> Any:
+        options = {**_options(limits), "now": now_ms, "seed": seed % _SEEDS}
+        value = self._value.evaluate_document(document, **options)
+        if value is not None:
+            return value
+        options["max_steps"] += 10
+        options["max_depth"] += 10
+        kind = self._kind.evaluate_document(document, **options)
         if kind == "function":
             raise ExpressionFailed(f"expression {self._shown()} gives a function, which is no JSON value; call it")
         return None if kind == "null" else NO_VALUE
 
-    def _explain(self, error: jlens.JlensError, limits: Limits) -> str:
-        limit = self._limit(error, limits)
-        if limit:
-            return f"expression {self._shown()} went over the limit of {limit}: {error}"
-        return f"expression {self._shown()} failed: {error}"
-
-    def _limit(self, error: jlens.JlensError, limits: Limits) -> str | None:
-        text = str(error)
-        if error.code == "U1006":
+    def _explain(self, error: jlens.JlensError, limits: Limits, full: Limits) -> str:
+        met = _limit_met(error)
+        if met is None:
+            return f"expression {self._shown()} failed: {error}"
+        why = ""
+        if self._has_patterns and met == "max_steps":
             why = "; with a pattern it is the lower, the longer the text: see transform.regex_replace"
-            return f"{limits.max_steps} steps (max_steps{why if self._has_patterns else ''})"
-        if error.code in ("D1011", "D1012"):
-            return f"{limits.max_depth} levels of nesting (max_depth)"
-        if error.code == "U1001":
-            if text.startswith("An array"):
-                return f"{limits.max_array_length} items in a list (max_array_length)"
-            if text.startswith("A string"):
-                return f"{limits.max_string_bytes} bytes in a string (max_string_bytes)"
-            return f"{limits.max_result_bytes} bytes in the result (max_result_bytes)"
-        return None
+        elif getattr(limits, met) < getattr(full, met):
+            why = "; the more data is read again and again, the lower it is: read less, or divide it into several steps"
+        limit = f"{getattr(limits, met)} {_UNITS[met]} ({met}{why})"
+        return f"expression {self._shown()} went over the limit of {limit}: {error}"
 
     def _shown(self) -> str:
         source = self._source
@@ -153,6 +170,19 @@ def _for_patterns(limits: Limits, longest: int) -> Limits:
     text = min(limits.max_string_bytes, max(_SHORT_TEXT, 2 * longest))
     steps = min(limits.max_steps, limits.max_pattern_work // max(text, longest))
     return replace(limits, max_steps=max(steps, 1), max_string_bytes=text)
+
+
+def _limit_met(error: jlens.JlensError) -> str | None:
+    """Name of the limit that ended an evaluation; None when it was none."""
+    if error.code == "U1006":
+        return "max_steps"
+    if error.code in ("D1011", "D1012"):
+        return "max_depth"
+    if error.code == "U1001":
+        text = str(error)
+        made = {"An array": "max_array_length", "A string": "max_string_bytes"}
+        return next((name for start, name in made.items() if text.startswith(start)), "max_result_bytes")
+    return None
 
 
 def _compiled(text: str, normalised: Normalised) -> jlens.Expression:

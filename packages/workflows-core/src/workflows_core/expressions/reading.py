@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,3 +49,8 @@ def longest_text(value: Any) -> int:
         elif isinstance(found, (list, tuple)):
             pending.extend(found)
     return longest
+
+
+def json_bytes(value: Any) -> int:
+    """Bytes of a value as JSON, in ASCII."""
+    return len(json.dumps(value, default=dict))

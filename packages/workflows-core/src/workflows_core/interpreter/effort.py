@@ -23,8 +23,23 @@ MAX_EFFORT: Final = 1024
 MAIL_PER_EFFORT: Final = 1024
 """Characters of a mail's body that cost as much as an expression to be read."""
 
+READ_PER_EFFORT: Final = 16 * 1024
+"""Bytes of JSON that an expression reads for as much as a small one costs."""
+
+WORK_PER_EFFORT: Final = 2 * 1024 * 1024
+"""Likewise its work, steps times bytes (`expressions.attempts`)."""
+
+DEAR: Final = 16
+"""Behind `FULL_EFFORT` reading and work count so many times, for the step."""
+
 FULL = Limits()
-NARROW = replace(FULL, max_steps=500, max_string_bytes=16 * 1024, max_pattern_work=3 * 1024 * 1024)
+NARROW = replace(
+    FULL,
+    max_steps=500,
+    max_string_bytes=16 * 1024,
+    max_pattern_work=3 * 1024 * 1024,
+    max_work=3 * 1024 * 1024,
+)
 
 
 class Effort:
@@ -44,15 +59,23 @@ class Effort:
         Raises:
             ExpressionFailed: The step has spent all it may.
         """
-        effort = EFFORT_OF_PATTERNS if expression.has_patterns else 1
-        self._of_step += effort
+        self._add(EFFORT_OF_PATTERNS if expression.has_patterns else 1)
+        return replace(FULL if self._of_step <= FULL_EFFORT else NARROW, meter=self._met)
+
+    def _met(self, size: int, work: int) -> None:
+        """An evaluation that was counted reads so many bytes, for so much work."""
+        more = size // READ_PER_EFFORT + work // WORK_PER_EFFORT
+        if more:
+            self._add(more, DEAR if self._of_step > FULL_EFFORT else 1)
+
+    def _add(self, effort: int, times: int = 1) -> None:
+        self._of_step += effort * times
         self.total += effort
         if self._of_step > MAX_EFFORT:
             raise ExpressionFailed(
                 f"the step evaluates more than {MAX_EFFORT} expressions (one with a pattern counts as "
-                f"{EFFORT_OF_PATTERNS}); divide it"
+                f"{EFFORT_OF_PATTERNS}, one over much data as several); divide it"
             )
-        return FULL if self._of_step <= FULL_EFFORT else NARROW
 
     def spend_on_mail(self, characters: int) -> None:
         """Counts the reading of a mail's body of so many characters."""

@@ -1,0 +1,98 @@
+"""How far an expression may go over the data it meets: steps times bytes, tried from little to much.
+
+The engine counts steps, and not what a step touches. So an expression whose steps may touch the same data again begins
+with few steps and short values, and is begun anew with more of what it has run out of, until that is too much work.
+What fits gives the same value in any of them: only limits differ, and no expression can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from workflows_core.expressions.engine import Limits
+from workflows_core.expressions.pricing import Price
+
+BYTES_OF_ITEM: Final = 16
+"""What an item of a list counts as."""
+
+_FIRST_STEPS = 512
+_FIRST_BYTES = 4 * 1024
+_GROWTHS = (4, 2)
+_FEWEST_STEPS = 32
+_STEPS_OF_CALL = 32
+"""A call over all of the data, once, costs as much as so many steps of an expression that repeats."""
+_ONCE = 4
+"""An expression that touches its data once may be so many times the work: it fills a workflow task of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """The attempts of one evaluation.
+
+    Attributes:
+        price: What the source may cost.
+        size: Bytes of JSON that it reads.
+        full: More than these limits no attempt has.
+    """
+
+    price: Price
+    size: int
+    full: Limits
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether steps are few where data is much; else the expression touches its data once, and that is little."""
+        return self.price.repeats or self._once() > _ONCE * self.full.max_work
+
+    def first(self) -> Limits:
+        """The limits to begin with."""
+        full = self.full
+        if not self.is_bounded:
+            return full
+        made = min(max(_FIRST_BYTES, self.size), full.max_string_bytes)
+        items = min(max(_FIRST_BYTES, self.size) // BYTES_OF_ITEM, full.max_array_length)
+        steps = int(full.max_work / (max(_FIRST_BYTES, self.size) * self.price.factor))
+        steps = max(1, min(_FIRST_STEPS, full.max_steps, steps))
+        return replace(full, max_steps=steps, max_string_bytes=made, max_array_length=items)
+
+    def wider(self, limits: Limits, exhausted: str) -> Limits | None:
+        """More of the limit that was met, where there is more and it is not too much work."""
+        if not self.is_bounded:
+            return None
+        for candidate in self._candidates(limits, exhausted):
+            if candidate != limits and self.work(candidate) <= self.full.max_work:
+                return candidate
+        return None
+
+    def work(self, limits: Limits) -> int:
+        """Steps times bytes of what is read or may be made, as dear as the dearest step."""
+        if not self.is_bounded:
+            return int(self._once())
+        made = max(limits.max_string_bytes, limits.max_array_length * BYTES_OF_ITEM)
+        return int(limits.max_steps * max(self.size, made) * self.price.factor)
+
+    def _once(self) -> float:
+        return self.price.operations * self.size * self.price.factor * _STEPS_OF_CALL
+
+    def _candidates(self, limits: Limits, exhausted: str) -> Iterator[Limits]:
+        for growth in _GROWTHS:
+            yield self._grown(limits, exhausted, growth)
+        if exhausted in ("max_string_bytes", "max_array_length"):
+            # One long value, then, and few steps.
+            grown = self._grown(limits, exhausted, _GROWTHS[0])
+            steps = limits.max_steps * self.full.max_work // max(self.work(grown), 1)
+            if _FEWEST_STEPS <= steps < limits.max_steps:
+                yield replace(grown, max_steps=steps)
+
+    def _grown(self, limits: Limits, exhausted: str, growth: int) -> Limits:
+        full = self.full
+        match exhausted:
+            case "max_steps":
+                return replace(limits, max_steps=min(limits.max_steps * growth, full.max_steps))
+            case "max_string_bytes":
+                return replace(limits, max_string_bytes=min(limits.max_string_bytes * growth, full.max_string_bytes))
+            case "max_array_length":
+                return replace(limits, max_array_length=min(limits.max_array_length * growth, full.max_array_length))
+        return limits
