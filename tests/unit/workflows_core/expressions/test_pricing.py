@@ -14,6 +14,7 @@ from harness.interpreted import Run, document
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.expressions import functions
 from workflows_core.expressions.engine import ExpressionFailed, Limits
+from workflows_core.expressions.identity import identity
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.expressions.pricing import price_of
 from workflows_core.expressions.tokens import tokenise
@@ -156,8 +157,12 @@ def test_keys_are_what_the_engine_gives_however_many_fields(source: str, count: 
 
 def test_distinct_and_keys_do_not_compare_each_item_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[Any] = []
-    identity = functions._identity
-    monkeypatch.setattr(functions, "_identity", lambda item: looked_at.append(item) or identity(item))
+
+    def counted(item: Any) -> Any:
+        looked_at.append(item)
+        return identity(item)
+
+    monkeypatch.setattr(functions, "identity", counted)
     source = JlensEngine().compile("$count($distinct(payload.texts)) + $count($keys(payload.fields))")
     assert source.evaluate(MANY, now_ms=0, seed=0) == 18_900
     assert len(looked_at) == 9_900

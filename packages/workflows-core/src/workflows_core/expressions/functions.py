@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from workflows_core.expressions.identity import identity
+
 CUSTOM_FUNCTIONS = ("nowIso", "coalesce", "len", "toString", "append")
 """The original's five, callable with and without `$`."""
 
@@ -116,7 +118,7 @@ def unique(items: Any = None) -> Any:
         return False
     found: dict[Hashable, Any] = {}
     for item in items:
-        found.setdefault(_identity(item), item)
+        found.setdefault(identity(item), item)
     return [*found.values()] if len(found) > 1 else False
 
 
@@ -150,14 +152,3 @@ def _number_text(value: float) -> str:
         return format(Decimal(repr(value)), "f")
     mantissa, exponent = f"{Decimal(repr(float(value))).normalize():e}".split("e")
     return f"{mantissa}e{int(exponent):+d}"
-
-
-def _identity(value: Any) -> Hashable:
-    """Equal for values that are equal in JSON: true is not 1, and the order of fields does not matter."""
-    if isinstance(value, bool):
-        return bool, value
-    if isinstance(value, list):
-        return list, tuple(_identity(item) for item in value)
-    if isinstance(value, dict):
-        return dict, frozenset((name, _identity(item)) for name, item in value.items())
-    return value if isinstance(value, Hashable) else id(value)

@@ -23,6 +23,9 @@ MAX_EFFORT: Final = 1024
 MAIL_PER_EFFORT: Final = 1024
 """Characters of a mail's body that cost as much as an expression to be read."""
 
+ANSWER_PER_EFFORT: Final = 512
+"""Likewise bytes of JSON of an answer that is held against its schema."""
+
 READ_PER_EFFORT: Final = 16 * 1024
 """Bytes of JSON that an expression reads for as much as a small one costs."""
 
@@ -80,3 +83,7 @@ class Effort:
     def spend_on_mail(self, characters: int) -> None:
         """Counts the reading of a mail's body of so many characters."""
         self.total += characters // MAIL_PER_EFFORT
+
+    def spend_on_answer(self, size: int) -> None:
+        """Counts the check of an answer of so many bytes."""
+        self.total += 1 + size // ANSWER_PER_EFFORT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from workflows_core.expressions.engine import Expression
@@ -38,7 +39,10 @@ def open_task(machine: Machine, frame: Frame, step: HumanTaskStep, pending: Pend
 
 def refuses(machine: Machine, frame: Frame, step: HumanTaskStep, answer: Any) -> bool:
     """True when an answer does not fit; the task stays open, and the run's log says why."""
-    problems = list(step.check(answer)) if step.check is not None else []
+    problems: list[str] = []
+    if step.check is not None:
+        machine.effort.spend_on_answer(len(json.dumps(answer)))
+        problems = list(step.check(answer))
     if problems:
         context = {"problems": problems[:20]}
         machine.log("WARN", REFUSAL, frame.step_path, context)
