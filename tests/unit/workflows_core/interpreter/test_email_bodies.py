@@ -223,7 +223,23 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> Any:
     return of
 
 
-ODD = ["<", "<!", "<!--", '<a b="c ', "</", "<?", "<![", "<a", "<a/", "<a='", "<a='>", "<script>", "<a x = ", "</a <"]
+ODD = [
+    '<a ="> <a "',
+    "<",
+    "<!",
+    "<!--",
+    '<a b="c ',
+    "</",
+    "<?",
+    "<![",
+    "<a",
+    "<a/",
+    "<a='",
+    "<a='>",
+    "<script>",
+    "<a x = ",
+    "</a <",
+]
 
 
 @pytest.mark.parametrize("end", ["", ">", "='>'", "-->", '">'])
