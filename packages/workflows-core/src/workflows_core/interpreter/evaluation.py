@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
@@ -15,13 +16,26 @@ from workflows_core.interpreter.scopes import Scopes
 from workflows_core.interpreter.state import State
 
 _OF_GENERATION = 2**32
-_OF_DRAW = 2**48
-"""Steps are counted anew after continue-as-new, expressions with each step: what they add to a seed does not overlap."""
+"""Steps are counted anew after continue-as-new; its seeds are behind all of the generation before."""
+
+_OF_EXPRESSION = 2**48
+"""Between the seeds of two expressions of a step."""
+
+RESUMED = 4096
+"""Behind the numbers of all expressions that a step may evaluate when it begins."""
 
 
-def seed_of(state: State, step_path: str, steps_run: int) -> int:
-    """For the expressions of a step, the same in every replay, however many steps a turn takes."""
-    return zlib.crc32(step_path.encode(), state.seed) + state.generation * _OF_GENERATION + steps_run
+def chance_of(state: State, step_path: str, steps_run: int, first: int = 0) -> Iterator[int]:
+    """Seeds for the expressions of a step, one after the other: the same however many steps a turn takes.
+
+    Args:
+        state: The run.
+        step_path: Of the step.
+        steps_run: Steps of this execution before it.
+        first: Number of the first expression.
+    """
+    seed = zlib.crc32(step_path.encode(), state.seed) + state.generation * _OF_GENERATION + steps_run
+    return count(seed + first * _OF_EXPRESSION, _OF_EXPRESSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +48,7 @@ class Evaluator:
 
     document: Mapping[str, Any]
     now_ms: int
-    seed: int
-    draws: Iterator[int]
+    chance: Iterator[int]
     effort: Effort
 
     @classmethod
@@ -44,10 +57,8 @@ class Evaluator:
         state: State,
         scopes: Scopes,
         at: int,
-        names: Mapping[str, Any],
-        item_vars: Mapping[str, Any],
-        seed: int,
-        draws: Iterator[int],
+        seen: tuple[Mapping[str, Any], Mapping[str, Any]],
+        chance: Iterator[int],
         effort: Effort,
     ) -> Evaluator:
         """For a run's scopes at a time.
@@ -56,13 +67,12 @@ class Evaluator:
             state: The run.
             scopes: Its scopes as they are now.
             at: The time in milliseconds since the epoch.
-            names: What the loops around the step bind, inner loops over outer ones.
-            item_vars: Those of the names that are variables, and so members of `vars`.
-            seed: Of the step, as `seed_of` gives it.
-            draws: Numbers the expressions of the step, so that chance is another one for each.
+            seen: All names that the loops around the step bind, inner loops over outer ones; and those of them that are
+                variables, and so members of `vars`.
+            chance: Seeds for the expressions of the step, as `chance_of` gives them.
             effort: What the step has spent.
         """
-        identity = state.identity
+        identity, (names, item_vars) = state.identity, seen
         system = {
             "runId": identity.run_id,
             "workflowId": identity.workflow_id,
@@ -81,7 +91,7 @@ class Evaluator:
             "meta": {**system, **scopes.meta},
             "error": scopes.error,
         }
-        return cls(document, at, seed, draws, effort)
+        return cls(document, at, chance, effort)
 
     def value(self, expression: Expression) -> Any:
         """The expression's JSON value or `NO_VALUE`.
@@ -91,8 +101,7 @@ class Evaluator:
         """
         try:
             limits = self.effort.spend(expression)
-            seed = self.seed + next(self.draws) * _OF_DRAW
-            return expression.evaluate(self.document, now_ms=self.now_ms, seed=seed, limits=limits)
+            return expression.evaluate(self.document, now_ms=self.now_ms, seed=next(self.chance), limits=limits)
         except ExpressionFailed as error:
             details = None if error.code is None else {"engineCode": error.code}
             raise expression_failure(error.message, expression, details) from error

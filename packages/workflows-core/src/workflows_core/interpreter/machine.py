@@ -7,16 +7,15 @@ the end; this one moves frames and keeps the outbox. Nothing here is visible out
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import count
 from typing import Any, TypeVar
 
 from workflows_core.definitions.paths import AssignPath
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter.bindings import Binding
 from workflows_core.interpreter.effort import Effort
-from workflows_core.interpreter.evaluation import Evaluator, seed_of
+from workflows_core.interpreter.evaluation import RESUMED, Evaluator, chance_of
 from workflows_core.interpreter.messages import CancelAction, CancelChild, CancelTimer, Command, StartTimer
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
 from workflows_core.interpreter.retry import retry_decision
@@ -25,9 +24,6 @@ from workflows_core.interpreter.state import BLOCK_KINDS, Frame, Outcome, Pendin
 from workflows_core.wire.records import InvocationRecord, StepRecord, StepStatus, WaitOutcome
 
 _Step = TypeVar("_Step", bound=PlanStep)
-_RESUMED = 4096
-"""Behind the numbers of all expressions that a step may evaluate when it begins."""
-
 _RECORD_BYTES = 300
 """What a record without output weighs, about."""
 
@@ -64,7 +60,7 @@ class Machine:
         self.outcome = state.outcome
         self._call_bytes: int | None = None
         self.effort = Effort()
-        self.draws = count(_RESUMED)
+        self.chance: Iterator[int] | None = None
         self.commands: list[Command] = []
         self.raised: list[tuple[Frame, Failure]] = []
         """Failures on their way out, each with the frame it has left."""
@@ -154,13 +150,15 @@ class Machine:
 
     def evaluator(self, frame: Frame) -> Evaluator:
         """For the frame's expressions, over the scopes as they are now."""
-        seed = seed_of(self.state, frame.step_path, self.steps_run)
-        return Evaluator.of(self.state, self.scopes, self.at, *self.seen_by(frame), seed, self.draws, self.effort)
+        if self.chance is None:
+            # No step has begun in this turn: the event that it begins with lets one go on.
+            self.chance = chance_of(self.state, frame.step_path, self.steps_run, RESUMED)
+        return Evaluator.of(self.state, self.scopes, self.at, self.seen_by(frame), self.chance, self.effort)
 
-    def begin_step(self) -> None:
-        """Another step is at work."""
+    def begin_step(self, frame: Frame) -> None:
+        """Another step is at work, or the end of a list of steps."""
         self.effort.begin_step()
-        self.draws = count()
+        self.chance = chance_of(self.state, frame.step_path, self.steps_run)
 
     # Moving frames
 

@@ -123,7 +123,7 @@ def step(
             break
         else:
             done += 1
-            machine.begin_step()
+            machine.begin_step(frame)
             if machine.is_at_end(frame):
                 unwinding.close(machine, frame)
             else:
