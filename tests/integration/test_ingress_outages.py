@@ -277,6 +277,27 @@ async def test_a_router_that_lost_to_a_quicker_one_counts_no_failed_attempt(
     assert "could not be routed" not in caplog.text
 
 
+async def test_a_key_that_somebody_holds_delays_no_event_of_another_key(
+    db: Database, database: MigratedDatabase
+) -> None:
+    """Saying that the event could not be routed took the very same key: nothing of its tenant was routed."""
+    await publish(db, "e1")
+    await publish(db, "e2", "free")
+    async with holding(database, LOCK_KEY, TENANT) as held:
+        routing = asyncio.create_task(route_pending(db, POLICY))
+        (pid,) = await held.waiting(1)
+        await held.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
+        assert await routing == 2
+        found = await event_row(db, "e1")
+        assert (found["status"], found["attempts"]) == ("pending", 0)
+        assert found["error_message"] is not None
+        assert (await event_row(db, "e2"))["status"] == "routed"
+    async with asyncio.timeout(10):
+        while (await event_row(db, "e1"))["status"] == "pending":
+            await route_pending(db, POLICY)
+            await asyncio.sleep(0.02)
+
+
 async def test_what_temporal_has_is_noted_though_another_delivery_lost_its_connection(
     db: Database, client: Client, database: MigratedDatabase
 ) -> None:

@@ -140,6 +140,12 @@ async def _failed(
             return
         delay = policy.delay(before + 1)
         status = await event_failed(conn, tenant, event_id, reason, delay_seconds=delay, max_attempts=max_attempts)
+    if max_attempts is None:
+        extra = {"event": "event_routing_waits", "tenant": tenant}
+        _log.warning(
+            "event %s of tenant %s waits for who holds its key or row: %s", event_id, tenant, reason, extra=extra
+        )
+        return
     _log.warning(
         "event %s of tenant %s could not be routed (attempt %d, now %s): %s",
         event_id,

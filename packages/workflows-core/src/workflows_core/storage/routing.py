@@ -19,12 +19,13 @@ _CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)"
 _SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb))")
 _ATTEMPTS = text(
     "SELECT attempts FROM workflow_runtime_events"
-    " WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending'"
+    " WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending' FOR UPDATE SKIP LOCKED"
 )
 _FAILED = text(
     """
     UPDATE workflow_runtime_events SET
-        attempts = attempts + 1, error_message = :reason,
+        attempts = attempts + CASE WHEN CAST(:max_attempts AS integer) IS NULL THEN 0 ELSE 1 END,
+        error_message = :reason,
         status = CASE WHEN attempts + 1 >= CAST(:max_attempts AS integer) THEN 'dead' ELSE status END,
         next_attempt_at = clock_timestamp() + make_interval(secs => :delay)
      WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending'
@@ -122,7 +123,10 @@ async def settle_event(conn: AsyncConnection, event: PendingEvent, deliveries: S
 
 
 async def failed_attempts(conn: AsyncConnection, tenant: str, event_id: str) -> int | None:
-    """Failed attempts to route an event, read without its content, which may be the reason; None when not pending."""
+    """Failed attempts to route an event, which is locked then; None when it is not pending, or another router has it.
+
+    Read without its content, which may be the reason, and without its keys, which somebody may hold.
+    """
     values = {"tenant": tenant, "event_id": event_id}
     found: int | None = (await conn.execute(_ATTEMPTS, values)).scalar_one_or_none()
     return found
@@ -131,7 +135,7 @@ async def failed_attempts(conn: AsyncConnection, tenant: str, event_id: str) -> 
 async def event_failed(
     conn: AsyncConnection, tenant: str, event_id: str, reason: str, *, delay_seconds: float, max_attempts: int | None
 ) -> str | None:
-    """Counts a failed attempt; after the last one (None: never) the event is `dead`.
+    """Counts a failed attempt; after the last one the event is `dead`. None counts nothing: it is only put off.
 
     Returns:
         Its status, or None when it is not pending.
