@@ -7,6 +7,7 @@ a failure of its own, and a task stops between two steps. All of it is counts: e
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 from workflows_core.expressions.engine import Expression, ExpressionFailed, Limits
@@ -63,7 +64,16 @@ class Effort:
             ExpressionFailed: The step has spent all it may.
         """
         self._add(EFFORT_OF_PATTERNS if expression.has_patterns else 1)
-        return replace(FULL if self._of_step <= FULL_EFFORT else NARROW, meter=self._met)
+        return self._full if self._of_step <= FULL_EFFORT else self._narrow
+
+    # Made once and where they are used: most turns of a run evaluate little, some of them thousands.
+    @cached_property
+    def _full(self) -> Limits:
+        return replace(FULL, meter=self._met)
+
+    @cached_property
+    def _narrow(self) -> Limits:
+        return replace(NARROW, meter=self._met)
 
     def _met(self, size: int, work: int) -> None:
         """An evaluation that was counted reads so many bytes, for so much work."""

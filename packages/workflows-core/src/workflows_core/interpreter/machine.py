@@ -124,29 +124,28 @@ class Machine:
         """The frames that the frame's step has open."""
         return [f for f in self.frames.values() if f.parent == frame.path]
 
+    def around(self, frame: Frame) -> Iterator[Frame]:
+        """The frame as it is now, and those that it is inside of, innermost first."""
+        found: Frame | None = self.frames.get(frame.path, frame)
+        while found is not None:
+            yield found
+            found = None if found.parent is None else self.frames.get(found.parent)
+
     def seen_by(self, frame: Frame) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """All names that loops bind for the frame's steps, and the variables among them; inner ones hide outer ones."""
         names: Mapping[str, Any] = {}
         item_vars: Mapping[str, Any] = {}
-        found: Frame | None = self.frames.get(frame.path, frame)
-        while found is not None:
-            binding = found.binding
+        for holder in self.around(frame):
+            binding = holder.binding
             if binding is not None:
                 # Loop by loop: the variable of an outer one must not hide `item` of this one.
                 names = {**binding.item_vars, **binding.local, **names}
                 item_vars = {**binding.item_vars, **item_vars}
-            found = None if found.parent is None else self.frames.get(found.parent)
         return names, item_vars
 
     def bindings_around(self, frame: Frame) -> tuple[Binding, ...]:
         """What the loops around the frame's step have bound, outermost first."""
-        found: list[Binding] = []
-        holder: Frame | None = self.frames.get(frame.path, frame)
-        while holder is not None:
-            if holder.binding is not None:
-                found.append(holder.binding)
-            holder = None if holder.parent is None else self.frames.get(holder.parent)
-        return tuple(reversed(found))
+        return tuple(holder.binding for holder in self.around(frame) if holder.binding is not None)[::-1]
 
     def evaluator(self, frame: Frame) -> Evaluator:
         """For the frame's expressions, over the scopes as they are now."""
@@ -326,14 +325,12 @@ class Machine:
         """
         self.grow(size if size is not None else len(json.dumps(value)), str(path))
         if path.scope == "vars":
-            holder: Frame | None = self.frames[frame.path]
-            while holder is not None:
+            for holder in self.around(frame):
                 binding = holder.binding
                 if binding is not None and path.segments[0] in binding.item_vars:
                     bound = replace(binding, item_vars=put(binding.item_vars, path.segments, value))
                     self.frames[holder.path] = replace(holder, binding=bound)
                     return
-                holder = None if holder.parent is None else self.frames[holder.parent]
         self.scopes = self.scopes.assign(path, value)
 
     def assign_all(self, frame: Frame, assignments: Assignments) -> None:
