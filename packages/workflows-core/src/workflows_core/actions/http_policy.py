@@ -12,8 +12,6 @@ from workflows_core.actions.http_addresses import IpNetwork, parse_networks
 from workflows_core.actions.http_lookups import Lookups
 from workflows_core.errors import Problem, Refused
 
-_LOOKUPS = Lookups()
-
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f:.]+")
 
 
@@ -34,11 +32,11 @@ class SystemResolver:
     """The operating system's name service, asked by threads that do nothing else.
 
     Args:
-        lookups: Those threads; the ones that all resolvers of the process share by default.
+        lookups: Those threads; its own by default, and a process has one policy and so one resolver.
     """
 
-    def __init__(self, lookups: Lookups = _LOOKUPS) -> None:
-        self._lookups = lookups
+    def __init__(self, lookups: Lookups | None = None) -> None:
+        self._lookups = lookups or Lookups()
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """See `Resolver`."""

@@ -9,7 +9,7 @@ from workflows_core.errors import Refused
 from workflows_core.launching.passes import repeat
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
-from workflows_core.storage.human_tasks import put_off, remind, tasks_to_remind
+from workflows_core.storage.human_tasks import plan_reminder, remind, tasks_to_remind
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class TaskReminders:
             except Refused as error:
                 # One task's fault: the others are reminded of all the same.
                 async with self.db.tenant(tenant) as conn:
-                    await put_off(conn, task_id)
+                    await plan_reminder(conn, task_id)
                 extra = {"event": "reminder_refused", "tenant": tenant}
                 _log.warning("no reminder of task %s: %s", task_id, error.message, extra=extra)
         return done

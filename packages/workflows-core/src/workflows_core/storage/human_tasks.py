@@ -221,13 +221,12 @@ async def remind(conn: AsyncConnection, tenant: str, task_id: str) -> bool:
         correlation_key=task_id,
         payload=payload,
     )
-    again = func.clock_timestamp() + timedelta(seconds=REMIND_EVERY_SECONDS)
-    await _change(conn, task_id, reminders=number, remind_at=again if number < MAX_REMINDERS else None)
+    await plan_reminder(conn, task_id)
     return True
 
 
-async def put_off(conn: AsyncConnection, task_id: str) -> None:
-    """The reminder that could not be published is skipped: the next one, with another id, comes a day later."""
+async def plan_reminder(conn: AsyncConnection, task_id: str) -> None:
+    """The reminder that is due is done with, published or skipped: the next one, with another id, comes a day later."""
     later = func.clock_timestamp() + timedelta(seconds=REMIND_EVERY_SECONDS)
     again = case((tasks.c.reminders + 1 < MAX_REMINDERS, later), else_=null())
     await _change(conn, task_id, reminders=tasks.c.reminders + 1, remind_at=again)
