@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from workflows_core.actions import answers
+from workflows_core.actions import json_schemas
 from workflows_core.actions.answers import MAX_CHECKS, answer_check, pattern_problems
+from workflows_core.actions.json_schemas import compile_schema, value_problems
 from workflows_core.expressions.identity import identity
 
 LIST = {"type": "object", "properties": {"list": {"type": "array", "uniqueItems": True}}}
@@ -75,7 +76,9 @@ VALUES = st.sampled_from([0, 1, 1.0, True, False, None, "1", [1], [2, 1], {"a": 
 
 @given(st.lists(VALUES, max_size=4))
 def test_items_are_the_same_where_the_librarys_are(items: list[Any]) -> None:
-    assert (answer_check(LIST)({"list": items}) == []) == Draft202012Validator(LIST).is_valid({"list": items})
+    fits = Draft202012Validator(LIST).is_valid({"list": items})
+    assert (answer_check(LIST)({"list": items}) == []) == fits
+    assert (value_problems(compile_schema(LIST), {"list": items}) == []) == fits
 
 
 def test_each_item_of_a_list_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +88,12 @@ def test_each_item_of_a_list_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) 
         looked_at.append(item)
         return identity(item)
 
-    monkeypatch.setattr(answers, "identity", counted)
+    monkeypatch.setattr(json_schemas, "identity", counted)
     assert answer_check(LIST)({"list": [{"id": i} for i in range(2000)]}) == []
     assert len(looked_at) == 2000
+    # So it is for the schemas of payloads and actions.
+    assert value_problems(compile_schema(LIST), {"list": [{"id": i} for i in range(2000)]}) == []
+    assert len(looked_at) == 4000
 
 
 def test_a_large_answer_and_a_long_check_do_not_fit() -> None:

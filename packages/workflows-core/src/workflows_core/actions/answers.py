@@ -19,9 +19,8 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
-from workflows_core.actions.json_schemas import MAX_PROBLEMS, ValueProblem, value_problems
+from workflows_core.actions.json_schemas import MAX_PROBLEMS, VALIDATOR, ValueProblem, value_problems
 from workflows_core.expressions.engine import Expression, ExpressionFailed, ExpressionInvalid, Limits
-from workflows_core.expressions.identity import identity
 from workflows_core.expressions.jlens_engine import JlensEngine
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -113,11 +112,6 @@ def _counted(keyword: Keyword) -> Keyword:
     return check
 
 
-def _unique_items(validator: Any, wanted: Any, value: Any, _: Any) -> Iterator[ValidationError]:
-    if wanted and validator.is_type(value, "array") and len({identity(item) for item in value}) < len(value):
-        yield ValidationError("has items that are the same")
-
-
 def _pattern(validator: Any, wanted: Any, value: Any, _: Any) -> Iterator[ValidationError]:
     expression = _expression_of(wanted) if validator.is_type(value, "string") else None
     if expression is None:
@@ -171,8 +165,6 @@ def _without_names(schema: Any) -> Any:
     return kept
 
 
-_OURS: Mapping[str, Keyword] = {"uniqueItems": _unique_items, "pattern": _pattern}
-_THEIRS = cast(Mapping[str, Keyword], Draft202012Validator.VALIDATORS)
 _Validator = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {name: _counted(_OURS.get(name, keyword)) for name, keyword in _THEIRS.items()}
+    VALIDATOR, {name: _counted(keyword) for name, keyword in {**VALIDATOR.VALIDATORS, "pattern": _pattern}.items()}
 )
