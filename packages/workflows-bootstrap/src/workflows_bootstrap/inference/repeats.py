@@ -6,9 +6,10 @@ import math
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
+
+from workflows_core.actions.retry_after import retry_after_ms
 
 MAX_PAUSE_SECONDS: Final = 60.0
 """Who asks for a longer pause is not asked again by this call; the step's own retries may."""
@@ -52,8 +53,5 @@ def _asked_seconds(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             continue
         return seconds if not math.isnan(seconds) else None
-    try:
-        then = parsedate_to_datetime(headers.get("retry-after", ""))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+    found = retry_after_ms(headers.get("retry-after", ""), datetime.now(UTC))
+    return None if found is None else found / 1000

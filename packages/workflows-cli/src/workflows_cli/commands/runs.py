@@ -11,17 +11,15 @@ from workflows_cli.errors import not_found
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, given_json
 from workflows_cli.timeline import timeline_text
-from workflows_core.errors import Problem, Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.polled import HeartbeatProbe
+from workflows_core.launching.request import checked_reason
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
 from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 STATUSES = get_args(RunStatus)
-MIN_REASON = 3
-"""Characters of a reason that says something."""
 
 
 @click.group("runs")
@@ -152,10 +150,7 @@ def _noted(session: Session, code: str, reason: str) -> str:
     Raises:
         Refused: With that code, for a reason that says nothing.
     """
-    if len(reason.strip()) < MIN_REASON:
-        message = f"say why, in {MIN_REASON} characters or more: operators read it later"
-        raise Refused([Problem(code, message, "--reason")])
-    return f"{reason.strip()} ({session.actor})"
+    return f"{checked_reason(reason, code, '--reason')} ({session.actor})"
 
 
 async def launcher_of(session: Session) -> Launcher:

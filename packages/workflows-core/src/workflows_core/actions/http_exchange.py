@@ -8,8 +8,7 @@ import ssl
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 import httpcore
@@ -22,6 +21,7 @@ from workflows_core.actions.http_messages import Outgoing, Unpacker, decoded, ou
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.http_schemas import DEFAULT_TIMEOUT_MS
 from workflows_core.actions.http_transport import AddressRefused, HostUnresolved, new_pool
+from workflows_core.actions.retry_after import retry_after_ms
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -141,7 +141,7 @@ def _status_failure(request: Outgoing, answer: dict[str, Any], now: datetime) ->
         details["body"] = _excerpt(answer["json"])
     if "retry-after" in headers:
         details["retryAfter"] = headers["retry-after"]
-        details["retryAfterMs"] = _milliseconds(headers["retry-after"], now)
+        details["retryAfterMs"] = retry_after_ms(headers["retry-after"], now)
     transient = status == 429 or status >= 500
     return ActionFailed(
         f"{_what(request)} was answered with status {status}",
@@ -153,17 +153,3 @@ def _status_failure(request: Outgoing, answer: dict[str, Any], now: datetime) ->
 
 def _excerpt(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False)[:_SHOWN_BODY_LENGTH]
-
-
-def _milliseconds(retry_after: str, now: datetime) -> int | None:
-    """A `Retry-After` as milliseconds from now; None when it is neither seconds nor a date."""
-    text = retry_after.strip()
-    if text.isdecimal() and len(text) <= 9:
-        return int(text) * 1000
-    try:
-        then = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=UTC)
-    return max(0, int((then - now).total_seconds() * 1000))

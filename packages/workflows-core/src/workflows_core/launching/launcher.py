@@ -35,7 +35,7 @@ from workflows_core.launching.problems import (
     SearchAttributesMissing,
     TemporalUnavailable,
 )
-from workflows_core.launching.request import LaunchedRun, LaunchRequest, checked_run_id
+from workflows_core.launching.request import LaunchedRun, LaunchRequest, checked_reason, checked_run_id
 from workflows_core.storage.database import Database
 from workflows_core.storage.queued_runs import cancel_queued
 from workflows_core.storage.rows import RunRow
@@ -51,8 +51,6 @@ TENANT_KEY = SearchAttributeKey.for_keyword(names.SEARCH_TENANT)
 WORKFLOW_KEY = SearchAttributeKey.for_keyword(names.SEARCH_WORKFLOW)
 VERSION_KEY = SearchAttributeKey.for_int(names.SEARCH_VERSION)
 PARENT_KEY = SearchAttributeKey.for_keyword(names.SEARCH_PARENT)
-
-_MIN_REASON = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +157,7 @@ class Launcher:
             RunNotRunning: Temporal has no open execution of it.
             TemporalUnavailable: Try again.
         """
-        if len(reason.strip()) < _MIN_REASON:
-            message = f"say why, in {_MIN_REASON} characters or more: operators read it later"
-            raise Refused.one("CANCEL_REASON_MISSING", message, "reason")
-        line = f"cancel requested: {reason.strip()}"
+        line = f"cancel requested: {checked_reason(reason, 'CANCEL_REASON_MISSING', 'reason')}"
         async with self._db.tenant(tenant) as conn:
             row = await get_run(conn, run_id)
             if row is None:

@@ -10,6 +10,7 @@ from workflows_core.errors import Json, Problem, Refused
 from workflows_core.storage.json_text import payload_fault
 
 _MAX_RUN_ID = 200
+_MIN_REASON = 3
 _MAX_VERSION = 2**31 - 1
 
 
@@ -71,6 +72,23 @@ class LaunchedRun:
     temporal_run_id: str | None
     created: bool
     polled: bool | None = None
+
+
+def checked_reason(reason: str, code: str, path: str) -> str:
+    """The reason that somebody gives, without blanks around it.
+
+    Args:
+        reason: As it was given.
+        code: Of the refusal.
+        path: Where it was given.
+
+    Raises:
+        Refused: It says nothing.
+    """
+    said = reason.strip()
+    if len(said) < _MIN_REASON:
+        raise Refused.one(code, f"say why, in {_MIN_REASON} characters or more: operators read it later", path)
+    return said
 
 
 def checked_run_id(request: LaunchRequest) -> str:

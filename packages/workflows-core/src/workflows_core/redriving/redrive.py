@@ -15,7 +15,7 @@ from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
 from workflows_core.interpreter.state import RunIdentity
 from workflows_core.launching.launcher import Launcher, LaunchRequest
-from workflows_core.launching.request import LaunchedRun
+from workflows_core.launching.request import LaunchedRun, checked_reason
 from workflows_core.redriving.recorded import read_recorded
 from workflows_core.redriving.rewinding import rewind
 from workflows_core.storage.database import Database
@@ -108,7 +108,11 @@ async def redrive(db: Database, launcher: Launcher, tenant: str, planned: Redriv
     Raises:
         Refused: `REASON_MISSING`, or what a launch is refused for.
     """
-    metadata = {"redriveOfRunId": planned.run_id, "fromStepPath": planned.step_path, "reason": _checked(reason)}
+    metadata = {
+        "redriveOfRunId": planned.run_id,
+        "fromStepPath": planned.step_path,
+        "reason": checked_reason(reason, "REASON_MISSING", "--reason"),
+    }
     run = await _ended(db, tenant, planned.run_id)
     request = LaunchRequest(
         tenant=tenant,
@@ -130,7 +134,7 @@ async def replay(
     Raises:
         Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `REASON_MISSING`, or what a launch is refused for.
     """
-    metadata = {"replayOfRunId": run_id, "reason": _checked(reason)}
+    metadata = {"replayOfRunId": run_id, "reason": checked_reason(reason, "REASON_MISSING", "--reason")}
     run = await _ended(db, tenant, run_id)
     request = LaunchRequest(
         tenant=tenant,
@@ -158,9 +162,3 @@ async def _start(db: Database, launcher: Launcher, request: LaunchRequest, run_i
         await append_log(conn, run_id, "INFO", f"{text} (run {launched.run_id})", source="operator")
         await append_log(conn, launched.run_id, "INFO", f"takes the place of run {run_id}, {text}", source="operator")
     return launched
-
-
-def _checked(reason: str) -> str:
-    if len(reason.strip()) < 3:
-        raise Refused.one("REASON_MISSING", "say why, in 3 characters or more: operators read it later", "--reason")
-    return reason.strip()
