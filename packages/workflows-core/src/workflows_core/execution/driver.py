@@ -185,7 +185,8 @@ class RunDriver:
             self.inbox.append(Begin(now_ms()))
         # A run that a bare client started gets its row before any action.
         if self.recorded:
-            self._call_waiting()
+            if self._waits_are_told():
+                self._call_waiting()
             while self.waiting_launches:
                 launch = self.waiting_launches.popleft()
                 self.launches[launch.child_run_id] = self._spawn(self._launch_child(launch))
@@ -234,7 +235,7 @@ class RunDriver:
                     pass  # The outcome is in the state; `run` sees it.
 
     def _call_waiting(self) -> None:
-        while self.waiting_calls and self._waits_are_told():
+        while self.waiting_calls:
             command = self.waiting_calls[0]
             if not self._state.awaits(command.command_id):
                 self.waiting_calls.popleft()
@@ -266,7 +267,7 @@ class RunDriver:
 
         Not an action's own write, which comes with its end: the event may be there long before.
         """
-        if not has_new_waits(self._state) or not workflow.patched(PATCH_WAITS_FIRST):
+        if not self.waiting_calls or not has_new_waits(self._state) or not workflow.patched(PATCH_WAITS_FIRST):
             return True
         if self.write_in_flight:
             return False
