@@ -42,6 +42,12 @@ def again(authored: Authored, run_id: str) -> Started:
     return Started(authored, run_id, authored.client.get_workflow_handle(workflow_id_of(run_id)))
 
 
+async def redriven(authored: Authored, run: Started, step: str) -> Started:
+    planned = await plan_redrive(authored.db, TENANT, run.run_id, step)
+    await redrive(authored.db, Launcher(authored.db, authored.client), TENANT, planned, "the receiver is back")
+    return again(authored, planned.new_run_id)
+
+
 async def test_a_redrive_keeps_what_came_before_and_repeats_the_rest(db: Database, client: Client) -> None:
     loop = {
         "type": "control.forEach",
@@ -214,12 +220,10 @@ async def test_a_redrive_keeps_a_large_output_that_a_call_of_another_run_gave(db
             await failed(runs[-1])
         assert calls == [runs[0].run_id], "the second run got the output of the first one's call"
         authored.effects.failures["worse"] = ["ActionError"]
-        first = await plan_redrive(db, TENANT, runs[1].run_id, "bad")
-        await redrive(db, Launcher(db, client), TENANT, first, "the receiver is back")
-        await failed(again(authored, first.new_run_id))
-        second = await plan_redrive(db, TENANT, first.new_run_id, "worse")
-        await redrive(db, Launcher(db, client), TENANT, second, "the other one is back too")
-        result = await again(authored, second.new_run_id).handle.result()
+        first = await redriven(authored, runs[1], "bad")
+        await failed(first)
+        second = await redriven(authored, first, "worse")
+        result = await second.handle.result()
     assert len(result["scopes"]["vars"]["one"]["text"]) == 5_000
     assert len(calls) == 1
 
@@ -229,12 +233,10 @@ async def test_a_redrive_of_a_redriven_run_keeps_the_large_outputs_of_the_first(
         authored.effects.failures |= {"two": ["ActionError"], "three": ["ActionError"]}
         run = await authored.start(document(large("one", "test.short"), act("two"), act("three")))
         await failed(run)
-        first = await plan_redrive(db, TENANT, run.run_id, "two")
-        await redrive(db, Launcher(db, client), TENANT, first, "two is back")
-        await failed(again(authored, first.new_run_id))
-        second = await plan_redrive(db, TENANT, first.new_run_id, "three")
-        await redrive(db, Launcher(db, client), TENANT, second, "three is back")
-        result = await again(authored, second.new_run_id).handle.result()
+        first = await redriven(authored, run, "two")
+        await failed(first)
+        second = await redriven(authored, first, "three")
+        result = await second.handle.result()
     assert len(result["scopes"]["vars"]["one"]["text"]) == 5_000
 
 
