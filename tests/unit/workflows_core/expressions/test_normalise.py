@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workflows_core.expressions.edits import Edited, edited
 from workflows_core.expressions.engine import ExpressionInvalid
-from workflows_core.expressions.normalise import normalise
+from workflows_core.expressions.normalise import normalising_edits
 from workflows_core.expressions.tokens import tokenise
+
+
+def normalise(source: str) -> Edited:
+    return edited(source, normalising_edits(tokenise(source)))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from workflows_core.expressions.engine import Limits
-from workflows_core.expressions.pricing import Price
+from workflows_core.expressions.pricing import FULL, Price
 
 BYTES_OF_ITEM: Final = 16
 """What an item of a list counts as."""
@@ -23,6 +23,8 @@ _GROWTHS = (4, 2)
 _FEWEST_STEPS = 32
 _STEPS_OF_CALL = 32
 """A call over all of the data, once, costs as much as so many steps of an expression that repeats."""
+_MEASURING = 1 / 4
+"""Price of a step for a byte of a value that is measured: most steps do not measure."""
 _ONCE = 4
 """An expression that touches its data once may be so many times the work: it fills a workflow task of its own."""
 
@@ -35,11 +37,13 @@ class Attempts:
         price: What the source may cost.
         size: Bytes of JSON that it reads.
         full: More than these limits no attempt has.
+        measured: Whether values are measured that the expression makes: `max_result_bytes` is their longest, too.
     """
 
     price: Price
     size: int
     full: Limits
+    measured: bool = False
 
     @property
     def is_bounded(self) -> bool:
@@ -55,7 +59,8 @@ class Attempts:
         items = min(max(_FIRST_BYTES, self.size) // BYTES_OF_ITEM, full.max_array_length)
         steps = int(full.max_work / (max(_FIRST_BYTES, self.size) * self.price.factor))
         steps = max(1, min(_FIRST_STEPS, full.max_steps, steps))
-        return replace(full, max_steps=steps, max_string_bytes=made, max_array_length=items)
+        first = replace(full, max_steps=steps, max_string_bytes=made, max_array_length=items)
+        return replace(first, max_result_bytes=max(_FIRST_BYTES, self.size)) if self.measured else first
 
     def wider(self, limits: Limits, exhausted: str) -> Limits | None:
         """More of the limit that was met, where there is more and it is not too much work."""
@@ -70,8 +75,19 @@ class Attempts:
         """Steps times bytes of what is read or may be made, as dear as the dearest step."""
         if not self.is_bounded:
             return int(self._once())
+        factor = self.price.factor
         made = max(limits.max_string_bytes, limits.max_array_length * BYTES_OF_ITEM)
-        return int(limits.max_steps * max(self.size, made) * self.price.factor)
+        work = limits.max_steps * max(self.size, made) * factor
+        if not self.measured:
+            return int(work)
+        # Up to that price it is texts, not values, that are gone through.
+        of_values = _MEASURING if factor <= FULL else factor
+        return int(max(work, limits.max_steps * limits.max_result_bytes * of_values))
+
+    @property
+    def _longest_value(self) -> int:
+        # What is read may be longer than a result, and get a name.
+        return max(self.size, self.full.max_result_bytes)
 
     def _once(self) -> float:
         return self.price.operations * self.size * self.price.factor * _STEPS_OF_CALL
@@ -79,7 +95,7 @@ class Attempts:
     def _candidates(self, limits: Limits, exhausted: str) -> Iterator[Limits]:
         for growth in _GROWTHS:
             yield self._grown(limits, exhausted, growth)
-        if exhausted in ("max_string_bytes", "max_array_length"):
+        if exhausted != "max_steps":
             # One long value, then, and few steps.
             grown = self._grown(limits, exhausted, _GROWTHS[0])
             steps = limits.max_steps * self.full.max_work // max(self.work(grown), 1)
@@ -95,4 +111,6 @@ class Attempts:
                 return replace(limits, max_string_bytes=min(limits.max_string_bytes * growth, full.max_string_bytes))
             case "max_array_length":
                 return replace(limits, max_array_length=min(limits.max_array_length * growth, full.max_array_length))
+            case "max_result_bytes" if self.measured:
+                return replace(limits, max_result_bytes=min(limits.max_result_bytes * growth, self._longest_value))
         return limits

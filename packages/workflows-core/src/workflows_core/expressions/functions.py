@@ -67,6 +67,8 @@ ALLOWED_FUNCTIONS = frozenset(CUSTOM_FUNCTIONS) | {name for group in BUILT_IN_FU
 REFUSED_FUNCTIONS = ("eval",)
 """The engine's built-ins that are replaced by one that fails: code from data cannot be checked at publish."""
 
+MEASURING_FUNCTION = "_made"
+"""Name of the function that `made_values` puts into a source."""
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # Made once: making it takes longer than using.
 _FEW = 64
@@ -129,6 +131,11 @@ def names(value: Any = None) -> Any:
     return [*found] if len(found) > _FEW else False
 
 
+def made(*_: Any) -> bool:
+    """Takes a value that was made; one that is too long the engine does not give away."""
+    return True
+
+
 def refuse(*_: Any) -> Any:
     """Stands in for a refused built-in, should a source reach one in a way that no check foresaw."""
     raise PermissionError("the function is not allowed in expressions")
@@ -141,6 +148,7 @@ HOST_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "append": append,
     "_unique": unique,
     "_names": names,
+    MEASURING_FUNCTION: made,
 }
 """Implementations given to the engine. `nowIso` is the engine's `now` under another name."""
 

@@ -10,9 +10,11 @@ from typing import Any
 import jlens
 
 from workflows_core.expressions.attempts import Attempts
+from workflows_core.expressions.edits import Edited, edited
 from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid, Limits
 from workflows_core.expressions.functions import HOST_FUNCTIONS, REFUSED_FUNCTIONS, refuse
-from workflows_core.expressions.normalise import Normalised, normalise
+from workflows_core.expressions.made_values import measuring_edits
+from workflows_core.expressions.normalise import normalising_edits
 from workflows_core.expressions.pricing import price_of
 from workflows_core.expressions.reading import cut, dotted, json_bytes, longest_text
 from workflows_core.expressions.tokens import tokenise
@@ -30,6 +32,11 @@ _UNITS = {
     "max_string_bytes": "bytes in a string",
     "max_result_bytes": "bytes in the result",
 }
+_MEASURED = {
+    "max_steps": "it takes more",
+    "max_result_bytes": "a value that it makes, names or gives to a function is longer",
+}
+"""What is said where values are measured: the engine's own words count the measuring, too."""
 _SHORT_TEXT = 16 * 1024
 """Bytes up to which a text does not count as long."""
 
@@ -38,15 +45,14 @@ class JlensExpression:
     """A compiled expression; made by `JlensEngine.compile`."""
 
     def __init__(self, source: str, limits: Limits) -> None:
-        normalised = normalise(source)
         self._source = source
         self._limits = limits
         tokens = tokenise(source)
+        edits = normalising_edits(tokens)
         self._has_patterns = any(token.kind == "regex" for token in tokens)
         self._price = price_of(tokens)
-        self._value = _compiled(normalised.text, normalised)
-        # The engine gives None for null and for no value; this tells them apart, in that case only.
-        self._kind = _compiled(f"$type(({normalised.text}))", normalised)
+        prepared = edited(source, edits)
+        self._value = _compiled(prepared)
         reads = self._value.reads()
         unknown = sorted(name for name in reads["bindings"] if name not in HOST_FUNCTIONS)
         if unknown or reads.get("everyBinding"):
@@ -54,6 +60,13 @@ class JlensExpression:
             raise ExpressionInvalid(what, max(source.find(f"${unknown[0]}"), 0) if unknown else None)
         self._read = reads.get("input", {})
         self._reads = dotted(self._read)
+        measuring = measuring_edits(tokens) if self._price.repeats else []
+        self._measured = bool(measuring)
+        if measuring:
+            prepared = edited(source, [*edits, *measuring])
+            self._value = _compiled(prepared)
+        # The engine gives None for null and for no value; this tells them apart, in that case only.
+        self._kind = _compiled(prepared, "$type(({}))")
 
     @property
     def source(self) -> str:
@@ -77,7 +90,7 @@ class JlensExpression:
             # Only what is read is converted: an expression over `payload.id` costs the same for any payload.
             read = cut(document, self._read)
             cut_down = jlens.Document(read)
-            attempts = Attempts(self._price, json_bytes(read), limits)
+            attempts = Attempts(self._price, json_bytes(read), limits, self._measured)
             attempt = attempts.first()
             if self._has_patterns:
                 attempt = _for_patterns(attempt, longest_text(read))
@@ -85,13 +98,17 @@ class JlensExpression:
                 if limits.meter is not None:
                     limits.meter(attempts.size, attempts.work(attempt))
                 try:
-                    return self._attempt(cut_down, attempt, now_ms, seed)
+                    value = self._attempt(cut_down, attempt, now_ms, seed)
                 except jlens.JlensError as error:
                     met = _limit_met(error)
                     wider = None if met is None or self._has_patterns else attempts.wider(attempt, met)
                     if wider is None:
                         raise ExpressionFailed(self._explain(error, attempt, limits), error.code) from None
                     attempt = wider
+                    continue
+                if attempt.max_result_bytes > limits.max_result_bytes and json_bytes(value) > limits.max_result_bytes:
+                    raise ExpressionFailed(self._over(limits, "max_result_bytes"))
+                return value
         except ExpressionFailed:
             raise
         except Exception as error:
@@ -99,6 +116,8 @@ class JlensExpression:
 
     def _attempt(self, document: jlens.Document, limits: Limits, now_ms: int, seed: int) -> Any:
         options = {**_options(limits), "now": now_ms, "seed": seed % _SEEDS}
+        if self._measured:
+            options["max_steps"] *= 2  # Measuring takes as many as what is measured.
         value = self._value.evaluate_document(document, **options)
         if value is not None:
             return value
@@ -118,8 +137,12 @@ class JlensExpression:
             why = "; with a pattern it is the lower, the longer the text: see transform.regex_replace"
         elif getattr(limits, met) < getattr(full, met):
             why = "; the more data is read again and again, the lower it is: read less, or divide it into several steps"
+        what = _MEASURED[met] if self._measured and met in _MEASURED else error
+        return f"{self._over(limits, met, why)}: {what}"
+
+    def _over(self, limits: Limits, met: str, why: str = "") -> str:
         limit = f"{getattr(limits, met)} {_UNITS[met]} ({met}{why})"
-        return f"expression {self._shown()} went over the limit of {limit}: {error}"
+        return f"expression {self._shown()} went over the limit of {limit}"
 
     def _shown(self) -> str:
         source = self._source
@@ -185,12 +208,12 @@ def _limit_met(error: jlens.JlensError) -> str | None:
     return None
 
 
-def _compiled(text: str, normalised: Normalised) -> jlens.Expression:
+def _compiled(prepared: Edited, form: str = "{}") -> jlens.Expression:
     try:
-        expression = jlens.Expression(text)
+        expression = jlens.Expression(form.format(prepared.text))
     except jlens.JlensError as error:
         position = error.start if error.start is not None else error.position
-        where = None if position is None else normalised.authored_position(position)
+        where = None if position is None else prepared.authored_position(position)
         raise ExpressionInvalid(str(error), where) from None
     for name, implementation in HOST_FUNCTIONS.items():
         expression.register_function(name, implementation)

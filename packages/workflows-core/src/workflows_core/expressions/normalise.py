@@ -1,13 +1,12 @@
-"""From an authored source to the JSONata that is compiled, and the check of what it calls."""
+"""What an authored source may call, and what it says otherwise than JSONata."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from workflows_core.definitions.spelling import nearest
+from workflows_core.expressions.edits import Edit
 from workflows_core.expressions.engine import ExpressionInvalid
 from workflows_core.expressions.functions import ALLOWED_FUNCTIONS, CUSTOM_FUNCTIONS, REFUSED_FUNCTIONS
-from workflows_core.expressions.tokens import Token, tokenise
+from workflows_core.expressions.tokens import Token
 
 _DEFINING = ("function", "λ")
 _OPERATOR_WORDS = ("and", "or", "in")
@@ -18,76 +17,40 @@ _QUICKER = {
 """In these the engine compares each item with each; ours do not, and say nothing where the engine is quick."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    start: int
-    end: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Normalised:
-    """A source ready to compile.
-
-    Attributes:
-        text: JSONata.
-        edits: What was replaced, in order, in offsets of the authored source.
-    """
-
-    text: str
-    edits: tuple[_Edit, ...]
-
-    def authored_position(self, position: int) -> int:
-        """Offset in the authored source of an offset in `text`."""
-        shift = 0
-        for edit in self.edits:
-            if position + shift < edit.start + len(edit.text):
-                break
-            shift += (edit.end - edit.start) - len(edit.text)
-        return position + shift
-
-
-def normalise(source: str) -> Normalised:
+def normalising_edits(tokens: list[Token]) -> list[Edit]:
     """Checks every function by name, gives the custom ones their `$`, turns `==` into `=`; literals stay as they are.
 
     Raises:
         ExpressionInvalid: A function that is not allowed, with its position.
     """
-    tokens = tokenise(source)
-    edits: list[_Edit] = []
+    edits: list[Edit] = []
     local = _local_names(tokens)
     for index, token in enumerate(tokens):
         if token.kind == "variable":
             _check_variable(token, local)
             if token.text == "$nowIso":
-                edits.append(_Edit(token.start, token.end, "$now"))
+                edits.append(Edit(token.start, token.end, "$now"))
             elif token.text in _QUICKER and token.text not in local:
-                edits.append(_Edit(token.start, token.end, _QUICKER[token.text]))
+                edits.append(Edit(token.start, token.end, _QUICKER[token.text]))
                 opening, closing = [*tokens[index + 1 : index + 3], None, None][:2]
                 if opening is not None and closing is not None and (opening.text, closing.text) == ("(", ")"):
-                    edits.append(_Edit(closing.start, closing.start, "$"))  # The item at hand, as JSONata does.
+                    edits.append(Edit(closing.start, closing.start, "$"))  # The item at hand, as JSONata does.
         elif token.kind == "name" and _is_call(tokens, index):
             if token.text not in CUSTOM_FUNCTIONS:
                 raise ExpressionInvalid(_refusal(token.text), token.start)
-            edits.append(_Edit(token.start, token.end, "$now" if token.text == "nowIso" else f"${token.text}"))
+            edits.append(Edit(token.start, token.end, "$now" if token.text == "nowIso" else f"${token.text}"))
     edits.extend(_equality_edits(tokens))
-    edits.sort(key=lambda edit: edit.start)
-    parts: list[str] = []
-    position = 0
-    for edit in edits:
-        parts += (source[position : edit.start], edit.text)
-        position = edit.end
-    return Normalised("".join((*parts, source[position:])), tuple(edits))
+    return edits
 
 
-def _equality_edits(tokens: list[Token]) -> list[_Edit]:
+def _equality_edits(tokens: list[Token]) -> list[Edit]:
     # Pairs from the left, as the original's text replacement does: `!==` is `!=`, `===` stays wrong.
-    edits: list[_Edit] = []
+    edits: list[Edit] = []
     previous: Token | None = None
     for token in tokens:
         ends_equal = token.kind == "operator" and token.text in ("=", ":=")
         if token.text == "=" and ends_equal and previous is not None and previous.end == token.start:
-            edits.append(_Edit(token.start, token.end, ""))
+            edits.append(Edit(token.start, token.end, ""))
             previous = None
         else:
             previous = token if ends_equal else None

@@ -18,7 +18,9 @@ LIGHT: Final = 1 / 32
 """Price of a step for a byte it touches, against `$string`: reading, counting, arithmetic."""
 
 _FAIR: Final = 1 / 8
-_FULL: Final = 1.0
+FULL: Final = 1.0
+"""The same for `$string` and its like."""
+
 _DEAR: Final = 4.0
 
 _PRICES: Mapping[float, frozenset[str]] = {
@@ -81,7 +83,7 @@ _PRICES: Mapping[float, frozenset[str]] = {
     _DEAR: frozenset(["$sort", "$distinct", "$replace", "$match", "$toString", "$append", "$len", "$coalesce"]),
 }
 _PRICE_OF = {name: price for price, names in _PRICES.items() for name in names}
-_OPERATORS = {"&": _FULL, "=": _FAIR, "<": _FAIR, ">": _FAIR, "..": _FAIR}
+_OPERATORS = {"&": FULL, "=": _FAIR, "<": _FAIR, ">": _FAIR, "..": _FAIR}
 _OVER_ITEMS = frozenset({"$map", "$filter", "$single", "$sift", "$each"})
 _GROWING = frozenset({"$pad", "$reduce", "$formatNumber", "$formatInteger"})
 """What may make more of an item than the item is, or go through what it has made again and again."""
@@ -127,9 +129,9 @@ def _price(token: Token, *, called: bool) -> float | None:
     if token.kind == "operator":
         return _OPERATORS.get(token.text)
     if token.kind == "regex":
-        return _FULL
+        return FULL
     if token.kind == "variable" and token.text not in ("$", "$$"):
-        return _PRICE_OF.get(token.text, _FULL if token.text[1:] in ALLOWED_FUNCTIONS else LIGHT)
+        return _PRICE_OF.get(token.text, FULL if token.text[1:] in ALLOWED_FUNCTIONS else LIGHT)
     return _PRICE_OF.get(f"${token.text}") if token.kind == "name" and called else None
 
 
