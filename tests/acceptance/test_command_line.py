@@ -10,8 +10,7 @@ import pytest
 
 from acceptance.conftest import Stack
 from harness.interpreted import document, wait
-from harness.operator import publish, refused, start, until_status, workflows
-from harness.service_process import ended
+from harness.operator import command, publish, refused, start, until_status, workflows
 from workflows_cli.embedded.loopback import free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -33,7 +32,7 @@ async def test_from_a_definition_to_a_cancelled_run(stack: Stack, tmp_path: Path
     await until_status(stack.environment, run_id, "WAITING")
     waiting = await workflows(stack.environment, "runs", "list", "--status", "WAITING")
     assert run_id in {row["runId"] for row in waiting}
-    code, output, _ = await ended("workflows", "runs", "show", run_id, environment=stack.environment)
+    code, output, _ = await command(stack.environment, "runs", "show", run_id)
     assert (code, f"run {run_id}  WAITING" in output) == (0, True)
     assert "waits at root.steps[0] for event PAID with key k9" in output
     await workflows(stack.environment, "runs", "cancel", run_id, "--reason", "a test is over")
@@ -78,16 +77,14 @@ async def test_every_problem_of_a_definition_comes_in_one_answer(stack: Stack, t
     ]
     path = tmp_path / "bad.json"
     path.write_text(json.dumps({**document(), "id": "bad", "steps": steps}), encoding="utf-8")
-    code, output, error = await ended("workflows", "definitions", "validate", str(path), environment=stack.environment)
+    code, output, error = await command(stack.environment, "definitions", "validate", str(path))
     assert (code, error) == (1, "")
     for text in ("DUPLICATE_STEP_ID", "INVALID_EXPRESSION", "UNKNOWN_ACTION", "steps[2].config.title"):
         assert text in output
     assert "did you mean 'store.set'" in output
     await workflows(stack.environment, "definitions", "import", str(path))
     assert "DUPLICATE_STEP_ID" in await refused(stack.environment, "definitions", "publish", "bad")
-    code, output, _ = await ended(
-        *("workflows", "definitions", "publish", "bad", "--format", "json"), environment=stack.environment
-    )
+    code, output, _ = await command(stack.environment, "definitions", "publish", "bad", "--format", "json")
     assert (code, len(json.loads(output)["problems"]) >= 4) == (1, True)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.interpreted import document, wait
+from harness.operator import command
 from harness.service_process import child_environment, ended
 from harness.workspace import ROOT
 from workflows_cli.dev.state import StackState
@@ -48,7 +49,7 @@ async def development(directory: Path) -> AsyncIterator[list[str]]:
 
 
 async def say(directory: Path, *arguments: str) -> str:
-    code, output, error = await ended("workflows", *arguments, "--dev", "--state", str(directory), environment={})
+    code, output, error = await command({}, *arguments, "--dev", "--state", str(directory))
     assert code == 0, output + error
     return output
 

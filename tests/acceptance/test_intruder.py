@@ -13,7 +13,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from harness.databases import MigratedDatabase
-from harness.service_process import ended, running
+from harness.operator import command
+from harness.service_process import running
 from workflows_cli.embedded import EmbeddedTemporal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -51,6 +52,6 @@ async def test_hole_36_a_foreign_poller_is_told_within_a_minute_in_log_metric_he
                 async with httpx.AsyncClient(trust_env=False) as http:
                     metrics = (await http.get(f"{worker.url}/metrics")).text
                 assert 'queue_foreign_pollers{queue="workflow-runtime-v2"} 1.0' in metrics
-                code, output, _ = await ended("workflows", "ownership", environment=environment)
+                code, output, _ = await command(environment, "ownership")
                 assert code == 1
                 assert "intruder: curious@laptop:7" in output

@@ -5,6 +5,7 @@ Third-party packages that many modules share are imported before, so that a fork
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -47,6 +48,9 @@ def main() -> None:
     sys.path[:0] = asked["first_on_path"]
     for name in asked["shared"]:
         importlib.import_module(name)
+    # A collection in a fork would touch, and so copy, all that was loaded before.
+    gc.disable()
+    gc.freeze()
     found = {module: in_a_fork(module, asked) for module in asked["modules"]}
     json.dump({module: message for module, message in found.items() if message}, sys.stdout)
 

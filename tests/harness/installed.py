@@ -22,6 +22,12 @@ CLOSURE: dict[str, dict[str, list[str]]] = tomllib.loads(
 PROGRAMS = tuple(name for name in CLOSURE if name != "everywhere")
 FIRST_PARTY = frozenset(name for program in PROGRAMS for name in CLOSURE[program]["first_party"])
 
+_SHARED = (
+    *("sqlalchemy.ext.asyncio", "sqlalchemy.dialects.postgresql", "psycopg", "temporalio.client", "temporalio.worker"),
+    *("pydantic", "pydantic_settings", "jsonschema", "referencing", "httpx", "loguru", "click", "alembic", "fastapi"),
+)
+"""Third-party modules that many of ours load."""
+
 IMPORT_EACH = Path(__file__).with_name("import_each.py")
 
 
@@ -102,7 +108,7 @@ class Installed:
             "modules": list(modules),
             "ours": ours,
             "first_on_path": list(first_on_path),
-            "shared": [name for name in ("sqlalchemy", "temporalio.worker", "pydantic") if self._has(name)],
+            "shared": [name for name in _SHARED if self._has(name)],
         }
         run = self.run("python", "-I", str(IMPORT_EACH), json.dumps(asked))
         assert run.returncode == 0, run.stderr

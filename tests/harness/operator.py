@@ -4,16 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.service_process import ended
+from harness.service_process import SCRIPTS, WAIT_SECONDS, child_environment
+
+_LOADED = Path(__file__).with_name("loaded_command_line.py")
+
+
+@cache
+def _listening() -> tuple[Path, subprocess.Popen[str]]:
+    """Where the loaded command line listens; it ends with this process, which holds its standard input."""
+    address = Path(tempfile.mkdtemp(prefix="workflows-"), "socket")
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(_LOADED), str(address)],
+        env=child_environment({}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return address, process
+
+
+async def command(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command, which is a process of its own."""
+    address, _ = _listening()
+    with tempfile.TemporaryDirectory() as directory:
+        output, error = Path(directory, "output"), Path(directory, "error")
+        asked = {
+            "command": [str(SCRIPTS / "workflows"), *arguments],
+            "environment": child_environment(environment),
+            "output": str(output),
+            "error": str(error),
+        }
+        reader, writer = await asyncio.open_unix_connection(address)
+        try:
+            writer.write(json.dumps(asked).encode() + b"\n")
+            async with asyncio.timeout(WAIT_SECONDS):
+                code = int(await reader.readline())
+        finally:
+            writer.close()
+        return code, output.read_text(encoding="utf-8"), error.read_text(encoding="utf-8")
 
 
 async def workflows(environment: Mapping[str, str], *arguments: str) -> Any:
     """The JSON answer of a command that must succeed."""
-    code, output, error = await ended("workflows", *arguments, "--format", "json", environment=environment)
+    code, output, error = await command(environment, *arguments, "--format", "json")
     assert code == 0, f"workflows {' '.join(arguments)}: exit code {code}\n{output}{error}"
     return json.loads(output)
 
@@ -46,7 +89,7 @@ async def until_status(environment: Mapping[str, str], run_id: str, status: str)
 
 async def refused(environment: Mapping[str, str], *arguments: str, code: int = 1) -> str:
     """The message of a command that must be refused."""
-    found, output, error = await ended("workflows", *arguments, environment=environment)
+    found, output, error = await command(environment, *arguments)
     assert found == code, f"exit code {found}\n{output}{error}"
     assert "Traceback" not in output + error
     return error

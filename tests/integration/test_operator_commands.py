@@ -13,9 +13,8 @@ from harness.authored import TENANT, authored_runtime
 from harness.databases import MigratedDatabase
 from harness.ingress import ingress
 from harness.interpreted import document, wait
-from harness.operator import publish, refused, workflows
+from harness.operator import command, publish, refused, workflows
 from harness.run_records import rows
-from harness.service_process import ended
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
@@ -36,7 +35,7 @@ def environment(database: MigratedDatabase, temporal: EmbeddedTemporal) -> dict[
 
 async def said(environment: dict[str, str], *arguments: str) -> str:
     """The text of a command that must succeed."""
-    code, output, error = await ended("workflows", *arguments, environment=environment)
+    code, output, error = await command(environment, *arguments)
     assert code == 0, output + error
     return output
 
@@ -129,8 +128,7 @@ async def test_why_the_database_cannot_be_used_is_said_with_its_address(environm
     assert f"DATABASE_UNAVAILABLE: {where} cannot be used:" in message
     assert "password authentication failed" in message
     assert "wrong" not in message
-    (code, _, error) = await ended(
-        *("workflows", "db", "upgrade", "--url", f"postgresql://nobody:x@127.0.0.1:{environment['DB_PORT']}/nothing"),
-        environment={},
+    (code, _, error) = await command(
+        {}, "db", "upgrade", "--url", f"postgresql://nobody:x@127.0.0.1:{environment['DB_PORT']}/nothing"
     )
     assert (code, "password authentication failed" in error, "Traceback" in error) == (1, True, False)
