@@ -15,7 +15,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("match", ["all", "one"])
 async def test_every_order_of_three_operations_loses_no_event_and_repeats_none(db: Database, match: str) -> None:
     orders = list(legal(3))
-    for number, schedule in enumerate(("all", "none", 1)):  # Each order under each of them: tests/chaos.
+    schedules: tuple[str | int, ...] = ("all", "none", 1)
+    for number, schedule in enumerate(schedules):  # Each order under each of them: tests/chaos.
         assert await play_all(db, match, orders[number::3], (schedule,)) == {}
 
 
