@@ -80,6 +80,29 @@ async def test_a_redrive_keeps_what_came_before_and_repeats_the_rest(db: Databas
     assert any(planned.new_run_id in line.message for line in (await run.timeline()).logs)
 
 
+async def test_what_the_run_has_undone_is_kept_only_by_somebody_who_says_so(db: Database, client: Client) -> None:
+    charged = act("charge", onCompensate=[act("refund")])
+    definition = {**document(act("look"), charged, act("ship")), "compensateOn": ["failure"]}
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["ship"] = ["ActionError"]
+        run = await authored.start(definition, {})
+        await failed(run)
+        assert [name for name, _ in authored.effects.calls] == ["look", "charge", "ship", "refund"]
+        planned = await plan_redrive(db, TENANT, run.run_id, "ship")
+        assert (planned.undone, planned.repeated) == (["root.steps[1]"], ["root.steps[2]"])
+        launcher = Launcher(db, client)
+        with pytest.raises(Refused) as refusal:
+            await redrive(db, launcher, TENANT, planned, "the receiver is back")
+        assert [(one.code, "root.steps[1]" in one.message) for one in refusal.value.problems] == [
+            ("REDRIVE_KEEPS_UNDONE", True)
+        ]
+        authored.effects.calls.clear()
+        await redrive(db, launcher, TENANT, planned, "nothing was refunded", keep_undone=True)
+        await again(authored, planned.new_run_id).handle.result()
+        assert [name for name, _ in authored.effects.calls] == ["ship"]
+        assert (await plan_redrive(db, TENANT, run.run_id, "charge")).undone == []
+
+
 async def test_a_redrive_with_a_newer_version_that_mends_the_step(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         broken = {

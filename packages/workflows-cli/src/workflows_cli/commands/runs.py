@@ -108,9 +108,12 @@ async def cancel(session: Session, run_id: str, reason: str) -> int:
 @click.option("--from", "step", required=True, help="Step to begin with: its path, or its id (first visit).")
 @click.option("--version", type=click.IntRange(min=1), help="Published version; by default the run's own.")
 @click.option("--reason", default="", help="Why; it is recorded with both runs. Not needed with --dry-run.")
+@click.option("--keep-undone", is_flag=True, help="Keep also what the run has undone (onCompensate) as it ended.")
 @click.option("--dry-run", is_flag=True, help="Say what is kept and what is repeated, and start nothing.")
 @command
-async def redrive_(session: Session, run_id: str, step: str, version: int | None, reason: str, *, dry_run: bool) -> int:
+async def redrive_(
+    session: Session, run_id: str, step: str, version: int | None, reason: str, *, keep_undone: bool, dry_run: bool
+) -> int:
     """Start a FAILED or CANCELED run again from a step, keeping what the steps before it gave.
 
     It is a new run. Steps at and behind the place are done anew: their actions are called again.
@@ -120,12 +123,14 @@ async def redrive_(session: Session, run_id: str, step: str, version: int | None
         f"from {planned.step_path}, version {planned.version}",
         f"kept: {', '.join(planned.kept) or 'nothing'}",
         f"repeated: {', '.join(planned.repeated) or 'nothing'}",
+        *([f"kept, but undone: {', '.join(planned.undone)}"] if planned.undone else []),
     ]
     if dry_run:
         session.emit({**planned.to_json(), "newRunId": None}, "\n".join(["would start a run", *lines]))
         return 0
     why = _noted(session, "REASON_MISSING", reason)
-    await redrive(session.db, await launcher_of(session), session.tenant, planned, why)
+    launcher = await launcher_of(session)
+    await redrive(session.db, launcher, session.tenant, planned, why, keep_undone=keep_undone)
     session.emit(planned.to_json(), "\n".join([f"started run {planned.new_run_id}", *lines]))
     return 0
 

@@ -25,6 +25,9 @@ from workflows_core.storage.run_logs import append_log
 from workflows_core.storage.runs import get_run
 from workflows_core.wire.records import FINAL_RUN_STATUSES
 
+_UNDOING = ".onCompensate.steps["
+"""In the path of a step that undoes another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
@@ -38,6 +41,7 @@ class Redrive:
         kept: Steps whose results are kept.
         repeated: Steps that the ended run has begun at or behind that place: their actions are called again, under keys
             of the new run.
+        undone: Steps among the kept ones that the ended run has undone.
         checkpoint: The state that the new run begins with, as JSON text.
     """
 
@@ -47,6 +51,7 @@ class Redrive:
     step_path: str
     kept: Sequence[str]
     repeated: Sequence[str]
+    undone: Sequence[str]
     checkpoint: str
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +63,7 @@ class Redrive:
             "from": self.step_path,
             "kept": list(self.kept),
             "repeated": list(self.repeated),
+            "undone": list(self.undone),
         }
 
 
@@ -91,23 +97,38 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
     identity = RunIdentity(new_run_id, tenant, run.workflow_id, found.version, found.definition_hash, run.trigger_type)
     rewound = rewind(plan, recorded, identity, wanted, {})
     begun = [step.step_path for step in recorded.timeline.steps]
+    undoing = {path: path.partition(_UNDOING)[0] for path in begun if _UNDOING in path}
     return Redrive(
         run_id=run_id,
         new_run_id=new_run_id,
         version=found.version,
         step_path=rewound.step_path,
         kept=rewound.kept,
-        repeated=[path for path in begun if path not in set(rewound.kept)],
+        repeated=[path for path in begun if path not in {*rewound.kept, *undoing}],
+        undone=[path for path in rewound.kept if path in undoing.values()],
         checkpoint=json.dumps(rewound.state.to_checkpoint(), separators=(",", ":"), ensure_ascii=False),
     )
 
 
-async def redrive(db: Database, launcher: Launcher, tenant: str, planned: Redrive, reason: str) -> LaunchedRun:
+async def redrive(
+    db: Database, launcher: Launcher, tenant: str, planned: Redrive, reason: str, *, keep_undone: bool = False
+) -> LaunchedRun:
     """Starts the planned run; both runs' logs say so.
 
+    Args:
+        db: The database.
+        launcher: Starts it.
+        tenant: Whose run it is.
+        planned: What `plan_redrive` said.
+        reason: Why.
+        keep_undone: Whether steps may be kept that the ended run has undone.
+
     Raises:
-        Refused: `REASON_MISSING`, or what a launch is refused for.
+        Refused: `REDRIVE_KEEPS_UNDONE`, `REASON_MISSING`, or what a launch is refused for.
     """
+    if planned.undone and not keep_undone:
+        message = f"run {planned.run_id} has undone what it would keep: {', '.join(planned.undone)}"
+        raise Refused.one("REDRIVE_KEEPS_UNDONE", message, planned.step_path)
     metadata = {
         "redriveOfRunId": planned.run_id,
         "fromStepPath": planned.step_path,
