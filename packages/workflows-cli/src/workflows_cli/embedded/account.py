@@ -28,9 +28,9 @@ def unprivileged_account() -> Account | None:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def new_directory(account: Account | None) -> Path:
+def new_directory(account: Account | None, parent: Path | None = None) -> Path:
     """A new directory with a short name that only `account` (and root) can enter."""
-    directory = Path(tempfile.mkdtemp(prefix="workflows-", dir=_SHORT_PARENT if account else None))
+    directory = Path(tempfile.mkdtemp(prefix="workflows-", dir=parent or (_SHORT_PARENT if account else None)))
     if account:
         os.chown(directory, account.user, account.group)
     return directory

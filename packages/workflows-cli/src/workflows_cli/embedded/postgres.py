@@ -44,7 +44,12 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, directory: Path | None = None, *, port: int | None = None, installation: Path | None = None
+        self,
+        directory: Path | None = None,
+        *,
+        port: int | None = None,
+        installation: Path | None = None,
+        parent: Path | None = None,
     ) -> None:
         """Starts nothing yet.
 
@@ -52,9 +57,11 @@ class EmbeddedPostgres:
             directory: Where data, password and database name stay; None for a server that leaves nothing behind.
             port: Preferred port; another free one is taken where it is not free.
             installation: PostgreSQL's `bin`, `lib` and `share`; the wheel's by default.
+            parent: Where a directory of its own is made; by default where temporary files are, /var/tmp as root.
         """
         self._state = StateDirectory(directory) if directory else None
         self._installation = installation
+        self._parent = parent
         self._account = unprivileged_account()
         self._preferred_port = port
         self._child: Child | None = None
@@ -136,7 +143,10 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str, *, template: str = "template1") -> None:
         """Creates a database as a copy of another one, which must have no connections."""
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        # Files are copied and not logged: with nobody else at work here, that takes a fifth of the time.
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
         with self._connect() as connection:
             connection.execute(statement)
 
@@ -171,7 +181,9 @@ class EmbeddedPostgres:
     def _base_directory(self, saved: dict[str, Any]) -> Path:
         if self._state is None or self._account is not None:
             before = Path(saved["base"]) if "base" in saved else None
-            return before if before and belongs_to(before, self._account) else new_directory(self._account)
+            return (
+                before if before and belongs_to(before, self._account) else new_directory(self._account, self._parent)
+            )
         return self._state.path
 
     def _save(self) -> None:
