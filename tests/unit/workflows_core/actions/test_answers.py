@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from workflows_core.actions import json_schemas
-from workflows_core.actions.answers import MAX_CHECKS, answer_check, pattern_problems
+from workflows_core.actions.answers import MAX_CHECKS, answer_check, answer_schema_problems
 from workflows_core.actions.json_schemas import compile_schema, value_problems
 from workflows_core.expressions.identity import identity
 
@@ -34,7 +34,7 @@ def note(pattern: str) -> dict[str, Any]:
     ],
 )
 def test_a_pattern_is_searched_for(pattern: str, fits: str, does_not: str) -> None:
-    assert not list(pattern_problems(note(pattern)))
+    assert not list(answer_schema_problems(note(pattern)))
     check = answer_check(note(pattern))
     assert check({"note": fits}) == []
     if pattern:
@@ -57,18 +57,29 @@ def test_many_such_texts_end_the_check() -> None:
 
 @pytest.mark.parametrize("pattern", ["a)//(b", "[", "(", "x/i) or (1"])
 def test_a_pattern_that_expressions_do_not_know_is_a_problem(pattern: str) -> None:
-    assert [pointer for pointer, _ in pattern_problems(note(pattern))] == ["/properties/note/pattern"]
+    assert [pointer for pointer, _ in answer_schema_problems(note(pattern))] == ["/properties/note/pattern"]
 
 
 def test_patterns_of_field_names_are_a_problem_and_a_field_of_that_name_is_none() -> None:
-    assert [one for one, _ in pattern_problems({"items": [{"patternProperties": {"a": {}}}]})] == [
-        "/items/0/patternProperties"
+    named_by_patterns = {"patternProperties": {"(?i)a": {}}, "unevaluatedProperties": False}
+    assert list(answer_schema_problems({"prefixItems": [named_by_patterns, {"type": "objekt"}]}))[:1] == [
+        ("/prefixItems/0/patternProperties", "is not possible in answers: name each field under properties")
+    ]
+    # What comes of it is not said again, and what does not is.
+    assert [one for one, _ in answer_schema_problems({**named_by_patterns, "pattern": "("})] == [
+        "/patternProperties",
+        "/pattern",
     ]
     named = {"properties": {"pattern": {"type": "string"}, "patternProperties": {"type": "object"}}}
-    assert not list(pattern_problems(named))
+    assert not list(answer_schema_problems(named))
     assert answer_check(named)({"patternProperties": 1}) == ["/patternProperties must be an object, found a number"]
     before = {"patternProperties": {"^(a+)+$": {"type": "string"}}, "additionalProperties": False, "required": ["x"]}
     assert len(answer_check(before)({"a" * 60 + "!": 1})) == 1
+
+
+def test_a_definition_of_before_may_have_a_pattern_that_expressions_do_not_know() -> None:
+    # Nobody could answer such a task otherwise.
+    assert answer_check({"properties": {"pattern": {"pattern": "(?i)a", "type": "string"}}})({"pattern": "b"}) == []
 
 
 VALUES = st.sampled_from([0, 1, 1.0, True, False, None, "1", [1], [2, 1], {"a": 1, "b": 2}, {"b": 2, "a": 1}])

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from contextvars import ContextVar
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -19,9 +16,16 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
-from workflows_core.actions.json_schemas import MAX_PROBLEMS, VALIDATOR, ValueProblem, value_problems
-from workflows_core.expressions.engine import Expression, ExpressionFailed, ExpressionInvalid, Limits
-from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.actions.json_schemas import (
+    MAX_PROBLEMS,
+    VALIDATOR,
+    ValueProblem,
+    pointer_of,
+    schema_problems,
+    value_problems,
+)
+from workflows_core.actions.patterns import Budget, pattern_problem, spend
+from workflows_core.actions.schema_parts import NAMED_KEYWORDS, schema_parts
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """Of JSON."""
@@ -31,20 +35,9 @@ MAX_CHECKS: Final = 10_000
 
 _ITEMS_PER_CHECK = 64
 _BY_NAME = ("patternProperties", "additionalProperties", "unevaluatedProperties")
-_OF_NAMES = ("properties", "$defs", "definitions", "dependentSchemas")
-"""Their fields are names, with a schema each."""
-
-_ENGINE = JlensEngine()
-_TRIES = ((Limits(max_pattern_work=512 * 1024), 10), (Limits(), 2_000))
-"""Limits for a pattern, and how many keywords it counts as: few steps are enough for most."""
-
-_left: ContextVar[int] = ContextVar("checks_left")
+_BUDGET = Budget(MAX_CHECKS, reading=0, tries=(10, 0, 2_000))
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
-
-
-class _TooLong(Exception):
-    pass
 
 
 def answer_check(schema: Mapping[str, Any]) -> Callable[[Any], Sequence[str]]:
@@ -53,118 +46,69 @@ def answer_check(schema: Mapping[str, Any]) -> Callable[[Any], Sequence[str]]:
     return lambda answer: [str(problem) for problem in _problems(validator, answer)]
 
 
-def pattern_problems(schema: Any) -> Iterator[tuple[str, str]]:
-    """What of a schema cannot be checked within bounds: JSON pointer and sentence."""
-    waiting: list[tuple[str, Any]] = [("", schema)]
-    while waiting:
-        pointer, node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend((f"{pointer}/{index}", item) for index, item in enumerate(node))
-        if not isinstance(node, Mapping):
-            continue
-        if isinstance(node.get("patternProperties"), Mapping):
-            yield f"{pointer}/patternProperties", "is not possible in answers: name each field under properties"
-        if isinstance(node.get("pattern"), str) and _expression_of(node["pattern"]) is None:
-            yield f"{pointer}/pattern", f"is no pattern that expressions know: {node['pattern']!r:.80}"
-        for name, item in node.items():
-            if name in _OF_NAMES and isinstance(item, Mapping):
-                waiting.extend((f"{pointer}/{name}/{field}", nested) for field, nested in item.items())
-            elif name not in ("const", "enum"):
-                waiting.append((f"{pointer}/{name}", item))
+def answer_schema_problems(schema: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong with a schema of answers: JSON pointer and sentence."""
+    refused = [
+        pointer_of((*path, "patternProperties"))
+        for path, part in schema_parts(schema)
+        if isinstance(part.get("patternProperties"), Mapping)
+    ]
+    for pointer in refused:
+        yield pointer, "is not possible in answers: name each field under properties"
+    under = tuple(f"{pointer}/" for pointer in refused)
+    for pointer, message in schema_problems(schema):
+        # What comes of a refused one goes with it.
+        if not refused or not (pointer.startswith(under) or pointer.endswith("/unevaluatedProperties")):
+            yield pointer, message
 
 
 def _problems(validator: _Bounded, answer: Any) -> Sequence[ValueProblem]:
     try:
         size = len(json.dumps(answer))
-        if size > MAX_ANSWER_BYTES:
-            return [ValueProblem("", f"has {size} bytes of JSON, at most {MAX_ANSWER_BYTES} are allowed")]
-        return value_problems(cast(Draft202012Validator, validator), answer)
     except RecursionError:
         return [ValueProblem("", "is nested too deeply to be checked")]
-    except _TooLong:
-        return [ValueProblem("", "is too large for its schema: it would take too long to be checked")]
+    if size > MAX_ANSWER_BYTES:
+        return [ValueProblem("", f"has {size} bytes of JSON, at most {MAX_ANSWER_BYTES} are allowed")]
+    return value_problems(cast(Draft202012Validator, validator), answer, _BUDGET)
 
 
 class _Bounded:
     """A validator that stops after so many keywords, and after so many errors."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.validator = _Validator(_without_names(schema), registry=Registry())
+        self.validator = _Validator(_without_unknown(schema), registry=Registry())
 
     def iter_errors(self, answer: Any) -> Iterator[ValidationError]:
-        _left.set(MAX_CHECKS)
         return islice(self.validator.iter_errors(answer), 2 * MAX_PROBLEMS)
-
-
-def _spend(checks: int) -> None:
-    left = _left.get() - checks
-    _left.set(left)
-    if left < 0:
-        raise _TooLong
 
 
 def _counted(keyword: Keyword) -> Keyword:
     def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError] | None:
         length = sum(len(one) for one in (value, wanted) if isinstance(one, (str, list, dict)))
-        _spend(1 + length // _ITEMS_PER_CHECK)
+        spend(1 + length // _ITEMS_PER_CHECK)
         return keyword(validator, wanted, value, schema)
 
     return check
 
 
-def _pattern(validator: Any, wanted: Any, value: Any, _: Any) -> Iterator[ValidationError]:
-    expression = _expression_of(wanted) if validator.is_type(value, "string") else None
-    if expression is None:
-        return
-    fits = None
-    for limits, checks in _TRIES:
-        _spend(checks)
-        with suppress(ExpressionFailed):  # A pattern that tries too much: the steps of an expression end it.
-            fits = expression.evaluate({"text": value}, now_ms=0, seed=0, limits=limits)
-            break
-    if not fits:
-        yield ValidationError("does not match")
-
-
-@lru_cache(maxsize=256)
-def _expression_of(pattern: str) -> Expression | None:
-    """Searches a text for a pattern; None for one that the engine does not know."""
-    try:
-        found = _ENGINE.compile(f"$contains(text, /{_as_literal(pattern)}/)" if pattern else "true")
-        found.evaluate({"text": "x"}, now_ms=0, seed=0)  # Some are found to be wrong only when they are used.
-    except (ExpressionInvalid, ExpressionFailed):
-        return None
-    return found
-
-
-def _as_literal(pattern: str) -> str:
-    """The pattern as it may stand between slashes: the brackets of a class would be counted as the expression's."""
-    written, in_class, escaped = [], False, False
-    for character in pattern:
-        special = "/()[{}" if in_class else "/"
-        written.append(f"\\{character}" if character in special and not escaped else character)
-        if not escaped:
-            in_class = character == "[" or (in_class and character != "]")
-        escaped = character == "\\" and not escaped
-    return "".join(written) if not in_class else "("  # Unclosed: refused, not something that closes it.
-
-
-def _without_names(schema: Any) -> Any:
-    """Without what searches names of fields for patterns: publishing refuses it, a definition of before may have it."""
+def _without_unknown(schema: Any) -> Any:
+    """Without patterns of names, and those that expressions do not know: a definition of before may have them."""
     if isinstance(schema, list):
-        return [_without_names(item) for item in schema]
+        return [_without_unknown(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    left_out = _BY_NAME if isinstance(schema.get("patternProperties"), Mapping) else ()
+    left_out = set(_BY_NAME) if isinstance(schema.get("patternProperties"), Mapping) else set()
+    if isinstance(schema.get("pattern"), str) and pattern_problem(schema["pattern"]):
+        left_out.add("pattern")
     kept: dict[str, Any] = {}
     for name, item in schema.items():
-        if name in _OF_NAMES and isinstance(item, Mapping):
-            kept[name] = {field: _without_names(nested) for field, nested in item.items()}
+        if name in NAMED_KEYWORDS and name not in left_out and isinstance(item, Mapping):
+            kept[name] = {field: _without_unknown(nested) for field, nested in item.items()}
         elif name not in left_out:
-            kept[name] = item if name in ("const", "enum") else _without_names(item)
+            kept[name] = item if name in ("const", "enum") else _without_unknown(item)
     return kept
 
 
 _Validator = extend(  # type: ignore[no-untyped-call]
-    VALIDATOR, {name: _counted(keyword) for name, keyword in {**VALIDATOR.VALIDATORS, "pattern": _pattern}.items()}
+    VALIDATOR, {name: _counted(keyword) for name, keyword in VALIDATOR.VALIDATORS.items()}
 )

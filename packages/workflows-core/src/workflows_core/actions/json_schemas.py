@@ -1,6 +1,7 @@
-"""JSON Schemas of actions: whether they are good ones, and what is wrong with a value in plain sentences.
+"""JSON Schemas: whether they are good ones, and what is wrong with a value in plain sentences.
 
-The library's own messages show the offending value. These never do: it may be a resolved secret.
+The library's own messages show the offending value. These never do: it may be a resolved secret. Its own patterns may
+never end: here they are those of expressions, within bounds (`patterns`), since values are checked in event loops.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
+from workflows_core.actions.patterns import Budget, TooLong, allow, matches, pattern_problem
+from workflows_core.actions.schema_parts import Path, schema_parts
 from workflows_core.actions.schema_sentences import sentences_of
 from workflows_core.errors import Json
 from workflows_core.expressions.identity import identity
@@ -27,7 +30,11 @@ MAX_PROBLEMS: Final = 20
 """A value's problems beyond this number are counted, not listed."""
 
 _DIALECTS = frozenset({"https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2020-12/schema#"})
-_DATA_KEYWORDS = frozenset({"const", "default", "enum", "examples"})
+_BUDGET = Budget(20_000, reading=10, tries=(1, 10, 1_000))
+"""Of one check: some two seconds at most. A quick try takes 0.1 ms, a dear one up to 50."""
+
+_FORMATS = FormatChecker(one for one in Draft202012Validator.FORMAT_CHECKER.checkers if one != "regex")
+"""Formats of a schema's own texts; its patterns are those of expressions, not the standard library's."""
 
 
 def _unique_items(validator: Any, wanted: Any, value: Any, _: Any) -> Iterator[ValidationError]:
@@ -36,8 +43,43 @@ def _unique_items(validator: Any, wanted: Any, value: Any, _: Any) -> Iterator[V
         yield ValidationError("has items that are the same")
 
 
-VALIDATOR: Any = extend(Draft202012Validator, {"uniqueItems": _unique_items})  # type: ignore[no-untyped-call]
+def _pattern(validator: Any, wanted: Any, value: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(value, "string") and not matches(wanted, value):
+        yield ValidationError("does not match")
+
+
+def _pattern_properties(validator: Any, wanted: Any, value: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(value, "object"):
+        for pattern, schema in wanted.items():
+            for name, item in value.items():
+                if matches(pattern, name):
+                    yield from validator.descend(item, schema, path=name, schema_path=pattern)
+
+
+def _additional_properties(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if not validator.is_type(value, "object"):
+        return
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    others = (name for name in value if name not in known and not any(matches(pattern, name) for pattern in patterns))
+    if validator.is_type(wanted, "object"):
+        for name in others:
+            yield from validator.descend(value[name], wanted, path=name)
+    elif not wanted and any(True for _ in others):
+        yield ValidationError("has fields that are not known")
+
+
+VALIDATOR: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {
+        "uniqueItems": _unique_items,
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+    },
+)
 """The library's validator, with what it is too slow at done otherwise."""
+
+_WITHOUT_UNEVALUATED: Any = extend(VALIDATOR, {"unevaluatedProperties": lambda *_: None})  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +98,34 @@ class ValueProblem:
 
 
 def compile_schema(schema: Schema) -> Draft202012Validator:
-    """A validator to keep: compiling is dear. It never loads anything from the network."""
+    """A validator to keep: compiling is dear. It never loads anything from the network.
+
+    A schema of before that `schema_problems` would refuse can be checked, too. A pattern that expressions do not know
+    does not match; `unevaluatedProperties` beside `patternProperties` is not looked at.
+    """
+    kind = _WITHOUT_UNEVALUATED if any(True for _ in _unbounded(schema)) else VALIDATOR
     # An explicit registry turns off the library's own retrieval of remote references.
-    return cast(Draft202012Validator, VALIDATOR(schema, registry=Registry()))
+    return cast(Draft202012Validator, kind(schema, registry=Registry()))
 
 
-def value_problems(validator: Draft202012Validator, value: Json) -> list[ValueProblem]:
-    """All problems of a value, in document order, each once."""
+def value_problems(validator: Draft202012Validator, value: Json, budget: Budget = _BUDGET) -> list[ValueProblem]:
+    """All problems of a value, in document order, each once.
+
+    Args:
+        validator: Of `compile_schema`.
+        value: The value.
+        budget: What the check may spend; a value that takes more has that as its one problem.
+    """
     try:
-        errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
-        found = dict.fromkeys(
-            ValueProblem(pointer_of(path), message) for error in errors for path, message in sentences_of(error)
-        )
+        with allow(budget):
+            errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+            found = dict.fromkeys(
+                ValueProblem(pointer_of(path), message) for error in errors for path, message in sentences_of(error)
+            )
     except RecursionError:
         return [ValueProblem("", "is nested too deeply to be checked")]
+    except TooLong:
+        return [ValueProblem("", "is too large for its schema: it would take too long to be checked")]
     return list(found)
 
 
@@ -83,7 +139,10 @@ def schema_problems(schema: object) -> Iterator[tuple[str, str]]:
     except (TypeError, ValueError, RecursionError) as error:
         yield "", f"must be plain JSON: {error}"
         return
-    yield from _problems_of(text)
+    try:
+        yield from _problems_of(text)
+    except RecursionError:
+        yield "", "is nested too deeply to be checked"
 
 
 @lru_cache(maxsize=256)
@@ -94,9 +153,9 @@ def _problems_of(text: str) -> tuple[tuple[str, str], ...]:
     dialect = plain.get("$schema")
     if dialect is not None and dialect not in _DIALECTS:
         problems.append(("/$schema", "must be the 2020-12 dialect, or be left out"))
-    meta = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    meta = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=_FORMATS)
     wrong = [(pointer_of(found.absolute_path), _brief(found)) for found in meta.iter_errors(plain)]
-    return (*problems, *(wrong or _reference_problems(plain)))
+    return (*problems, *(wrong or (*_reference_problems(plain), *_pattern_problems(plain))))
 
 
 def pointer_of(path: Iterable[str | int]) -> str:
@@ -110,18 +169,38 @@ def _brief(error: ValidationError) -> str:
 
 
 def _reference_problems(root: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), root)]
-    while waiting:
-        path, node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(((*path, index), item) for index, item in enumerate(node))
-        elif isinstance(node, dict):
-            for keyword in ("$ref", "$dynamicRef"):
-                reference = node.get(keyword)
-                if isinstance(reference, str) and not _resolves(root, reference):
-                    message = f"{reference!r} does not lead anywhere; refer to a part of this schema, such as #/$defs/x"
-                    yield pointer_of((*path, keyword)), message
-            waiting.extend(((*path, key), item) for key, item in node.items() if key not in _DATA_KEYWORDS)
+    for path, part in schema_parts(root):
+        for keyword in ("$ref", "$dynamicRef"):
+            reference = part.get(keyword)
+            if isinstance(reference, str) and not _resolves(root, reference):
+                message = f"{reference!r} does not lead anywhere; refer to a part of this schema, such as #/$defs/x"
+                yield pointer_of((*path, keyword)), message
+
+
+def _pattern_problems(root: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for path, part in schema_parts(root):
+        written: list[tuple[Path, str]] = []
+        if isinstance(part.get("pattern"), str):
+            written.append(((*path, "pattern"), part["pattern"]))
+        if isinstance(part.get("patternProperties"), Mapping):
+            written.extend(((*path, "patternProperties", name), name) for name in part["patternProperties"])
+        for place, pattern in written:
+            problem = pattern_problem(pattern)
+            if problem is not None:
+                yield pointer_of(place), problem
+    for place in _unbounded(root):
+        message = "cannot be checked beside patternProperties: use additionalProperties, or name each field"
+        yield pointer_of(place), message
+
+
+def _unbounded(root: Any) -> Iterator[Path]:
+    """Each `unevaluatedProperties` that would have the library search for patterns.
+
+    They are in its own schema, or behind a reference, wherever that leads to: so all of the schema is looked at.
+    """
+    parts = list(schema_parts(root, data=True))
+    if any(isinstance(part.get("patternProperties"), Mapping) for _, part in parts):
+        yield from ((*path, "unevaluatedProperties") for path, part in parts if "unevaluatedProperties" in part)
 
 
 def _resolves(root: Any, reference: str) -> bool:

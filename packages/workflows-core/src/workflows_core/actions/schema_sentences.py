@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
+from workflows_core.actions.patterns import matches
 from workflows_core.definitions.spelling import nearest
 
 Path = tuple[str | int, ...]
@@ -88,7 +88,7 @@ def _unknown(path: Path, error: ValidationError) -> Iterator[tuple[Path, str]]:
     known = list(schema.get("properties", {}))
     patterns = list(schema.get("patternProperties", {}))
     for name in found:
-        if name not in known and not any(re.search(pattern, name) for pattern in patterns):
+        if name not in known and not any(matches(pattern, name) for pattern in patterns):
             likely = nearest(name, known)
             hint = f"; did you mean {likely!r}?" if likely else f"; known are {', '.join(known)}" if known else ""
             yield (*path, name), f"is not a known field{hint}"

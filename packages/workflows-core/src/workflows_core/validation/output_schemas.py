@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workflows_core.actions.answers import pattern_problems
+from workflows_core.actions.answers import answer_schema_problems
 from workflows_core.actions.json_schemas import schema_problems
 from workflows_core.definitions.model import ActionCallStep, HumanTaskStep
 from workflows_core.errors import Problem
@@ -57,6 +57,6 @@ def response_schema_problems(path: str, step: HumanTaskStep) -> Iterator[Problem
     """The schema of a task's answer is a good one, and can be checked within bounds."""
     schema = step.config.response_schema
     if schema is not None:
-        for pointer, message in (*schema_problems(schema), *pattern_problems(schema)):
+        for pointer, message in answer_schema_problems(schema):
             where = f"{path}.config.responseSchema{pointer}"
             yield Problem("INVALID_RESPONSE_SCHEMA", message, where, step_id=step.id)
