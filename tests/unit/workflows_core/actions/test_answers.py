@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from workflows_core.actions import json_schemas
+from workflows_core.actions import answers, json_schemas
 from workflows_core.actions.answers import MAX_CHECKS, answer_check, answer_schema_problems
 from workflows_core.actions.json_schemas import compile_schema, value_problems
 from workflows_core.expressions.identity import identity
@@ -75,11 +75,25 @@ def test_patterns_of_field_names_are_a_problem_and_a_field_of_that_name_is_none(
     assert answer_check(named)({"patternProperties": 1}) == ["/patternProperties must be an object, found a number"]
     before = {"patternProperties": {"^(a+)+$": {"type": "string"}}, "additionalProperties": False, "required": ["x"]}
     assert len(answer_check(before)({"a" * 60 + "!": 1})) == 1
+    assert answer_check({"patternProperties": {"^a": {"type": "string"}}})({"a": 1}) == []
 
 
 def test_a_definition_of_before_may_have_a_pattern_that_expressions_do_not_know() -> None:
     # Nobody could answer such a task otherwise.
     assert answer_check({"properties": {"pattern": {"pattern": "(?i)a", "type": "string"}}})({"pattern": "b"}) == []
+    listed = {"items": {"pattern": "(?i)a"}}
+    assert answer_check(listed)(["b"] * 800) == []
+    assert len(answer_check(listed)(["b"] * 1_000)) == 1
+
+
+def test_no_pattern_is_read_before_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Runs make their checks in a workflow task, of as many patterns as the definition has.
+    read: list[str] = []
+    monkeypatch.setattr(answers, "pattern_problem", read.append)
+    check = answer_check(note("^[a-z]+$"))
+    assert read == []
+    assert check({"note": "a"}) == []
+    assert read == ["^[a-z]+$"]
 
 
 VALUES = st.sampled_from([0, 1, 1.0, True, False, None, "1", [1], [2, 1], {"a": 1, "b": 2}, {"b": 2, "a": 1}])

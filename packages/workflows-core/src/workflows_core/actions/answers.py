@@ -76,7 +76,7 @@ class _Bounded:
     """A validator that stops after so many keywords, and after so many errors."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.validator = _Validator(_without_unknown(schema), registry=Registry())
+        self.validator = _Validator(_without_names(schema), registry=Registry())
 
     def iter_errors(self, answer: Any) -> Iterator[ValidationError]:
         return islice(self.validator.iter_errors(answer), 2 * MAX_PROBLEMS)
@@ -91,24 +91,30 @@ def _counted(keyword: Keyword) -> Keyword:
     return check
 
 
-def _without_unknown(schema: Any) -> Any:
-    """Without patterns of names, and those that expressions do not know: a definition of before may have them."""
+def _pattern(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    if validator.is_type(value, "string") and pattern_problem(wanted) is not None:
+        # Of a definition of before: whatever is written fits, else nobody could answer its task.
+        spend(_BUDGET.tries[0])
+        return
+    yield from VALIDATOR.VALIDATORS["pattern"](validator, wanted, value, schema)
+
+
+def _without_names(schema: Any) -> Any:
+    """Without what searches names of fields for patterns: publishing refuses it, a definition of before may have it."""
     if isinstance(schema, list):
-        return [_without_unknown(item) for item in schema]
+        return [_without_names(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    left_out = set(_BY_NAME) if isinstance(schema.get("patternProperties"), Mapping) else set()
-    if isinstance(schema.get("pattern"), str) and pattern_problem(schema["pattern"]):
-        left_out.add("pattern")
+    left_out = _BY_NAME if isinstance(schema.get("patternProperties"), Mapping) else ()
     kept: dict[str, Any] = {}
     for name, item in schema.items():
         if name in NAMED_KEYWORDS and name not in left_out and isinstance(item, Mapping):
-            kept[name] = {field: _without_unknown(nested) for field, nested in item.items()}
+            kept[name] = {field: _without_names(nested) for field, nested in item.items()}
         elif name not in left_out:
-            kept[name] = item if name in ("const", "enum") else _without_unknown(item)
+            kept[name] = item if name in ("const", "enum") else _without_names(item)
     return kept
 
 
 _Validator = extend(  # type: ignore[no-untyped-call]
-    VALIDATOR, {name: _counted(keyword) for name, keyword in VALIDATOR.VALIDATORS.items()}
+    VALIDATOR, {name: _counted(keyword) for name, keyword in {**VALIDATOR.VALIDATORS, "pattern": _pattern}.items()}
 )
