@@ -7,7 +7,6 @@ counts what it looks at, so every search ends, and on every machine at the same 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from typing import Final
 
 from workflows_core.expressions.engine import Expression, ExpressionFailed, ExpressionInvalid, Limits
 from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.expressions.looks import Looks
 
 MAX_PATTERN_LENGTH: Final = 1_000
 """Characters: the engine reads a pattern anew for each text."""
@@ -28,8 +28,6 @@ _OWN_STEPS: Final = 5
 _TRIES: Final = (3, 27, 2043)
 """Steps of looking: few are enough for most texts. After the last the pattern does not match."""
 
-_FAR = re.compile(r"\(\?<?[=!]|\\[1-9k]")
-_LEAST = re.compile(r"\{(\d{1,9})")
 _OTHERWISE = re.compile(
     r"(?<!\\)(?:\\\\)*(?:\\(?:(?![bBcdDfknrsStuvwWx])[A-Za-z]|u(?![\da-fA-F]{4})|x(?![\da-fA-F]{2}))|\{,\d+\})"
 )
@@ -125,28 +123,14 @@ def matches(pattern: str, text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A pattern as an expression.
-
-    Attributes:
-        expression: Searches the document's `text`.
-        size: How much longer a look takes than with a simple pattern.
-        reach: Characters that one look may go over: the engine does not count those of `a{500}` or `(?=a*)`.
-    """
+    """A pattern as an expression that searches the document's `text`."""
 
     expression: Expression
-    size: int
-    reach: int
-
-    @classmethod
-    def of(cls, expression: Expression, pattern: str) -> _Search:
-        """Measures the pattern."""
-        least = max((int(number) for number in _LEAST.findall(pattern)), default=0)
-        loops = sum(pattern.count(sign) for sign in "?*+{")
-        return cls(expression, len(pattern) // 64 + loops // 8, sys.maxsize if _FAR.search(pattern) else least)
+    looks: Looks
 
     def weight(self, text: str) -> int:
         """How much longer a look takes than with a simple pattern in a short text."""
-        return 1 + self.size + min(self.reach, len(text)) // 8 + len(text) // (16 * 1024)
+        return 1 + self.looks.size + min(self.looks.reach, len(text)) // 8 + len(text) // (16 * 1024)
 
 
 @lru_cache(maxsize=1024)
@@ -160,7 +144,7 @@ def _search_for(pattern: str) -> _Search | None:
         found.evaluate({"text": "x"}, now_ms=0, seed=0, limits=Limits(max_steps=_OWN_STEPS + _TRIES[1]))
     except (ExpressionInvalid, ExpressionFailed, UnicodeError):  # Half of a surrogate pair is no text.
         return None
-    return _Search.of(found, pattern)
+    return _Search(found, Looks.of([pattern]))
 
 
 def _as_literal(pattern: str) -> str:

@@ -13,6 +13,7 @@ from workflows_core.expressions.attempts import Attempts
 from workflows_core.expressions.edits import Edited, edited
 from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid, Limits
 from workflows_core.expressions.functions import HOST_FUNCTIONS, REFUSED_FUNCTIONS, refuse
+from workflows_core.expressions.looks import Looks
 from workflows_core.expressions.made_values import measuring_edits
 from workflows_core.expressions.normalise import normalising_edits
 from workflows_core.expressions.pricing import price_of
@@ -39,6 +40,11 @@ _MEASURED = {
 """What is said where values are measured: the engine's own words count the measuring, too."""
 _SHORT_TEXT = 16 * 1024
 """Bytes up to which a text does not count as long."""
+_FAR_REACH = 1024
+"""Characters behind which a look counts as long: those of `(?=a*)` are not counted by the engine."""
+_FAR_WORK = 512 * 1024
+"""Such characters times steps; a step is a thousand looks."""
+_FEWEST_STEPS = 8
 
 
 class JlensExpression:
@@ -49,7 +55,9 @@ class JlensExpression:
         self._limits = limits
         tokens = tokenise(source)
         edits = normalising_edits(tokens)
-        self._has_patterns = any(token.kind == "regex" for token in tokens)
+        patterns = [token.text for token in tokens if token.kind == "regex"]
+        self._has_patterns = bool(patterns)
+        self._looks = Looks.of(patterns)
         self._price = price_of(tokens)
         prepared = edited(source, edits)
         self._value = _compiled(prepared)
@@ -93,7 +101,7 @@ class JlensExpression:
             attempts = Attempts(self._price, json_bytes(read), limits, self._measured)
             attempt = attempts.first()
             if self._has_patterns:
-                attempt = _for_patterns(attempt, longest_text(read))
+                attempt = _for_patterns(attempt, longest_text(read), self._looks)
             while True:
                 if limits.meter is not None:
                     limits.meter(attempts.size, attempts.work(attempt))
@@ -188,10 +196,13 @@ def _options(limits: Limits) -> dict[str, Any]:
     }
 
 
-def _for_patterns(limits: Limits, longest: int) -> Limits:
-    """Fewer steps the longer the texts: those that are read, and those that may be made of them."""
-    text = min(limits.max_string_bytes, max(_SHORT_TEXT, 2 * longest))
-    steps = min(limits.max_steps, limits.max_pattern_work // max(text, longest))
+def _for_patterns(limits: Limits, longest: int, looks: Looks) -> Limits:
+    """Fewer steps the longer the texts, those that are read and those that may be made of them, and the looks."""
+    is_far = looks.reach > _FAR_REACH
+    text = min(limits.max_string_bytes, max(_FAR_REACH if is_far else _SHORT_TEXT, 2 * longest))
+    steps = min(limits.max_steps, limits.max_pattern_work // max(_SHORT_TEXT, text, longest) // (1 + looks.size // 4))
+    if is_far:
+        steps = min(steps, max(_FEWEST_STEPS, _FAR_WORK // min(looks.reach, max(text, longest))))
     return replace(limits, max_steps=max(steps, 1), max_string_bytes=text)
 
 
