@@ -18,9 +18,9 @@ def value(source: str, text: str) -> Any:
 @pytest.mark.parametrize(
     ("pattern", "length", "steps"),
     [
-        # With all of the steps that other patterns have, the first two take seconds and minutes.
+        # With all of the steps that other patterns have, these take seconds.
         ("a{1000000000}", 64_000, 8),
-        ("(?=(a|b)*c)d", 64_000, 8),
+        ("(?=(a|b)*c)", 16_000, 16),
         ("(a+)\\1c", 4_000, 65),
         ("a{20000}b", 64_000, 26),
         ("|".join(f"a{{{number}}}x" for number in range(2, 400)), 16_000, 41),
