@@ -10,6 +10,8 @@ Read = bool | Mapping[str, Any]
 """As `jlens` gives it: True for a whole value, else the fields of it that are read, each with its own `Read`."""
 
 
+_JSON = json.JSONEncoder(default=dict)  # Made once: making it takes longer than using it on what is usual.
+
 EVERYTHING = "*"
 """Stands for the whole document among dotted paths."""
 
@@ -53,4 +55,4 @@ def longest_text(value: Any) -> int:
 
 def json_bytes(value: Any) -> int:
     """Bytes of a value as JSON, in ASCII."""
-    return len(json.dumps(value, default=dict))
+    return len(_JSON.encode(value))
