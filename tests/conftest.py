@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(_SERVICES) or name in _SINGLE or name.lower() in _SINGLE:
             del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two tests with one name a parallel run would do only one, and say nothing."""
+    twice = sorted(name for name, times in Counter(item.nodeid for item in items).items() if times > 1)
+    if twice:
+        raise pytest.UsageError(f"several tests have one name, give their parameters ids: {', '.join(twice)}")
 
 
 _ENOUGH_BYTES = 4 * 1024**3

@@ -242,7 +242,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("end", ["", ">", "='>'", "-->", '">'])
+@pytest.mark.parametrize("end", ["", ">", "='>'", "-->", '">'], ids=range(5))
 @pytest.mark.parametrize("odd", ODD)
 def test_html_of_any_oddity_is_read_in_time_that_grows_as_it_does(looked_at: Any, odd: str, end: str) -> None:
     # Each of these took the standard library's parser seconds, the square of its length.
