@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,17 @@ def pytest_configure() -> None:
             del os.environ[name]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Here for a run in one process; for a parallel one see the scheduler."""
+    if not hasattr(config, "workerinput"):
+        _each_once(item.nodeid for item in items)
+
+
+def _each_once(names: Iterable[str]) -> None:
     """Of two tests with one name a parallel run would do only one, and say nothing."""
-    twice = sorted(name for name, times in Counter(item.nodeid for item in items).items() if times > 1)
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
-        raise pytest.UsageError(f"several tests have one name, give their parameters ids: {', '.join(twice)}")
+        pytest.exit(f"several tests have one name, give their parameters ids: {', '.join(twice)}", returncode=4)
 
 
 _ENOUGH_BYTES = 4 * 1024**3
@@ -57,6 +63,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 class _OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist's schedulers are not typed
     """For parallel runs: each test goes where there is room, but for those that share wheels and their environments."""
+
+    def add_node_collection(self, node: Any, collection: list[str]) -> None:
+        _each_once(collection)
+        super().add_node_collection(node, collection)
 
     def _split_scope(self, nodeid: str) -> str:
         return "packaging" if "packaging" in nodeid.partition("::")[0].split("/") else nodeid
