@@ -143,7 +143,7 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str, *, template: str = "template1") -> None:
         """Creates a database as a copy of another one, which must have no connections."""
-        # Files are copied and not logged: with nobody else at work here, that takes a fifth of the time.
+        # Files are copied and not logged: less work where nobody else writes meanwhile.
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
             sql.Identifier(name), sql.Identifier(template)
         )
@@ -181,9 +181,9 @@ class EmbeddedPostgres:
     def _base_directory(self, saved: dict[str, Any]) -> Path:
         if self._state is None or self._account is not None:
             before = Path(saved["base"]) if "base" in saved else None
-            return (
-                before if before and belongs_to(before, self._account) else new_directory(self._account, self._parent)
-            )
+            if before and belongs_to(before, self._account):
+                return before
+            return new_directory(self._account, self._parent)
         return self._state.path
 
     def _save(self) -> None:

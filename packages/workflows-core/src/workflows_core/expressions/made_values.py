@@ -14,12 +14,11 @@ from typing import Literal
 
 from workflows_core.expressions.edits import Edit
 from workflows_core.expressions.functions import ALLOWED_FUNCTIONS, MEASURING_FUNCTION
-from workflows_core.expressions.tokens import Token
+from workflows_core.expressions.tokens import CLOSING, DEFINING, OPENING, Token
 
 _BEFORE = "($_m := "
 _AFTER = f"; ${MEASURING_FUNCTION}($_m); $_m)"
 _NESTING = frozenset({"$zip", "$map", "$each"})
-_OPENING, _CLOSING = "([{", ")]}"
 
 _Kind = Literal["list", "object", "other"]
 
@@ -34,10 +33,10 @@ def measuring_edits(tokens: Sequence[Token]) -> list[Edit]:
         if token.kind != "operator" or index in heads:
             continue
         bracket = stack[-1]
-        if token.text in _OPENING:
+        if token.text in OPENING:
             kind = source.kind(index)
             stack.append(_Bracket(source, kind, index + 1 if kind == "list" else None))
-        elif token.text in _CLOSING:
+        elif token.text in CLOSING:
             edits += stack.pop().ended(index)
         elif token.text in (",", ";"):
             edits += bracket.ended(index)
@@ -105,7 +104,7 @@ class _Source:
 
     def _function(self, index: int) -> _Function | None:
         opening = index + 1
-        if self.tokens[index].text not in ("function", "λ") or opening not in self.closing:
+        if self.tokens[index].text not in DEFINING or opening not in self.closing:
             return None
         # Between the parameters and the body there may be a signature: `<n-n:n>`.
         body = next(at for at in range(self.closing[opening], len(self.tokens)) if self.tokens[at].text == "{")
@@ -154,8 +153,8 @@ def _closing(tokens: Sequence[Token]) -> dict[int, int]:
     closing: dict[int, int] = {}
     opened: list[int] = []
     for index, token in enumerate(tokens):
-        if token.kind == "operator" and token.text in _OPENING:
+        if token.kind == "operator" and token.text in OPENING:
             opened.append(index)
-        elif token.kind == "operator" and token.text in _CLOSING:
+        elif token.kind == "operator" and token.text in CLOSING:
             closing[opened.pop()] = index
     return closing

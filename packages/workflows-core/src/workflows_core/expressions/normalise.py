@@ -6,9 +6,8 @@ from workflows_core.definitions.spelling import nearest
 from workflows_core.expressions.edits import Edit
 from workflows_core.expressions.engine import ExpressionInvalid
 from workflows_core.expressions.functions import ALLOWED_FUNCTIONS, CUSTOM_FUNCTIONS, REFUSED_FUNCTIONS
-from workflows_core.expressions.tokens import Token
+from workflows_core.expressions.tokens import DEFINING, Token
 
-_DEFINING = ("function", "λ")
 _OPERATOR_WORDS = ("and", "or", "in")
 _QUICKER = {
     "$distinct": "(function($_d) {($_u := $_unique($_d); $type($_u) = 'array' ? $_u : $distinct($_d))})",
@@ -62,7 +61,7 @@ def _is_call(tokens: list[Token], index: int) -> bool:
     if following is None or following.kind != "operator" or following.text != "(":
         return False
     token = tokens[index]
-    if token.text in _DEFINING:
+    if token.text in DEFINING:
         return False
     # A word operator is one where a value precedes it: `a and (b)`.
     return token.is_operand or token.text not in _OPERATOR_WORDS
@@ -74,7 +73,7 @@ def _local_names(tokens: list[Token]) -> set[str]:
     for index, token in enumerate(tokens):
         before = tokens[index - 1] if index else None
         after = tokens[index + 1] if index + 1 < len(tokens) else None
-        if token.text == "(" and before is not None and before.kind == "name" and before.text in _DEFINING:
+        if token.text == "(" and before is not None and before.kind == "name" and before.text in DEFINING:
             in_parameters = True
         elif token.text == ")":
             in_parameters = False

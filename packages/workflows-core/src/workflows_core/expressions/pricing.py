@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from workflows_core.expressions.functions import ALLOWED_FUNCTIONS
-from workflows_core.expressions.tokens import Token
+from workflows_core.expressions.tokens import CLOSING, DEFINING, OPENING, Token
 
 LIGHT: Final = 1 / 32
 """Price of a step for a byte it touches, against `$string`: reading, counting, arithmetic."""
@@ -91,7 +91,6 @@ _WITH_TEXTS = frozenset({"$join", "$replace"})
 """Grow by their last argument, unless that is written in the source."""
 _FEW = 8
 _LITERALS = frozenset({"true", "false", "null"})
-_OPENING, _CLOSING = "([{", ")]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ class _Reader:
         return self.tokens[index - 1] if index else None
 
     def _is_function(self, index: int) -> bool:
-        return self.tokens[index].text in ("function", "λ") and _follows(self.tokens, index, "(")
+        return self.tokens[index].text in DEFINING and _follows(self.tokens, index, "(")
 
     def _function(self, index: int) -> int | None:
         """Goes into a function that is written as the argument of `$map` and the like; None for any other."""
@@ -236,7 +235,7 @@ class _Reader:
         for position in range(opening, len(self.tokens)):
             token = self.tokens[position]
             if token.kind == "operator":
-                depth += (token.text in _OPENING) - (token.text in _CLOSING)
+                depth += (token.text in OPENING) - (token.text in CLOSING)
                 if depth == 0:
                     return self.tokens[position - 1].kind == "string" and len(self.tokens[position - 1].text) <= 100
         return False
@@ -244,10 +243,10 @@ class _Reader:
     def _operator(self, index: int, token: Token) -> bool:
         before = self._before(index)
         after_operand = before is not None and before.is_operand
-        if token.text in _OPENING:
+        if token.text in OPENING:
             self._open(token.text, before, after_operand=after_operand)
             return self.made > 1
-        if token.text in _CLOSING:
+        if token.text in CLOSING:
             closed = self.stack.pop() if self.stack else None
             following = self.tokens[index + 1].text if index + 1 < len(self.tokens) else ""
             # What was made from an item is gone through again.

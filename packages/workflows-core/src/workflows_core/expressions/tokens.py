@@ -7,7 +7,10 @@ from typing import Literal
 
 _BLANKS = " \t\n\r\v"
 _OPERATORS = frozenset(".[]{}(),@#;:?+-*/%|=<>^&!~")
-_CLOSING = frozenset(")]}")
+OPENING = frozenset("([{")
+CLOSING = frozenset(")]}")
+DEFINING = frozenset({"function", "λ"})
+"""Before the parameters of a function."""
 
 Kind = Literal["string", "regex", "name", "quoted_name", "variable", "operator"]
 
@@ -57,7 +60,7 @@ def tokenise(source: str) -> list[Token]:
             token = Token("regex", source[position : _regex_end(source, position)], position, True)
         elif character in _OPERATORS:
             # `*` and `%` are values (all fields, the parent) where a value is expected.
-            is_value = character in _CLOSING or (character in "*%" and not after_operand)
+            is_value = character in CLOSING or (character in "*%" and not after_operand)
             length = 2 if source.startswith((":=", "**", ".."), position) else 1
             token = Token("operator", source[position : position + length], position, is_value)
         else:

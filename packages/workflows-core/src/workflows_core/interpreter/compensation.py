@@ -5,11 +5,16 @@ A failure among them is recorded and the next ones still run; the outcome stays 
 
 from __future__ import annotations
 
+from typing import Final
+
 from workflows_core.errors import Failure
 from workflows_core.interpreter.bindings import merged
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.messages import Finish
 from workflows_core.interpreter.state import Frame, Outcome
+
+UNDOING: Final = ".onCompensate.steps"
+"""Behind the path of a step: the frame that undoes it."""
 
 _ENDS = {"FAILED": "failure", "CANCELED": "cancel"}
 
@@ -30,7 +35,7 @@ def go_on(machine: Machine) -> None:
     if machine.undo:
         last = machine.undo[-1]
         machine.undo = machine.undo[:-1]
-        path = f"{last.step_path}.onCompensate.steps"
+        path = f"{last.step_path}{UNDOING}"
         machine.frames[path] = Frame(path, last.block, None, binding=merged(last.bindings) if last.bindings else None)
         return
     machine.outcome, machine.ending = machine.ending, None
@@ -40,5 +45,5 @@ def go_on(machine: Machine) -> None:
 def failed(machine: Machine, frame: Frame, failure: Failure) -> None:
     """A step that undoes failed: people must look, the others are undone all the same."""
     message = f"could not be undone: {failure.category}: {failure.message}"
-    machine.log("ERROR", message, frame.path.removesuffix(".onCompensate.steps"))
+    machine.log("ERROR", message, frame.path.removesuffix(UNDOING))
     go_on(machine)

@@ -12,6 +12,7 @@ from workflows_core.actions.answers import answer_check
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Json, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.compensation import UNDOING
 from workflows_core.interpreter.compile import compile_plan
 from workflows_core.interpreter.state import RunIdentity
 from workflows_core.launching.launcher import Launcher, LaunchRequest
@@ -24,9 +25,6 @@ from workflows_core.storage.rows import RunRow
 from workflows_core.storage.run_logs import append_log
 from workflows_core.storage.runs import get_run
 from workflows_core.wire.records import FINAL_RUN_STATUSES
-
-_UNDOING = ".onCompensate.steps["
-"""In the path of a step that undoes another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
     identity = RunIdentity(new_run_id, tenant, run.workflow_id, found.version, found.definition_hash, run.trigger_type)
     rewound = rewind(plan, recorded, identity, wanted, {})
     begun = [step.step_path for step in recorded.timeline.steps]
-    undoing = {path: path.partition(_UNDOING)[0] for path in begun if _UNDOING in path}
+    undoing = {path: path.partition(UNDOING)[0] for path in begun if UNDOING in path}
     return Redrive(
         run_id=run_id,
         new_run_id=new_run_id,
