@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from workflows_core.interpreter.outbox import MAX_ENTRIES, Outbox
+from workflows_core.interpreter.outbox import MAX_ENTRIES, Entry, Outbox
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -26,7 +26,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def add(self, kind: str) -> None:
         self.number += 1
         record = {"number": self.number, "step_path": f"p{self.number}", "visit": 1}
-        self.outbox = self.outbox.add(kind, record, 10)  # type: ignore[arg-type]
+        self.outbox = self.outbox.add([Entry.waiting(kind, record, 10)])  # type: ignore[arg-type]
         self.added.add(self.number)
 
     @rule()
@@ -84,7 +84,21 @@ TestOutbox = OutboxMachine.TestCase
 def test_a_newer_record_of_the_same_visit_replaces_one_that_no_write_carries() -> None:
     first = {"step_path": "root.steps[0]", "visit": 1, "status": "STARTED"}
     second = {**first, "status": "SUCCEEDED"}
-    _, taken = Outbox().add("step", first, 1).add("step", second, 1).take("RUNNING", None)
+    begun, ended = Entry.waiting("step", first, 1), Entry.waiting("step", second, 1)
+    for outbox in (Outbox().add([begun]).add([ended]), Outbox().add([begun, ended])):
+        _, taken = outbox.take("RUNNING", None)
+        assert taken.steps == [second]
+
+
+def test_a_row_on_its_way_stays_beside_a_newer_one() -> None:
+    first = {"step_path": "root.steps[0]", "visit": 1, "status": "STARTED"}
+    second = {**first, "status": "SUCCEEDED"}
+    on_its_way, _ = Outbox().add([Entry.waiting("step", first, 1)]).take("RUNNING", None)
+    outbox = on_its_way.add([Entry.waiting("step", second, 1)])
+    assert [e.record for e in outbox.entries] == [first, second]
+    # It will never arrive: it waits for another write, until a newer one of its step comes.
+    outbox = outbox.release(outbox.sequence)
+    _, taken = outbox.add([Entry.waiting("step", second, 1)]).take("RUNNING", None)
     assert taken.steps == [second]
 
 
@@ -92,7 +106,7 @@ def test_a_full_outbox_asks_for_a_write() -> None:
     outbox = Outbox()
     for number in range(MAX_ENTRIES):
         assert not outbox.is_full
-        outbox = outbox.add("step", {"step_path": f"p{number}", "visit": 1}, 1)
+        outbox = outbox.add([Entry.waiting("step", {"step_path": f"p{number}", "visit": 1}, 1)])
     assert outbox.is_full
     outbox, _ = outbox.take("RUNNING", None)
     assert not outbox.is_full

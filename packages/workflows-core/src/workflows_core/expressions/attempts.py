@@ -8,7 +8,7 @@ What fits gives the same value in any of them: only limits differ, and no expres
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from workflows_core.expressions.engine import Limits
@@ -29,26 +29,24 @@ _ONCE = 4
 """An expression that touches its data once may be so many times the work: it fills a workflow task of its own."""
 
 
-@dataclass(frozen=True, slots=True)
 class Attempts:
     """The attempts of one evaluation.
 
-    Attributes:
+    Args:
         price: What the source may cost.
         size: Bytes of JSON that it reads.
         full: More than these limits no attempt has.
         measured: Whether values are measured that the expression makes: `max_result_bytes` is their longest, too.
     """
 
-    price: Price
-    size: int
-    full: Limits
-    measured: bool = False
-
-    @property
-    def is_bounded(self) -> bool:
+    def __init__(self, price: Price, size: int, full: Limits, *, measured: bool) -> None:
+        self.price = price
+        self.size = size
+        self.full = full
+        self.measured = measured
+        self._once = price.operations * size * price.factor * _STEPS_OF_CALL
+        self.is_bounded = price.repeats or self._once > _ONCE * full.max_work
         """Whether steps are few where data is much; else the expression touches its data once, and that is little."""
-        return self.price.repeats or self._once() > _ONCE * self.full.max_work
 
     def first(self) -> Limits:
         """The limits to begin with."""
@@ -74,7 +72,7 @@ class Attempts:
     def work(self, limits: Limits) -> int:
         """Steps times bytes of what is read or may be made, as dear as the dearest step."""
         if not self.is_bounded:
-            return int(self._once())
+            return int(self._once)
         factor = self.price.factor
         made = max(limits.max_string_bytes, limits.max_array_length * BYTES_OF_ITEM)
         work = limits.max_steps * max(self.size, made) * factor
@@ -88,9 +86,6 @@ class Attempts:
     def _longest_value(self) -> int:
         # What is read may be longer than a result, and get a name.
         return max(self.size, self.full.max_result_bytes)
-
-    def _once(self) -> float:
-        return self.price.operations * self.size * self.price.factor * _STEPS_OF_CALL
 
     def _candidates(self, limits: Limits, exhausted: str) -> Iterator[Limits]:
         for growth in _GROWTHS:

@@ -17,7 +17,7 @@ from workflows_core.expressions.looks import Looks
 from workflows_core.expressions.made_values import measuring_edits
 from workflows_core.expressions.normalise import normalising_edits
 from workflows_core.expressions.pricing import price_of
-from workflows_core.expressions.reading import cut, dotted, json_bytes, longest_text
+from workflows_core.expressions.reading import cut, cutter, dotted, json_bytes, longest_text
 from workflows_core.expressions.tokens import tokenise
 
 MAX_SOURCE_LENGTH = 32 * 1024
@@ -66,8 +66,9 @@ class JlensExpression:
         if unknown or reads.get("everyBinding"):
             what = f"${unknown[0]} is not defined here" if unknown else "the expression may read anything"
             raise ExpressionInvalid(what, max(source.find(f"${unknown[0]}"), 0) if unknown else None)
-        self._read = reads.get("input", {})
-        self._reads = dotted(self._read)
+        read = reads.get("input", {})
+        self._reads = dotted(read)
+        self._cutter = cutter(read)
         measuring = measuring_edits(tokens) if self._price.repeats else []
         self._measured = bool(measuring)
         if measuring:
@@ -96,9 +97,9 @@ class JlensExpression:
         limits = limits or self._limits
         try:
             # Only what is read is converted: an expression over `payload.id` costs the same for any payload.
-            read = cut(document, self._read)
+            read, size = cut(document, self._cutter)
             cut_down = jlens.Document(read)
-            attempts = Attempts(self._price, json_bytes(read), limits, self._measured)
+            attempts = Attempts(self._price, size, limits, measured=self._measured)
             attempt = attempts.first()
             if self._has_patterns:
                 attempt = _for_patterns(attempt, longest_text(read), self._looks)
@@ -123,7 +124,7 @@ class JlensExpression:
             raise ExpressionFailed(f"expression {self._shown()} failed: {error}") from error
 
     def _attempt(self, document: jlens.Document, limits: Limits, now_ms: int, seed: int) -> Any:
-        options = {**_options(limits), "now": now_ms, "seed": seed % _SEEDS}
+        options = _options(limits, now_ms, seed)
         if self._measured:
             options["max_steps"] *= 2  # Measuring takes as many as what is measured.
         value = self._value.evaluate_document(document, **options)
@@ -186,13 +187,15 @@ class JlensEngine:
         return self._compile(source)
 
 
-def _options(limits: Limits) -> dict[str, Any]:
+def _options(limits: Limits, now_ms: int, seed: int) -> dict[str, Any]:
     return {
         "max_steps": limits.max_steps,
         "max_depth": limits.max_depth,
         "max_array_length": limits.max_array_length,
         "max_result_size": limits.max_result_bytes,
         "max_string_length": limits.max_string_bytes,
+        "now": now_ms,
+        "seed": seed % _SEEDS,
     }
 
 
@@ -227,7 +230,8 @@ def _compiled(prepared: Edited, form: str = "{}") -> jlens.Expression:
         where = None if position is None else prepared.authored_position(position)
         raise ExpressionInvalid(str(error), where) from None
     for name, implementation in HOST_FUNCTIONS.items():
-        expression.register_function(name, implementation)
+        if name in prepared.text:  # Each takes its part of the time of every evaluation.
+            expression.register_function(name, implementation)
     for name in REFUSED_FUNCTIONS:
         expression.register_function(name, refuse)
     return expression

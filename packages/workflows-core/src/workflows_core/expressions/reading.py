@@ -9,8 +9,14 @@ from typing import Any
 Read = bool | Mapping[str, Any]
 """As `jlens` gives it: True for a whole value, else the fields of it that are read, each with its own `Read`."""
 
+Cutter = tuple[tuple[str, int, "Cutter"], ...] | None
+"""The fields that are read, each with the bytes that its name adds and its own `Cutter`; None for a whole value."""
 
 _JSON = json.JSONEncoder(default=dict)  # Made once: making it takes longer than using it on what is usual.
+
+_BRACKETS = len("{}")
+_BETWEEN_ITEMS = len(", ")  # The brackets are as long as the comma that the last item has not.
+_BETWEEN_MEMBERS = len(": ") + len(", ")
 
 EVERYTHING = "*"
 """Stands for the whole document among dotted paths."""
@@ -27,16 +33,34 @@ def _dotted(prefix: str, read: Read) -> list[str]:
     return [path for key, nested in read.items() for path in _dotted(f"{prefix}.{key}" if prefix else key, nested)]
 
 
-def cut(value: Any, read: Read) -> Any:
-    """A copy of the value with only what is read; whole parts are shared with it."""
-    if read is True or not isinstance(read, Mapping):
-        return value
-    # What it is nearly always, first: to ask for the abstract type takes longer than the cut.
+def cutter(read: Read) -> Cutter:
+    """What `cut` needs to know, made once for each expression."""
+    if not isinstance(read, Mapping):
+        return None
+    return tuple((key, json_bytes(key) + _BETWEEN_MEMBERS, cutter(nested)) for key, nested in read.items())
+
+
+def cut(value: Any, cutter: Cutter) -> tuple[Any, int]:
+    """A copy of the value with only what is read, and its `json_bytes`; whole parts are shared with the value."""
+    if cutter is None:
+        return value, json_bytes(value)
+    # Both in one pass, and what a value is nearly always first: this is done for every expression of every step.
+    size = 0
     if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101
-        return {key: cut(value[key], nested) for key, nested in read.items() if key in value}
+        members = {}
+        for key, key_bytes, nested in cutter:
+            if key in value:
+                members[key], added = cut(value[key], nested)
+                size += key_bytes + added
+        return members, size or _BRACKETS
     if isinstance(value, (list, tuple)):
-        return [cut(item, read) for item in value]
-    return value
+        items = []
+        for item in value:
+            found, added = cut(item, cutter)
+            items.append(found)
+            size += added + _BETWEEN_ITEMS
+        return items, size or _BRACKETS
+    return value, json_bytes(value)
 
 
 def longest_text(value: Any) -> int:
@@ -54,5 +78,10 @@ def longest_text(value: Any) -> int:
 
 
 def json_bytes(value: Any) -> int:
-    """Bytes of a value as JSON, in ASCII."""
+    """Bytes of a value as JSON, in ASCII, as `json.dumps` writes it."""
+    # What most values are, first: the encoder sets itself up anew for all but texts.
+    if value is True or value is None:
+        return 4
+    if type(value) is int:
+        return len(int.__repr__(value))
     return len(_JSON.encode(value))

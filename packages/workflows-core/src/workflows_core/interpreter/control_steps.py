@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 from workflows_core.interpreter import compensation
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.plan import AssignStep, ReturnStep, StateStep
@@ -20,8 +17,7 @@ def assign(machine: Machine, frame: Frame, step: AssignStep, pending: Pending) -
 
 def set_state(machine: Machine, frame: Frame, step: StateStep, pending: Pending) -> None:
     """`state.set`: what the author calls the run's state, in `meta.state`."""
-    meta: Mapping[str, object] = {**machine.scopes.meta, "state": step.state}
-    machine.scopes = replace(machine.scopes, meta=meta)
+    machine.scopes = machine.scopes.set_meta("state", step.state)
     machine.record(frame, "SUCCEEDED", pending, output={"state": step.state})
     machine.advance(frame)
 

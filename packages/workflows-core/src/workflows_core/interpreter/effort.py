@@ -7,7 +7,6 @@ a failure of its own, and a task stops between two steps. All of it is counts: e
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import Final
 
 from workflows_core.expressions.engine import Expression, ExpressionFailed, Limits
@@ -52,6 +51,9 @@ class Effort:
     def __init__(self) -> None:
         self.total = 0
         self._of_step = 0
+        # Made where they are used: most turns of a run evaluate little, some of them thousands.
+        self._full: Limits | None = None
+        self._narrow: Limits | None = None
 
     def begin_step(self) -> None:
         """Another step is at work."""
@@ -64,16 +66,11 @@ class Effort:
             ExpressionFailed: The step has spent all it may.
         """
         self._add(EFFORT_OF_PATTERNS if expression.has_patterns else 1)
-        return self._full if self._of_step <= FULL_EFFORT else self._narrow
-
-    # Made once and where they are used: most turns of a run evaluate little, some of them thousands.
-    @cached_property
-    def _full(self) -> Limits:
-        return replace(FULL, meter=self._met)
-
-    @cached_property
-    def _narrow(self) -> Limits:
-        return replace(NARROW, meter=self._met)
+        if self._of_step <= FULL_EFFORT:
+            self._full = self._full or replace(FULL, meter=self._met)
+            return self._full
+        self._narrow = self._narrow or replace(NARROW, meter=self._met)
+        return self._narrow
 
     def _met(self, size: int, work: int) -> None:
         """An evaluation that was counted reads so many bytes, for so much work."""

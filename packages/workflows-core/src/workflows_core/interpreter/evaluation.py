@@ -38,6 +38,19 @@ def chance_of(state: State, step_path: str, steps_run: int, first: int = 0) -> I
     return count(seed + first * _OF_EXPRESSION, _OF_EXPRESSION)
 
 
+def system_of(state: State) -> Mapping[str, Any]:
+    """What `system` is in expressions."""
+    identity = state.identity
+    return {
+        "runId": identity.run_id,
+        "workflowId": identity.workflow_id,
+        "workflowVersion": identity.workflow_version,
+        "tenantId": identity.tenant,
+        "definitionHash": identity.definition_hash,
+        "runtimeSemanticsVersion": state.semantics,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluator:
     """One step's view of its run at one moment.
@@ -54,7 +67,7 @@ class Evaluator:
     @classmethod
     def of(
         cls,
-        state: State,
+        system: Mapping[str, Any],
         scopes: Scopes,
         at: int,
         seen: tuple[Mapping[str, Any], Mapping[str, Any]],
@@ -64,7 +77,7 @@ class Evaluator:
         """For a run's scopes at a time.
 
         Args:
-            state: The run.
+            system: The run, as `system_of` shows it.
             scopes: Its scopes as they are now.
             at: The time in milliseconds since the epoch.
             seen: All names that the loops around the step bind, inner loops over outer ones; and those of them that are
@@ -72,15 +85,7 @@ class Evaluator:
             chance: Seeds for the expressions of the step, as `chance_of` gives them.
             effort: What the step has spent.
         """
-        identity, (names, item_vars) = state.identity, seen
-        system = {
-            "runId": identity.run_id,
-            "workflowId": identity.workflow_id,
-            "workflowVersion": identity.workflow_version,
-            "tenantId": identity.tenant,
-            "definitionHash": identity.definition_hash,
-            "runtimeSemanticsVersion": state.semantics,
-        }
+        names, item_vars = seen
         document = {
             **scopes.vars,
             **names,
@@ -110,9 +115,7 @@ class Evaluator:
         """As `value`, but a missing value fails the step with a message naming `what`."""
         found = self.value(expression)
         if found is NO_VALUE:
-            raise expression_failure(
-                f"{what} has no value: {expression.source!r} reads a path that is not there", expression
-            )
+            raise no_value(expression, what)
         return found
 
     def build(self, value: Value) -> Any:
@@ -128,6 +131,11 @@ class Evaluator:
             case ListOf():
                 items = [self.build(item) for item in value.items]
                 return [None if item is NO_VALUE else item for item in items]
+
+
+def no_value(expression: Expression, what: str) -> StepFailed:
+    """The failure of a step that needs a value where there is none; `what` names it."""
+    return expression_failure(f"{what} has no value: {expression.source!r} reads a path that is not there", expression)
 
 
 def expression_failure(message: str, expression: Expression, details: Mapping[str, Any] | None = None) -> StepFailed:

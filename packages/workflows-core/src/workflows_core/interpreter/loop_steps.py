@@ -6,12 +6,12 @@ and value), in the order in which items end; while: iterations.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.bindings import Binding
 from workflows_core.interpreter.branch_steps import condition
 from workflows_core.interpreter.machine import Machine
@@ -34,7 +34,7 @@ def run_for_each(machine: Machine, frame: Frame, step: ForEachStep, pending: Pen
     if len(items) > MAX_ITEMS:
         message = f"{step.items.source!r} gave {len(items)} items, at most {MAX_ITEMS} are allowed"
         raise StepFailed(Failure(ErrorCategory.VALIDATION, message, code="TOO_MANY_ITEMS"))
-    machine.grow(len(json.dumps(items)), "the list of items")
+    machine.grow(json_bytes(items), "the list of items")
     machine.record(frame, "STARTED", pending)
     progress = {"items": items, "next": 0, "results": [], "errors": []}
     machine.await_blocks(frame, "loop", pending.started_at, progress)
@@ -56,7 +56,7 @@ def item_done(machine: Machine, frame: Frame, item: Frame) -> None:
     step, progress = _for_each(machine, frame)
     if step.collect is not None:
         found = machine.evaluator(item).required(step.collect, "what the loop collects")
-        machine.grow(len(json.dumps(found)), "the loop's results")
+        machine.grow(json_bytes(found), "the loop's results")
         _remember(machine, frame, results=[*progress["results"], [_index(frame, item), found]])
     del machine.frames[item.path]
     if item.binding is not None:
@@ -70,7 +70,7 @@ def item_failed(machine: Machine, frame: Frame, item: Frame, failure: Failure) -
     if not step.continue_on_item_error or failure.category in UNCATCHABLE:
         return False
     error = failure.to_json()
-    machine.grow(len(json.dumps(error)), "the loop's errors")
+    machine.grow(json_bytes(error), "the loop's errors")
     machine.scopes = replace(machine.scopes, error=error)
     _remember(machine, frame, errors=[*progress["errors"], [_index(frame, item), error]])
     _start_items(machine, frame.path)
@@ -83,7 +83,7 @@ def _for_each(machine: Machine, frame: Frame) -> tuple[ForEachStep, Mapping[str,
 
 def _remember(machine: Machine, frame: Frame, **changes: Any) -> None:
     pending = machine.frames[frame.path].at_work
-    machine.block(frame, replace(pending, progress={**pending.remembered, **changes}))
+    machine.block(frame, pending.remembering(**changes))
 
 
 def _start_items(machine: Machine, path: str) -> None:
@@ -94,7 +94,7 @@ def _start_items(machine: Machine, path: str) -> None:
     count = len(items)
     free = step.concurrency - len(machine.children(frame))
     while free > 0 and index < count:
-        size = _PASS_BYTES + len(json.dumps(items[index]))
+        size = _PASS_BYTES + json_bytes(items[index])
         machine.grow(size, f"item {index} of the loop")
         local = {
             "item": items[index],

@@ -6,17 +6,19 @@ the end; this one moves frames and keeps the outbox. Nothing here is visible out
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from workflows_core.definitions.paths import AssignPath
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
+from workflows_core.expressions.engine import NO_VALUE
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.bindings import Binding
 from workflows_core.interpreter.effort import Effort
-from workflows_core.interpreter.evaluation import RESUMED, Evaluator, chance_of
+from workflows_core.interpreter.evaluation import RESUMED, Evaluator, chance_of, no_value, system_of
 from workflows_core.interpreter.messages import CancelAction, CancelChild, CancelTimer, Command, StartTimer
+from workflows_core.interpreter.outbox import Entry
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
 from workflows_core.interpreter.retry import retry_decision
 from workflows_core.interpreter.scopes import put
@@ -49,7 +51,8 @@ class Machine:
         self.scopes = state.scopes
         self.scope_bytes = state.scope_bytes
         self.frames: dict[str, Frame] = dict(state.frames)
-        self.outbox = state.outbox
+        self.added: list[Entry] = []
+        """What is to be written, on its way to the outbox."""
         self.steps_run = state.steps_run
         self.current_path = state.current_path
         self.kept_events = state.kept_events
@@ -60,7 +63,9 @@ class Machine:
         self.outcome = state.outcome
         self._call_bytes: int | None = None
         self.effort = Effort()
-        self.chance: Iterator[int] | None = None
+        self._system: Mapping[str, Any] | None = None
+        self._begun: tuple[Frame, int] | None = None
+        self._chance: Iterator[int] | None = None
         self.commands: list[Command] = []
         self.raised: list[tuple[Frame, Failure]] = []
         """Failures on their way out, each with the frame it has left."""
@@ -74,7 +79,7 @@ class Machine:
             scopes=self.scopes,
             scope_bytes=self.scope_bytes,
             frames=self.frames,
-            outbox=self.outbox,
+            outbox=self.state.outbox.add(self.added) if self.added else self.state.outbox,
             steps_run=self.steps_run,
             current_path=self.current_path,
             kept_events=self.kept_events,
@@ -114,7 +119,10 @@ class Machine:
 
     def runnable(self) -> Frame | None:
         """The first frame, in the order of the tree, that can run or is at its end: a branch runs until it waits."""
-        return next((f for f in self.frames.values() if f.pending is None), None)
+        for frame in self.frames.values():
+            if frame.pending is None:
+                return frame
+        return None
 
     def is_at_end(self, frame: Frame) -> bool:
         """True when no step of the frame is left."""
@@ -149,15 +157,22 @@ class Machine:
 
     def evaluator(self, frame: Frame) -> Evaluator:
         """For the frame's expressions, over the scopes as they are now."""
-        if self.chance is None:
-            # No step has begun in this turn: the event that it begins with lets one go on.
-            self.chance = chance_of(self.state, frame.step_path, self.steps_run, RESUMED)
-        return Evaluator.of(self.state, self.scopes, self.at, self.seen_by(frame), self.chance, self.effort)
+        if self._chance is None:
+            if self._begun is not None:
+                begun, steps_run = self._begun
+                self._chance = chance_of(self.state, begun.step_path, steps_run)
+            else:
+                # No step has begun in this turn: the event that it begins with lets one go on.
+                self._chance = chance_of(self.state, frame.step_path, self.steps_run, RESUMED)
+        if self._system is None:
+            self._system = system_of(self.state)
+        return Evaluator.of(self._system, self.scopes, self.at, self.seen_by(frame), self._chance, self.effort)
 
     def begin_step(self, frame: Frame) -> None:
         """Another step is at work, or the end of a list of steps."""
         self.effort.begin_step()
-        self.chance = chance_of(self.state, frame.step_path, self.steps_run)
+        # Its seeds are made when they are asked for: many steps evaluate nothing.
+        self._begun, self._chance = (frame, self.steps_run), None
 
     # Moving frames
 
@@ -302,18 +317,18 @@ class Machine:
             "sequence": 0,
             "invocation": invocation,
         }
-        self.outbox = self.outbox.add("step", record, _RECORD_BYTES + size)
+        self.added.append(Entry.waiting("step", record, _RECORD_BYTES + size))
 
     def log(self, level: str, message: str, step_path: str | None, context: dict[str, Any] | None = None) -> None:
         """Adds a line to the run's own log."""
         line = {"level": level, "message": message, "step_path": step_path, "context_json": context, "at": self.at}
-        self.outbox = self.outbox.add("log", line, _RECORD_BYTES)
+        self.added.append(Entry.waiting("log", line, _RECORD_BYTES))
 
     def close_wait(self, pending: Pending, outcome: WaitOutcome) -> None:
         """Notes how a wait closed without an event, where there is one."""
         if pending.wait is not None:
             record = {"wait_id": pending.wait["wait_id"], "outcome": outcome, "at": self.at}
-            self.outbox = self.outbox.add("closed", record, _RECORD_BYTES)
+            self.added.append(Entry.waiting("closed", record, _RECORD_BYTES))
 
     # Assigning
 
@@ -323,12 +338,12 @@ class Machine:
         Raises:
             StepFailed: `StateTooLarge`; nothing is assigned then.
         """
-        self.grow(size if size is not None else len(json.dumps(value)), str(path))
+        self.grow(size if size is not None else json_bytes(value), path)
         if path.scope == "vars":
             for holder in self.around(frame):
                 binding = holder.binding
                 if binding is not None and path.segments[0] in binding.item_vars:
-                    bound = replace(binding, item_vars=put(binding.item_vars, path.segments, value))
+                    bound = Binding(binding.local, put(binding.item_vars, path.segments, value), binding.counted)
                     self.frames[holder.path] = replace(holder, binding=bound)
                     return
         self.scopes = self.scopes.assign(path, value)
@@ -336,17 +351,20 @@ class Machine:
     def assign_all(self, frame: Frame, assignments: Assignments) -> None:
         """Assigns in order; each sees what the earlier ones gave; one without a value fails the step."""
         for path, expression in assignments:
-            self.assign(frame, path, self.evaluator(frame).required(expression, f"the assignment to {path}"))
+            found = self.evaluator(frame).value(expression)
+            if found is NO_VALUE:
+                raise no_value(expression, f"the assignment to {path}")
+            self.assign(frame, path, found)
 
     def set_var(self, name: str, value: Any) -> None:
         """Sets a variable that the runtime gives, such as `vars.event`."""
-        self.grow(len(json.dumps(value)), f"vars.{name}")
+        self.grow(json_bytes(value), f"vars.{name}")
         self.scopes = self.scopes.set_var(name, value)
 
     # Bounding what is carried
 
-    def grow(self, size: int, what: str) -> None:
-        """Accounts for so many bytes more that are carried from now on.
+    def grow(self, size: int, what: object) -> None:
+        """Accounts for so many bytes more that are carried from now on; `what` is shown where they are too many.
 
         Raises:
             StepFailed: `StateTooLarge`.
@@ -391,11 +409,11 @@ class Machine:
         bindings = self.bindings_around(frame)
         known = self.undo[-1].bindings if self.undo else ()
         size = _UNDO_BYTES + len(frame.step_path) + len(step.compensate or "")
-        size += sum(len(json.dumps(one.item_vars)) for one in bindings if all(one is not other for other in known))
+        size += sum(json_bytes(one.item_vars) for one in bindings if all(one is not other for other in known))
         self.grow(size, "what undoing the step needs")
 
     def _count(self) -> None:
-        held = len(json.dumps(carried(self.scopes, self.frames, self.undo), default=dict))
+        held = json_bytes(carried(self.scopes, self.frames, self.undo))
         self.scope_bytes = held - self._count_calls()
 
     def _count_calls(self) -> int:

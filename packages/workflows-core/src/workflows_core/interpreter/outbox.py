@@ -23,12 +23,23 @@ _EVERY_WRITE: frozenset[EntryKind] = frozenset({"consumed", "closed", "refused"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record to write; `carried_by` is the sequence of the first write that carries it."""
+    """One record to write.
+
+    Attributes:
+        carried_by: The sequence of the first write that carries it; None while it waits for one.
+        step_path: Of a step's row that waits: a newer row of the same path takes its place.
+    """
 
     kind: EntryKind
     record: Mapping[str, Any]
     size: int
     carried_by: int | None = None
+    step_path: str | None = None
+
+    @classmethod
+    def waiting(cls, kind: EntryKind, record: Mapping[str, Any], size: int) -> Entry:
+        """One that no write carries."""
+        return cls(kind, record, size, None, record["step_path"] if kind == "step" else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +65,11 @@ class Outbox:
     waits_written: frozenset[str] | None = frozenset()
     status_written: RunStatus | None = None
 
-    def add(self, kind: EntryKind, record: Mapping[str, Any], size: int) -> Outbox:
-        """With one more record; of the same visit of a step only the newest waits to be carried."""
-        kept: Sequence[Entry] = self.entries
-        if kind == "step":
-            path, visit = record["step_path"], record["visit"]
-            kept = [
-                e
-                for e in kept
-                if e.kind != "step"
-                or e.carried_by is not None
-                or e.record["step_path"] != path
-                or e.record["visit"] != visit
-            ]
-        return Outbox((*kept, Entry(kind, record, size)), self.sequence, self.waits_written, self.status_written)
+    def add(self, added: Sequence[Entry]) -> Outbox:
+        """With more entries that wait; of a step only the newest of them waits to be carried."""
+        newest = {e.step_path: e for e in added}
+        entries = (e for e in (*self.entries, *added) if e.step_path is None or newest.get(e.step_path, e) is e)
+        return Outbox(tuple(entries), self.sequence, self.waits_written, self.status_written)
 
     @property
     def uncarried(self) -> int:
@@ -120,7 +122,9 @@ class Outbox:
 
     def release(self, sequence: int) -> Outbox:
         """Write `sequence` will never be in the database: its records wait for another."""
-        entries = tuple(replace(e, carried_by=None) if e.carried_by == sequence else e for e in self.entries)
+        entries = tuple(
+            Entry.waiting(e.kind, e.record, e.size) if e.carried_by == sequence else e for e in self.entries
+        )
         return Outbox(entries, self.sequence, None, None)
 
     def to_checkpoint(self) -> dict[str, Any]:
@@ -136,7 +140,7 @@ class Outbox:
         """Inverse of `to_checkpoint`; sequences start again, the generation is newer."""
         written = value["waitsWritten"]
         return cls(
-            entries=tuple(Entry(e["kind"], e["record"], e["size"]) for e in value["entries"]),
+            entries=tuple(Entry.waiting(e["kind"], e["record"], e["size"]) for e in value["entries"]),
             waits_written=None if written is None else frozenset(written),
             status_written=value["statusWritten"],
         )

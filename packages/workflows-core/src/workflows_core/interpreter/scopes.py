@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from workflows_core.definitions.paths import AssignPath
@@ -20,13 +20,19 @@ class Scopes:
 
     def assign(self, path: AssignPath, value: Any) -> Scopes:
         """A copy with `value` at `path`; what is not an object on the way becomes one."""
+        if path.scope == "vars":  # What nearly all assign to.
+            return Scopes(self.payload, put(self.vars, path.segments, value), self.meta, self.error)
         held = {"payload": self.payload, "vars": self.vars, "meta": self.meta, "error": self.error}
         held[path.scope] = put(held[path.scope], path.segments, value)
         return Scopes(**held)
 
     def set_var(self, name: str, value: Any) -> Scopes:
         """A copy with `vars.<name>` set."""
-        return replace(self, vars={**self.vars, name: value})
+        return Scopes(self.payload, {**self.vars, name: value}, self.meta, self.error)
+
+    def set_meta(self, name: str, value: Any) -> Scopes:
+        """A copy with `meta.<name>` set."""
+        return Scopes(self.payload, self.vars, {**self.meta, name: value}, self.error)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, the original's names."""
@@ -43,5 +49,5 @@ def put(target: Any, segments: Sequence[str], value: Any) -> Any:
     if not segments:
         return value
     head, rest = segments[0], segments[1:]
-    base = target if isinstance(target, Mapping) else {}
+    base = target if isinstance(target, dict) or isinstance(target, Mapping) else {}  # noqa: SIM101 - as in `reading`
     return {**base, head: put(base.get(head), rest, value)}

@@ -74,6 +74,11 @@ class Pending:
         """The progress; empty where there is none."""
         return self.progress or {}
 
+    def remembering(self, **changes: Any) -> Pending:
+        """With more progress, of a step that waits for the steps inside it."""
+        progress = {**self.remembered, **changes}
+        return Pending(self.kind, self.command_id, self.attempt, self.started_at, progress=progress)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

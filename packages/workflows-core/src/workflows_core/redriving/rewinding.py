@@ -57,7 +57,7 @@ def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str, m
     while state.outcome is None:
         frame = _next(plan, state)
         if frame is not None and wanted in (frame.step_path, plan.blocks[frame.block][frame.index].id):
-            entries = tuple(Entry("step", record, 300) for record in records.values())
+            entries = tuple(Entry.waiting("step", record, 300) for record in records.values())
             begun = replace(state, outbox=Outbox(entries, waits_written=None), generation=-1, steps_run=0)
             return Rewound(begun, frame.step_path, tuple(path for path in kept if path != frame.step_path))
         if state.runnable:
