@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import resource
 import statistics
 import sys
@@ -30,6 +28,7 @@ from benchmarks.authored_vs_handwritten.handwritten import (
     Signalled,
 )
 from benchmarks.authored_vs_handwritten.variants import Run, Variants
+from benchmarks.machine import this_machine
 from benchmarks.servers import ProcessorTime, Quiet, database_of, told
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import DYNAMIC_CONFIG, EmbeddedTemporal
@@ -73,7 +72,7 @@ async def _measure(options: argparse.Namespace) -> None:
         temporal = stack.enter_context(EmbeddedTemporal(dynamic_config=config))
         upgrade(postgres.url())
         variants = await _start(stack, postgres, temporal, sorted({*options.counts, 10}))
-        print(f"python {platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores; servers in memory")
+        print(f"{this_machine()}; servers in memory")
         print(f"dev server dynamic configuration: {json.dumps(config)}, everything else as shipped\n")
         for count in options.counts:
             await _paired(variants, count, max(3, options.rounds if count < 100 else options.rounds // 3))

@@ -26,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from benchmarks.machine import this_machine  # noqa: E402
 from harness.installed import PROGRAMS, Installed, build_wheels  # noqa: E402 - tests share it, and are no package
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal  # noqa: E402
 from workflows_cli.embedded.loopback import free_ports  # noqa: E402
@@ -167,9 +168,7 @@ def main() -> int:
         directory = Path(scratch)
         build_wheels(directory / "wheels")
         programs = {name: Installed.make(name, directory / "wheels", directory / name) for name in PROGRAMS}
-        begun = time.perf_counter()
-        sum(number for number in range(10_000_000))
-        print(f"machine: ten million additions in {time.perf_counter() - begun:.2f} s")
+        print(this_machine())
         print(f"{'program':<18}{'figure':<18}{'measured':>12}{'ceiling':>10}")
         # Starts first, while no server of ours takes a share of the processor.
         above = sum(compare(name, at_rest(installed, options)) for name, installed in programs.items())

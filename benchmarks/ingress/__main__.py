@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
 import statistics
 import time
 import uuid
@@ -21,6 +19,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from benchmarks.ingress.by_hand import delays
+from benchmarks.machine import this_machine
 from benchmarks.servers import ProcessorTime, Quiet, database_of, told
 from workflows_cli.embedded.postgres import EmbeddedPostgres
 from workflows_cli.embedded.temporal import EmbeddedTemporal
@@ -127,7 +126,7 @@ def main() -> None:
 
 
 async def _measure(options: argparse.Namespace) -> None:
-    print(f"python {platform.python_version()} on {platform.machine()}, {os.cpu_count()} cores; servers in memory\n")
+    print(f"{this_machine()}; servers in memory\n")
     async with AsyncExitStack() as stack:
         postgres = stack.enter_context(EmbeddedPostgres())
         temporal = stack.enter_context(EmbeddedTemporal())

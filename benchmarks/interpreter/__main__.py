@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from temporalio.client import Client  # noqa: E402
 
+from benchmarks.machine import this_machine  # noqa: E402
 from harness.authored import authored_runtime  # noqa: E402 - tests share it, and are no package
 from harness.databases import DatabaseFactory, engine_of  # noqa: E402
 from harness.interpreted import document  # noqa: E402
@@ -100,6 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=5_000)
     steps: int = parser.parse_args().steps
+    print(this_machine())
     for kind in ("state.set", "transform.assign", "control.if"):
         print(
             f"{kind:<18}{microseconds([_step(kind, n) for n in range(steps)], steps):8.1f} µs a step, {steps} in a row"
