@@ -35,8 +35,8 @@ from workflows_cli.migrations.upgrade import create_login, upgrade  # noqa: E402
 CEILINGS: dict[str, dict[str, float]] = tomllib.loads((ROOT / "contracts/footprint.toml").read_text(encoding="utf-8"))
 MEGABYTE = 1_000_000
 MEBIBYTE = 1024 * 1024
-# As in our images. Without the allocator's settings an idle worker has some megabytes more, with docstrings and the columns
-# of tracebacks seven.
+# As in our images. Without the allocator's settings an idle worker has some megabytes more, with docstrings and the
+# columns of tracebacks seven.
 ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "65536"}
 LEAN = {"PYTHONOPTIMIZE": "2", "PYTHONNODEBUGRANGES": "1"}
 REPEATS = 7
