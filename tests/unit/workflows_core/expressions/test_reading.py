@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows_core.expressions.reading import Read, cut, cutter, json_bytes
+from workflows_core.expressions.reading import Read, cut, cutter_of, json_bytes
 
 _KEYS = st.sampled_from(["a", "b", "c", "", 'ключ "é\n'])
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -31,7 +31,7 @@ def _kept(value: Any, read: Read) -> Any:
 
 @given(value=_VALUES, read=_READS)
 def test_what_is_cut_is_counted_as_json_writes_it(value: Any, read: Read) -> None:
-    found, size = cut(value, cutter(read))
+    found, size = cut(value, cutter_of(read))
     assert found == _kept(value, read)
     assert size == len(json.dumps(found))
 

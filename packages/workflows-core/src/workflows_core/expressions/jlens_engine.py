@@ -17,7 +17,7 @@ from workflows_core.expressions.looks import Looks
 from workflows_core.expressions.made_values import measuring_edits
 from workflows_core.expressions.normalise import normalising_edits
 from workflows_core.expressions.pricing import price_of
-from workflows_core.expressions.reading import cut, cutter, dotted, json_bytes, longest_text
+from workflows_core.expressions.reading import cut, cutter_of, dotted, json_bytes, longest_text
 from workflows_core.expressions.tokens import tokenise
 
 MAX_SOURCE_LENGTH = 32 * 1024
@@ -68,7 +68,7 @@ class JlensExpression:
             raise ExpressionInvalid(what, max(source.find(f"${unknown[0]}"), 0) if unknown else None)
         read = reads.get("input", {})
         self._reads = dotted(read)
-        self._cutter = cutter(read)
+        self._cutter = cutter_of(read)
         measuring = measuring_edits(tokens) if self._price.repeats else []
         self._measured = bool(measuring)
         if measuring:

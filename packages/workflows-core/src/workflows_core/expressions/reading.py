@@ -33,11 +33,11 @@ def _dotted(prefix: str, read: Read) -> list[str]:
     return [path for key, nested in read.items() for path in _dotted(f"{prefix}.{key}" if prefix else key, nested)]
 
 
-def cutter(read: Read) -> Cutter:
+def cutter_of(read: Read) -> Cutter:
     """What `cut` needs to know, made once for each expression."""
     if not isinstance(read, Mapping):
         return None
-    return tuple((key, json_bytes(key) + _BETWEEN_MEMBERS, cutter(nested)) for key, nested in read.items())
+    return tuple((key, json_bytes(key) + _BETWEEN_MEMBERS, cutter_of(nested)) for key, nested in read.items())
 
 
 def cut(value: Any, cutter: Cutter) -> tuple[Any, int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.correlation import key_text
 from workflows_core.interpreter.evaluation import Evaluator, expression_failure
 from workflows_core.interpreter.machine import Machine
@@ -34,7 +34,7 @@ def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> 
         "input": None if value is NO_VALUE else value,
     }
     command_id = f"{frame.step_path}@{pending.attempt}"
-    size = len(json.dumps(details_of_call))
+    size = json_bytes(details_of_call)
     machine.call_beside(size, f"the input of {step.action_id}@{step.version}")
     waiting = Pending("action", command_id, pending.attempt, pending.started_at, call=details_of_call, call_bytes=size)
     machine.block(frame, waiting)

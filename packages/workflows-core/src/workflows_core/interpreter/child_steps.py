@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter import wait_steps
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.messages import ChildLaunched, LaunchChild
@@ -25,7 +25,7 @@ def launch(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pend
     payload = machine.evaluator(frame).build(step.input)
     command_id = f"{frame.step_path}@{pending.attempt}"
     progress = {"childRunId": child, "payload": payload}
-    size = len(json.dumps(progress))
+    size = json_bytes(progress)
     machine.call_beside(size, f"the payload of workflow {step.workflow_id!r}")
     # The wait for its end, which must not fail once the child runs.
     machine.grow(wait_steps.WAIT_BYTES, "the wait for the child's end")

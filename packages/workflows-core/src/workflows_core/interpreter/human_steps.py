@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from workflows_core.expressions.engine import Expression
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter import wait_steps
 from workflows_core.interpreter.evaluation import expression_failure
 from workflows_core.interpreter.machine import Machine
@@ -41,7 +41,7 @@ def refuses(machine: Machine, frame: Frame, step: HumanTaskStep, answer: Any) ->
     """True when an answer does not fit; the task stays open, and the run's log says why."""
     problems: list[str] = []
     if step.check is not None:
-        machine.effort.spend_on_answer(len(json.dumps(answer)))
+        machine.effort.spend_on_answer(json_bytes(answer))
         problems = list(step.check(answer))
     if problems:
         context = {"problems": problems[:20]}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter import child_steps, human_steps, wait_steps
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.matching import EventFacts, matches
@@ -123,7 +122,7 @@ def _take_kept_event(machine: Machine, frame: Frame) -> None:
 
 def _keep(machine: Machine, signal: EventSignal) -> None:
     body = signal.to_wire()
-    kept = [*machine.kept_events, {"signal": body, "size": len(json.dumps(body))}]
+    kept = [*machine.kept_events, {"signal": body, "size": json_bytes(body)}]
     while len(kept) > MAX_KEPT_EVENTS or sum(item["size"] for item in kept) > MAX_KEPT_BYTES:
         dropped = kept.pop(0)["signal"]
         machine.dropped_events += 1

@@ -7,11 +7,11 @@ arguments give the same result, and the state passed in is left as it was.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter import (
     action_steps,
     branch_steps,
@@ -85,7 +85,7 @@ def initial_state(
         semantics=semantics,
         scopes=Scopes(payload={} if payload is None else payload, vars={}, meta=meta),
         frames={ROOT_BLOCK: Frame(ROOT_BLOCK, ROOT_BLOCK, None)},
-        scope_bytes=len(json.dumps(payload)),
+        scope_bytes=json_bytes(payload),
     )
 
 

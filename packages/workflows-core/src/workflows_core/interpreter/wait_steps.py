@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE, Expression
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.correlation import key_text
 from workflows_core.interpreter.evaluation import expression_failure
 from workflows_core.interpreter.machine import Machine
@@ -183,7 +183,7 @@ def open_wait(machine: Machine, frame: Frame, pending: Pending, wait: WaitRecord
     Raises:
         StepFailed: `StateTooLarge`: the run cannot carry one more wait.
     """
-    machine.grow(_PENDING_BYTES + len(json.dumps(wait)), "the wait")
+    machine.grow(_PENDING_BYTES + json_bytes(wait), "the wait")
     await_event(machine, frame, pending, wait, summary)
 
 
