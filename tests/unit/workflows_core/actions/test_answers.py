@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from workflows_core.actions import answers, json_schemas
+from workflows_core.actions import answers, keywords
 from workflows_core.actions.answers import MAX_CHECKS, answer_check, answer_schema_problems
 from workflows_core.actions.json_schemas import compile_schema, value_problems
 from workflows_core.expressions.identity import identity
@@ -113,7 +113,7 @@ def test_each_item_of_a_list_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) 
         looked_at.append(item)
         return identity(item)
 
-    monkeypatch.setattr(json_schemas, "identity", counted)
+    monkeypatch.setattr(keywords, "identity", counted)
     assert answer_check(LIST)({"list": [{"id": i} for i in range(2000)]}) == []
     assert len(looked_at) == 2000
     # So it is for the schemas of payloads and actions.

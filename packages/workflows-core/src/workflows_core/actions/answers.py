@@ -18,12 +18,12 @@ from referencing import Registry
 
 from workflows_core.actions.json_schemas import (
     MAX_PROBLEMS,
-    VALIDATOR,
     ValueProblem,
     pointer_of,
     schema_problems,
     value_problems,
 )
+from workflows_core.actions.keywords import VALIDATOR, counted, pattern
 from workflows_core.actions.patterns import Budget, pattern_problem, spend
 from workflows_core.actions.schema_parts import NAMED_KEYWORDS, schema_parts
 
@@ -33,11 +33,8 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 MAX_CHECKS: Final = 10_000
 """Keywords that a check may look at; one over a long text or list counts as several."""
 
-_ITEMS_PER_CHECK = 64
 _BY_NAME = ("patternProperties", "additionalProperties", "unevaluatedProperties")
 _BUDGET = Budget(MAX_CHECKS, reading=0, tries=(10, 0, 2_000))
-
-Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
 def answer_check(schema: Mapping[str, Any]) -> Callable[[Any], Sequence[str]]:
@@ -82,21 +79,12 @@ class _Bounded:
         return islice(self.validator.iter_errors(answer), 2 * MAX_PROBLEMS)
 
 
-def _counted(keyword: Keyword) -> Keyword:
-    def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError] | None:
-        length = sum(len(one) for one in (value, wanted) if isinstance(one, (str, list, dict)))
-        spend(1 + length // _ITEMS_PER_CHECK)
-        return keyword(validator, wanted, value, schema)
-
-    return check
-
-
 def _pattern(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if validator.is_type(value, "string") and pattern_problem(wanted) is not None:
         # Of a definition of before: whatever is written fits, else nobody could answer its task.
         spend(_BUDGET.tries[0])
         return
-    yield from VALIDATOR.VALIDATORS["pattern"](validator, wanted, value, schema)
+    yield from pattern(validator, wanted, value, schema)
 
 
 def _without_names(schema: Any) -> Any:
@@ -115,6 +103,4 @@ def _without_names(schema: Any) -> Any:
     return kept
 
 
-_Validator = extend(  # type: ignore[no-untyped-call]
-    VALIDATOR, {name: _counted(keyword) for name, keyword in {**VALIDATOR.VALIDATORS, "pattern": _pattern}.items()}
-)
+_Validator = extend(VALIDATOR, {"pattern": counted("pattern", _pattern)})  # type: ignore[no-untyped-call]

@@ -39,14 +39,16 @@ class Budget:
     """What one check may spend.
 
     Attributes:
-        checks: All of it.
+        checks: All of it; a keyword over a short value costs 1.
         reading: Price of a pattern when the check meets it first.
         tries: Price of a quick, a longer and a dear try to match a text.
+        reference: Price of following a reference, beside that of its keyword.
     """
 
     checks: int
     reading: int
     tries: tuple[int, int, int]
+    reference: int = 0
 
 
 class TooLong(Exception):
@@ -84,6 +86,17 @@ def spend(checks: int) -> None:
         account.left -= checks
         if account.left < 0:
             raise TooLong
+
+
+def spend_on_reference() -> None:
+    """Counts a reference that is followed: two that lead to the same place double what comes behind them.
+
+    Raises:
+        TooLong: The check has spent all it may.
+    """
+    account = _account.get()
+    if account is not None:
+        spend(account.prices.reference)
 
 
 def pattern_problem(pattern: str) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
-from workflows_core.actions.patterns import matches
+from workflows_core.actions.patterns import matches, spend
 from workflows_core.definitions.spelling import nearest
 
 Path = tuple[str | int, ...]
@@ -22,6 +23,13 @@ _WORDS = {
     "array": "a list",
     "object": "an object",
 }
+
+_HINTS = 5
+"""Unknown fields of an object that are told which name was likely meant: to find it takes long."""
+
+_HINTED_NAMES = 100
+_HINTED_LENGTH = 64
+_CHARACTERS_PER_CHECK = 64
 
 _BOUNDS: Mapping[str, str] = {
     "minimum": "must be at least {0}",
@@ -85,24 +93,39 @@ def _required(path: Path, error: ValidationError) -> Iterator[tuple[Path, str]]:
 def _unknown(path: Path, error: ValidationError) -> Iterator[tuple[Path, str]]:
     schema: Any = error.schema if isinstance(error.schema, Mapping) else {}
     found: Any = error.instance
-    known = list(schema.get("properties", {}))
+    known: Mapping[str, Any] = schema.get("properties", {})
     patterns = list(schema.get("patternProperties", {}))
+    hints = _HINTS
     for name in found:
+        spend(1)
         if name not in known and not any(matches(pattern, name) for pattern in patterns):
-            likely = nearest(name, known)
-            hint = f"; did you mean {likely!r}?" if likely else f"; known are {', '.join(known)}" if known else ""
+            hint = _hint(name, list(islice(known, _HINTED_NAMES + 1))) if hints and known else ""
+            hints -= 1 if hints else 0
             yield (*path, name), f"is not a known field{hint}"
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    shown = [one if len(one) <= _HINTED_LENGTH else f"{one[: _HINTED_LENGTH - 3]}..." for one in known[:_HINTED_NAMES]]
+    likely = nearest(name, shown) if len(name) <= _HINTED_LENGTH else None
+    more = " and more" if len(known) > _HINTED_NAMES else ""
+    return f"; did you mean {likely!r}?" if likely else f"; known are {', '.join(shown)}{more}"
 
 
 def _enum(path: Path, error: ValidationError) -> Iterator[tuple[Path, str]]:
     wanted: Any = error.validator_value
-    shown = ", ".join(json.dumps(item, ensure_ascii=False) for item in wanted[:20])
+    shown = ", ".join(map(_as_json, wanted[:20]))
     more = len(wanted) - 20
     yield path, f"must be one of {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def _const(path: Path, error: ValidationError) -> Iterator[tuple[Path, str]]:
-    yield path, f"must be {json.dumps(error.validator_value, ensure_ascii=False)}"
+    yield path, f"must be {_as_json(error.validator_value)}"
+
+
+def _as_json(wanted: Any) -> str:
+    text = json.dumps(wanted, ensure_ascii=False)
+    spend(len(text) // _CHARACTERS_PER_CHECK)  # A long one may be wanted of every item of a list.
+    return text
 
 
 def _unique(path: Path, _error: ValidationError) -> Iterator[tuple[Path, str]]:
