@@ -12,7 +12,7 @@ LARGE = {
         2, (("one", "all"), ("one",)), frozenset({"time out r0", "terminate r1", "lose the answer of r0"})
     ),
     "three runs": Scenario(1, (("one",), ("one",), ("all",)), frozenset({"time out r0", "terminate r1"})),
-    "a long loop": Scenario(2, (("all", "all", "all"),), frozenset({"time out r0", "lose the answer of r0"})),
+    "a long loop": Scenario(3, (("all", "all", "all"),), frozenset({"time out r0", "lose the answer of r0"})),
 }
 
 

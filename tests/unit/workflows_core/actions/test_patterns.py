@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.call import validate_input
-from workflows_core.actions.json_schemas import VALIDATOR, compile_schema, schema_problems, value_problems
+from workflows_core.actions.json_schemas import compile_schema, schema_problems, value_problems
+from workflows_core.actions.keywords import VALIDATOR
 from workflows_core.actions.patterns import MAX_PATTERN_LENGTH, Budget, TooLong, allow, matches, pattern_problem
 from workflows_core.errors import ActionFailed
 from workflows_core.expressions.jlens_engine import JlensExpression
