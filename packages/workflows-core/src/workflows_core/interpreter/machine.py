@@ -18,7 +18,7 @@ from workflows_core.interpreter.bindings import Binding
 from workflows_core.interpreter.effort import Effort
 from workflows_core.interpreter.evaluation import RESUMED, Evaluator, chance_of, no_value, system_of
 from workflows_core.interpreter.messages import CancelAction, CancelChild, CancelTimer, Command, StartTimer
-from workflows_core.interpreter.outbox import Entry
+from workflows_core.interpreter.outbox import Entry, EntryKind
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
 from workflows_core.interpreter.retry import retry_decision
 from workflows_core.interpreter.scopes import put
@@ -51,7 +51,7 @@ class Machine:
         self.scopes = state.scopes
         self.scope_bytes = state.scope_bytes
         self.frames: dict[str, Frame] = dict(state.frames)
-        self.added: list[Entry] = []
+        self._added: list[Entry] = []
         """What is to be written, on its way to the outbox."""
         self.steps_run = state.steps_run
         self.current_path = state.current_path
@@ -79,7 +79,7 @@ class Machine:
             scopes=self.scopes,
             scope_bytes=self.scope_bytes,
             frames=self.frames,
-            outbox=self.state.outbox.add(self.added) if self.added else self.state.outbox,
+            outbox=self.state.outbox.add(self._added) if self._added else self.state.outbox,
             steps_run=self.steps_run,
             current_path=self.current_path,
             kept_events=self.kept_events,
@@ -317,18 +317,22 @@ class Machine:
             "sequence": 0,
             "invocation": invocation,
         }
-        self.added.append(Entry.waiting("step", record, _RECORD_BYTES + size))
+        self.add("step", record, _RECORD_BYTES + size)
+
+    def add(self, kind: EntryKind, record: Mapping[str, Any], size: int) -> None:
+        """Adds a record to what is to be written."""
+        self._added.append(Entry.waiting(kind, record, size))
 
     def log(self, level: str, message: str, step_path: str | None, context: dict[str, Any] | None = None) -> None:
         """Adds a line to the run's own log."""
         line = {"level": level, "message": message, "step_path": step_path, "context_json": context, "at": self.at}
-        self.added.append(Entry.waiting("log", line, _RECORD_BYTES))
+        self.add("log", line, _RECORD_BYTES)
 
     def close_wait(self, pending: Pending, outcome: WaitOutcome) -> None:
         """Notes how a wait closed without an event, where there is one."""
         if pending.wait is not None:
             record = {"wait_id": pending.wait["wait_id"], "outcome": outcome, "at": self.at}
-            self.added.append(Entry.waiting("closed", record, _RECORD_BYTES))
+            self.add("closed", record, _RECORD_BYTES)
 
     # Assigning
 

@@ -7,7 +7,6 @@ from workflows_core.interpreter import child_steps, human_steps, wait_steps
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.interpreter.messages import CancelTimer, EventReceived, TaskAnswered
-from workflows_core.interpreter.outbox import Entry
 from workflows_core.interpreter.plan import CallWorkflowStep, EventWaitStep, HumanTaskStep
 from workflows_core.interpreter.state import Frame, Pending
 from workflows_core.wire.messages import EventSignal
@@ -87,7 +86,7 @@ def _consume(machine: Machine, frame: Frame, pending: Pending, wait: WaitRecord,
     if isinstance(step, HumanTaskStep) and human_steps.refuses(machine, frame, step, signal.payload):
         if signal.delivery_id is not None:
             refused = {"wait_id": wait["wait_id"], "event_id": signal.event_id, "reason": human_steps.REFUSAL}
-            machine.added.append(Entry.waiting("refused", refused, 200))
+            machine.add("refused", refused, 200)
         return
     if signal.delivery_id is None:
         machine.consumed_events = (*machine.consumed_events, signal.event_id)[-MAX_CONSUMED_EVENTS:]
@@ -97,7 +96,7 @@ def _consume(machine: Machine, frame: Frame, pending: Pending, wait: WaitRecord,
         "delivery_id": signal.delivery_id,
         "at": machine.at,
     }
-    machine.added.append(Entry.waiting("consumed", record, 200))
+    machine.add("consumed", record, 200)
     if pending.due_at is not None:
         machine.commands.append(CancelTimer(pending.command_id))
     if isinstance(step, CallWorkflowStep):
