@@ -29,8 +29,18 @@ _ONCE = 4
 """An expression that touches its data once may be so many times the work: it fills a workflow task of its own."""
 
 
+def work_at_once(price: Price, size: int) -> int:
+    """The work of an expression that touches its data once: what it reads, for each operation over it."""
+    return int(price.operations * size * price.factor * _STEPS_OF_CALL)
+
+
+def needs_attempts(price: Price, at_once: int, full: Limits) -> bool:
+    """Whether steps are few where data is much; else the expression touches its data once, and that is little."""
+    return price.repeats or at_once > _ONCE * full.max_work
+
+
 class Attempts:
-    """The attempts of one evaluation.
+    """The attempts of an evaluation whose steps are few where data is much.
 
     Args:
         price: What the source may cost.
@@ -44,15 +54,10 @@ class Attempts:
         self.size = size
         self.full = full
         self.measured = measured
-        self._once = price.operations * size * price.factor * _STEPS_OF_CALL
-        self.is_bounded = price.repeats or self._once > _ONCE * full.max_work
-        """Whether steps are few where data is much; else the expression touches its data once, and that is little."""
 
     def first(self) -> Limits:
         """The limits to begin with."""
         full = self.full
-        if not self.is_bounded:
-            return full
         made = min(max(_FIRST_BYTES, self.size), full.max_string_bytes)
         items = min(max(_FIRST_BYTES, self.size) // BYTES_OF_ITEM, full.max_array_length)
         steps = int(full.max_work / (max(_FIRST_BYTES, self.size) * self.price.factor))
@@ -62,8 +67,6 @@ class Attempts:
 
     def wider(self, limits: Limits, exhausted: str) -> Limits | None:
         """More of the limit that was met, where there is more and it is not too much work."""
-        if not self.is_bounded:
-            return None
         for candidate in self._candidates(limits, exhausted):
             if candidate != limits and self.work(candidate) <= self.full.max_work:
                 return candidate
@@ -71,8 +74,6 @@ class Attempts:
 
     def work(self, limits: Limits) -> int:
         """Steps times bytes of what is read or may be made, as dear as the dearest step."""
-        if not self.is_bounded:
-            return int(self._once)
         factor = self.price.factor
         made = max(limits.max_string_bytes, limits.max_array_length * BYTES_OF_ITEM)
         work = limits.max_steps * max(self.size, made) * factor

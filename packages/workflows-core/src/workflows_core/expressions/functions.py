@@ -80,7 +80,10 @@ _NULL = float("nan")
 
 def coalesce(*values: Any) -> Any:
     """The first value that is not null, else null."""
-    return next((value for value in values if value is not None), _NULL)
+    for value in values:
+        if value is not None:
+            return value
+    return _NULL
 
 
 def length(value: Any = None) -> int:

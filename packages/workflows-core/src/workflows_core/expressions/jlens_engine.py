@@ -9,7 +9,7 @@ from typing import Any
 
 import jlens
 
-from workflows_core.expressions.attempts import Attempts
+from workflows_core.expressions.attempts import Attempts, needs_attempts, work_at_once
 from workflows_core.expressions.edits import Edited, edited
 from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid, Limits
 from workflows_core.expressions.functions import HOST_FUNCTIONS, REFUSED_FUNCTIONS, refuse
@@ -48,15 +48,21 @@ _FEWEST_STEPS = 8
 
 
 class JlensExpression:
-    """A compiled expression; made by `JlensEngine.compile`."""
+    """A compiled expression; made by `JlensEngine.compile`.
+
+    Attributes:
+        source: As authored.
+        reads: Dotted paths of the document it reads; only `*` when it reads the document as a whole (`$`, `**`).
+        has_patterns: Whether it has a pattern (`/…/`).
+    """
 
     def __init__(self, source: str, limits: Limits) -> None:
-        self._source = source
+        self.source = source
         self._limits = limits
         tokens = tokenise(source)
         edits = normalising_edits(tokens)
         patterns = [token.text for token in tokens if token.kind == "regex"]
-        self._has_patterns = bool(patterns)
+        self.has_patterns = bool(patterns)
         self._looks = Looks.of(patterns)
         self._price = price_of(tokens)
         prepared = edited(source, edits)
@@ -67,7 +73,7 @@ class JlensExpression:
             what = f"${unknown[0]} is not defined here" if unknown else "the expression may read anything"
             raise ExpressionInvalid(what, max(source.find(f"${unknown[0]}"), 0) if unknown else None)
         read = reads.get("input", {})
-        self._reads = dotted(read)
+        self.reads = dotted(read)
         self._cutter = cutter_of(read)
         measuring = measuring_edits(tokens) if self._price.repeats else []
         self._measured = bool(measuring)
@@ -77,21 +83,6 @@ class JlensExpression:
         # The engine gives None for null and for no value; this tells them apart, in that case only.
         self._kind = _compiled(prepared, "$type(({}))")
 
-    @property
-    def source(self) -> str:
-        """As authored."""
-        return self._source
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """Dotted paths of the document it reads; only `*` when it reads the document as a whole (`$`, `**`)."""
-        return self._reads
-
-    @property
-    def has_patterns(self) -> bool:
-        """Whether it has a pattern (`/…/`)."""
-        return self._has_patterns
-
     def evaluate(self, document: Mapping[str, Any], *, now_ms: int, seed: int, limits: Limits | None = None) -> Any:
         """See `engine.Expression.evaluate`. Other Python threads run meanwhile."""
         limits = limits or self._limits
@@ -99,21 +90,19 @@ class JlensExpression:
             # Only what is read is converted: an expression over `payload.id` costs the same for any payload.
             read, size = cut(document, self._cutter)
             cut_down = jlens.Document(read)
-            attempts = Attempts(self._price, size, limits, measured=self._measured)
-            attempt = attempts.first()
-            if self._has_patterns:
+            attempts, attempt, work = None, limits, work_at_once(self._price, size)
+            if needs_attempts(self._price, work, limits):
+                attempts = Attempts(self._price, size, limits, measured=self._measured)
+                attempt = attempts.first()
+            if self.has_patterns:
                 attempt = _for_patterns(attempt, longest_text(read), self._looks)
             while True:
                 if limits.meter is not None:
-                    limits.meter(attempts.size, attempts.work(attempt))
+                    limits.meter(size, work if attempts is None else attempts.work(attempt))
                 try:
                     value = self._attempt(cut_down, attempt, now_ms, seed)
                 except jlens.JlensError as error:
-                    met = _limit_met(error)
-                    wider = None if met is None or self._has_patterns else attempts.wider(attempt, met)
-                    if wider is None:
-                        raise ExpressionFailed(self._explain(error, attempt, limits), error.code) from None
-                    attempt = wider
+                    attempt = self._wider(attempts, attempt, error, limits)
                     continue
                 if attempt.max_result_bytes > limits.max_result_bytes and json_bytes(value) > limits.max_result_bytes:
                     raise ExpressionFailed(self._over(limits, "max_result_bytes"))
@@ -124,25 +113,36 @@ class JlensExpression:
             raise ExpressionFailed(f"expression {self._shown()} failed: {error}") from error
 
     def _attempt(self, document: jlens.Document, limits: Limits, now_ms: int, seed: int) -> Any:
-        options = _options(limits, now_ms, seed)
-        if self._measured:
-            options["max_steps"] *= 2  # Measuring takes as many as what is measured.
-        value = self._value.evaluate_document(document, **options)
+        steps = limits.max_steps * 2 if self._measured else limits.max_steps  # Measuring takes as many as the measured.
+        value = _evaluated(self._value, document, limits, steps, now_ms, seed)
         if value is not None:
             return value
-        options["max_steps"] += 10
-        options["max_depth"] += 10
-        kind = self._kind.evaluate_document(document, **options)
+        deeper = replace(limits, max_depth=limits.max_depth + 10)
+        kind = _evaluated(self._kind, document, deeper, steps + 10, now_ms, seed)
         if kind == "function":
             raise ExpressionFailed(f"expression {self._shown()} gives a function, which is no JSON value; call it")
         return None if kind == "null" else NO_VALUE
+
+    def _wider(self, attempts: Attempts | None, failed: Limits, error: jlens.JlensError, limits: Limits) -> Limits:
+        """More of what an attempt has run out of.
+
+        Raises:
+            ExpressionFailed: There is no more, or it has failed for another reason.
+        """
+        met = _limit_met(error)
+        wider = None
+        if attempts is not None and met is not None and not self.has_patterns:
+            wider = attempts.wider(failed, met)
+        if wider is None:
+            raise ExpressionFailed(self._explain(error, failed, limits), error.code) from None
+        return wider
 
     def _explain(self, error: jlens.JlensError, limits: Limits, full: Limits) -> str:
         met = _limit_met(error)
         if met is None:
             return f"expression {self._shown()} failed: {error}"
         why = ""
-        if self._has_patterns and met == "max_steps":
+        if self.has_patterns and met == "max_steps":
             why = "; with a pattern it is the lower, the longer the text: see transform.regex_replace"
         elif getattr(limits, met) < getattr(full, met):
             why = "; the more data is read again and again, the lower it is: read less, or divide it into several steps"
@@ -154,7 +154,7 @@ class JlensExpression:
         return f"expression {self._shown()} went over the limit of {limit}"
 
     def _shown(self) -> str:
-        source = self._source
+        source = self.source
         return repr(source if len(source) <= _SHOWN_SOURCE else f"{source[: _SHOWN_SOURCE - 3]}...")
 
 
@@ -187,16 +187,19 @@ class JlensEngine:
         return self._compile(source)
 
 
-def _options(limits: Limits, now_ms: int, seed: int) -> dict[str, Any]:
-    return {
-        "max_steps": limits.max_steps,
-        "max_depth": limits.max_depth,
-        "max_array_length": limits.max_array_length,
-        "max_result_size": limits.max_result_bytes,
-        "max_string_length": limits.max_string_bytes,
-        "now": now_ms,
-        "seed": seed % _SEEDS,
-    }
+def _evaluated(
+    compiled: jlens.Expression, document: jlens.Document, limits: Limits, steps: int, now_ms: int, seed: int
+) -> Any:
+    return compiled.evaluate_document(
+        document,
+        max_steps=steps,
+        max_depth=limits.max_depth,
+        max_array_length=limits.max_array_length,
+        max_result_size=limits.max_result_bytes,
+        max_string_length=limits.max_string_bytes,
+        now=now_ms,
+        seed=seed % _SEEDS,
+    )
 
 
 def _for_patterns(limits: Limits, longest: int, looks: Looks) -> Limits:

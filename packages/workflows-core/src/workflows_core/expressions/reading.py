@@ -50,7 +50,11 @@ def cut(value: Any, cutter: Cutter) -> tuple[Any, int]:
         members = {}
         for key, key_bytes, nested in cutter:
             if key in value:
-                members[key], added = cut(value[key], nested)
+                found = value[key]
+                if nested is None:
+                    members[key], added = found, json_bytes(found)
+                else:
+                    members[key], added = cut(found, nested)
                 size += key_bytes + added
         return members, size or _BRACKETS
     if isinstance(value, (list, tuple)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import Failure, StepFailed
@@ -86,7 +85,7 @@ def _pause(machine: Machine, frame: Frame, pending: Pending, failure: Failure) -
     wait = new_wait(machine, frame, pending, "quota")
     wait["wait_id"] = f"{wait['wait_id']}.quota{machine.at}"
     wait["payload"] = {"reason": "workflow_step_quota_exceeded", **(failure.details or {})}
-    machine.block(frame, replace(pending, kind="quota", wait=wait))
+    machine.block(frame, pending._replace(kind="quota", wait=wait))
     # Counted and never refused: a pause is no failure of the step.
     machine.scope_bytes += WAIT_BYTES
     machine.log("WARN", failure.message, frame.step_path, wait["payload"])
@@ -102,7 +101,7 @@ def resume(machine: Machine) -> None:
         step = machine.step_of(frame)
         # Another id, since the answer to the first command has come.
         command_id = f"{pending.command_id}+"
-        machine.block(frame, replace(pending, kind="action", wait=None, command_id=command_id))
+        machine.block(frame, pending._replace(kind="action", wait=None, command_id=command_id))
         machine.commands.append(
             RunAction(command_id, frame.step_path, step.id, step.name, pending.attempt, pending.call)
         )

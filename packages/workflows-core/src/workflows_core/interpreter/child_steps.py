@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
@@ -29,7 +28,7 @@ def launch(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pend
     machine.call_beside(size, f"the payload of workflow {step.workflow_id!r}")
     # The wait for its end, which must not fail once the child runs.
     machine.grow(wait_steps.WAIT_BYTES, "the wait for the child's end")
-    machine.block(frame, replace(pending, kind="launch", command_id=command_id, progress=progress, call_bytes=size))
+    machine.block(frame, pending._replace(kind="launch", command_id=command_id, progress=progress, call_bytes=size))
     machine.record(frame, "STARTED", pending, output={"childRunId": child})
     machine.commands.append(launch_command(step, machine.frames[frame.path]))
 
@@ -53,7 +52,7 @@ def launched(machine: Machine, frame: Frame, pending: Pending, _: ChildLaunched)
     child = pending.remembered["childRunId"]
     wait = wait_steps.new_wait(machine, frame, pending, "event", event_name=RUN_ENDED, key=child)
     wait["payload"] = {"childRunId": child}
-    wait_steps.await_event(machine, frame, replace(pending, progress={"childRunId": child}), wait, "")
+    wait_steps.await_event(machine, frame, pending._replace(progress={"childRunId": child}), wait, "")
 
 
 def ended(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pending, signal: EventSignal) -> None:
@@ -88,7 +87,7 @@ def ended(machine: Machine, frame: Frame, step: CallWorkflowStep, pending: Pendi
     try:
         for path, expression in step.assignments:
             evaluator = machine.evaluator(frame)
-            evaluator = replace(evaluator, document={**evaluator.document, "childRun": seen})
+            evaluator.document = {**evaluator.document, "childRun": seen}
             machine.assign(frame, path, evaluator.required(expression, f"the assignment to {path}"))
     except StepFailed as error_of_ours:
         machine.fail(frame, error_of_ours.failure, pending.attempt, pending.started_at, final=True)

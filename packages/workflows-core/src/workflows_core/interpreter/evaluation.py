@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -51,52 +50,48 @@ def system_of(state: State) -> Mapping[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
 class Evaluator:
     """One step's view of its run at one moment.
 
     Every name an author can use is in `document`: vars at the top level, what the loops around the step bind, then
     the scopes themselves, which a variable of the same name cannot hide.
+
+    Args:
+        system: The run, as `system_of` shows it.
+        scopes: Its scopes as they are now.
+        now_ms: The time in milliseconds since the epoch.
+        seen: All names that the loops around the step bind, inner loops over outer ones; and those of them that are
+            variables, and so members of `vars`.
+        chance: Seeds for the expressions of the step, as `chance_of` gives them.
+        effort: What the step has spent.
     """
 
-    document: Mapping[str, Any]
-    now_ms: int
-    chance: Iterator[int]
-    effort: Effort
+    __slots__ = ("chance", "document", "effort", "now_ms")
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         system: Mapping[str, Any],
         scopes: Scopes,
-        at: int,
+        now_ms: int,
         seen: tuple[Mapping[str, Any], Mapping[str, Any]],
         chance: Iterator[int],
         effort: Effort,
-    ) -> Evaluator:
-        """For a run's scopes at a time.
-
-        Args:
-            system: The run, as `system_of` shows it.
-            scopes: Its scopes as they are now.
-            at: The time in milliseconds since the epoch.
-            seen: All names that the loops around the step bind, inner loops over outer ones; and those of them that are
-                variables, and so members of `vars`.
-            chance: Seeds for the expressions of the step, as `chance_of` gives them.
-            effort: What the step has spent.
-        """
+    ) -> None:
         names, item_vars = seen
-        document = {
-            **scopes.vars,
+        variables = scopes.vars
+        self.document: Mapping[str, Any] = {
+            **variables,
             **names,
             "payload": scopes.payload,
-            "vars": {**scopes.vars, **item_vars} if item_vars else scopes.vars,
+            "vars": {**variables, **item_vars} if item_vars else variables,
             "local": names,
             "system": system,
             "meta": {**system, **scopes.meta},
             "error": scopes.error,
         }
-        return cls(document, at, chance, effort)
+        self.now_ms = now_ms
+        self.chance = chance
+        self.effort = effort
 
     def value(self, expression: Expression) -> Any:
         """The expression's JSON value or `NO_VALUE`.

@@ -26,6 +26,7 @@ from workflows_core.interpreter.state import BLOCK_KINDS, Frame, Outcome, Pendin
 from workflows_core.wire.records import InvocationRecord, StepRecord, StepStatus, WaitOutcome
 
 _Step = TypeVar("_Step", bound=PlanStep)
+_NOTHING: Mapping[str, Any] = {}
 _RECORD_BYTES = 300
 """What a record without output weighs, about."""
 
@@ -141,6 +142,8 @@ class Machine:
 
     def seen_by(self, frame: Frame) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """All names that loops bind for the frame's steps, and the variables among them; inner ones hide outer ones."""
+        if frame.parent is None and frame.binding is None:
+            return _NOTHING, _NOTHING  # What most steps see.
         names: Mapping[str, Any] = {}
         item_vars: Mapping[str, Any] = {}
         for holder in self.around(frame):
@@ -166,7 +169,7 @@ class Machine:
                 self._chance = chance_of(self.state, frame.step_path, self.steps_run, RESUMED)
         if self._system is None:
             self._system = system_of(self.state)
-        return Evaluator.of(self._system, self.scopes, self.at, self.seen_by(frame), self._chance, self.effort)
+        return Evaluator(self._system, self.scopes, self.at, self.seen_by(frame), self._chance, self.effort)
 
     def begin_step(self, frame: Frame) -> None:
         """Another step is at work, or the end of a list of steps."""
@@ -186,9 +189,8 @@ class Machine:
         opened = Frame(path, block or "", frame.path, binding=binding)
         # Behind what is open inside the step, before what comes after the step: frames stay in the order of a tree.
         inside = f"{frame.step_path}."
-        last = next(p for p in reversed(self.frames) if p == frame.path or p.startswith(inside))
         behind: list[Frame] = []
-        while next(reversed(self.frames)) != last:
+        while (last := next(reversed(self.frames))) != frame.path and not last.startswith(inside):
             behind.append(self.frames.popitem()[1])
         self.frames[path] = opened
         self.frames.update((f.path, f) for f in reversed(behind))
@@ -282,7 +284,7 @@ class Machine:
         due_at = self.at + delay
         pending = Pending("retry", command_id, attempt=attempt + 1, started_at=started_at, due_at=due_at)
         self.block(frame, pending)
-        self.record(frame, "RETRY_SCHEDULED", replace(pending, attempt=attempt), failure=failure)
+        self.record(frame, "RETRY_SCHEDULED", pending._replace(attempt=attempt), failure=failure)
         step = self.step_of(frame)
         self.commands.append(StartTimer(command_id, due_at, f"{step.name or step.id}: attempt {attempt + 1}"))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from workflows_core.wire.records import RunStatus
 
@@ -21,8 +21,7 @@ EntryKind = Literal["step", "log", "consumed", "closed", "refused"]
 _EVERY_WRITE: frozenset[EntryKind] = frozenset({"consumed", "closed", "refused"})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One record to write.
 
     Attributes:

@@ -6,8 +6,8 @@ Values are frozen and shared; `step` gives a new `State` and leaves the old one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter.bindings import Binding, BindingTable, bindings_of
@@ -41,8 +41,7 @@ class RunIdentity:
     trigger_type: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """What the current step of a frame waits for.
 
     Attributes:
@@ -266,9 +265,8 @@ def _frame_json(frame: Frame, table: BindingTable) -> dict[str, Any]:
 
 
 def _pending_json(pending: Pending) -> dict[str, Any]:
-    # Not `asdict`, which copies a loop's items to the last member; what is usual is left out.
-    values = {one.name: getattr(pending, one.name) for one in fields(Pending)}
-    return {name: value for name, value in values.items() if value is not None and (name != "call_bytes" or value)}
+    values = pending._asdict().items()
+    return {name: value for name, value in values if value is not None and (name != "call_bytes" or value)}
 
 
 def _frame_of(value: Mapping[str, Any], bindings: Sequence[Binding]) -> Frame:
