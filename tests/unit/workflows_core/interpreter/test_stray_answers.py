@@ -85,7 +85,7 @@ def test_a_state_that_is_not_of_its_plan_ends_the_run_by_name() -> None:
 
 def test_a_list_of_steps_that_waits_for_nothing_is_not_asked_what_for() -> None:
     with pytest.raises(StepFailed) as raised:
-        _ = Frame("root.steps", "root.steps", None, index=2).at_work
+        _ = Frame("root.steps", "root.steps", None, position=2).at_work
     failure = raised.value.failure
     assert (failure.category, failure.message) == (
         "InterpreterCorruption",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
@@ -64,7 +63,7 @@ def caught(machine: Machine, frame: Frame, failure: Failure) -> bool:
     step, pending = machine.step_as(frame, TryStep), frame.at_work
     if failure.category in UNCATCHABLE:
         return False
-    machine.scopes = replace(machine.scopes, error=failure.to_json())
+    machine.scopes = machine.scopes.set_error(failure.to_json())
     if step.capture_as is not None:
         machine.assign(frame, step.capture_as, failure.to_json())
     machine.await_blocks(frame, "catch", pending.started_at, {"caught": failure.category})

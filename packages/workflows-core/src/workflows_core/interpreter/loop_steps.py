@@ -7,7 +7,6 @@ and value), in the order in which items end; while: iterations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
@@ -71,7 +70,7 @@ def item_failed(machine: Machine, frame: Frame, item: Frame, failure: Failure) -
         return False
     error = failure.to_json()
     machine.grow(json_bytes(error), "the loop's errors")
-    machine.scopes = replace(machine.scopes, error=error)
+    machine.scopes = machine.scopes.set_error(error)
     _remember(machine, frame, errors=[*progress["errors"], [_index(frame, item), error]])
     _start_items(machine, frame.path)
     return True
@@ -154,6 +153,6 @@ def _next_pass(machine: Machine, frame: Frame, step: WhileStep, number: int) -> 
     if number >= step.max_iterations:
         message = f"the condition still holds after {number} passes, which is the loop's maxIterations"
         raise StepFailed(Failure(ErrorCategory.VALIDATION, message, code="LOOP_LIMIT_REACHED"))
-    _remember(machine, frame, iterations=number)
+    machine.await_blocks(frame, "while", frame.at_work.started_at, {"iterations": number})
     machine.push(frame, step.body, f"body[{number}]", Binding({"index": number}))
     machine.steps_run += 1

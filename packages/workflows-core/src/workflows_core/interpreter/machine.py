@@ -97,7 +97,7 @@ class Machine:
 
     def step_of(self, frame: Frame) -> PlanStep:
         """The authored step a frame stands at."""
-        return self.plan.blocks[frame.block][frame.index]
+        return self.plan.blocks[frame.block][frame.position]
 
     def step_as(self, frame: Frame, kind: type[_Step]) -> _Step:
         """The authored step a frame stands at, which is one of this kind.
@@ -127,25 +127,24 @@ class Machine:
 
     def is_at_end(self, frame: Frame) -> bool:
         """True when no step of the frame is left."""
-        return frame.index >= len(self.plan.blocks.get(frame.block, ()))
+        return frame.position >= len(self.plan.blocks.get(frame.block, ()))
 
     def children(self, frame: Frame) -> list[Frame]:
         """The frames that the frame's step has open."""
         return [f for f in self.frames.values() if f.parent == frame.path]
 
-    def around(self, frame: Frame) -> Iterator[Frame]:
+    def around(self, frame: Frame) -> list[Frame]:
         """The frame as it is now, and those that it is inside of, innermost first."""
-        found: Frame | None = self.frames.get(frame.path, frame)
-        while found is not None:
-            yield found
-            found = None if found.parent is None else self.frames.get(found.parent)
+        found = [self.frames.get(frame.path, frame)]
+        while (parent := found[-1].parent) is not None and parent in self.frames:
+            found.append(self.frames[parent])
+        return found
 
     def seen_by(self, frame: Frame) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """All names that loops bind for the frame's steps, and the variables among them; inner ones hide outer ones."""
         if frame.parent is None and frame.binding is None:
             return _NOTHING, _NOTHING  # What most steps see.
-        names: Mapping[str, Any] = {}
-        item_vars: Mapping[str, Any] = {}
+        names = item_vars = _NOTHING
         for holder in self.around(frame):
             binding = holder.binding
             if binding is not None:
@@ -185,10 +184,10 @@ class Machine:
 
     def push(self, frame: Frame, block: str | None, branch: str, binding: Binding | None = None) -> None:
         """Opens a list of steps inside the frame's step; None is a list without any."""
-        path = f"{frame.step_path}.{branch}.steps"
+        inside = f"{frame.step_path}."
+        path = f"{inside}{branch}.steps"
         opened = Frame(path, block or "", frame.path, binding=binding)
         # Behind what is open inside the step, before what comes after the step: frames stay in the order of a tree.
-        inside = f"{frame.step_path}."
         behind: list[Frame] = []
         while (last := next(reversed(self.frames))) != frame.path and not last.startswith(inside):
             behind.append(self.frames.popitem()[1])
@@ -274,7 +273,7 @@ class Machine:
         if not recorded:
             self.record(frame, "FAILED", pending, failure=failure, invocation=invocation)
         if step.continue_on_error and failure.category not in UNCATCHABLE:
-            self.scopes = replace(self.scopes, error=failure.to_json())
+            self.scopes = self.scopes.set_error(failure.to_json())
             self.advance(frame, succeeded=False)
             return
         self.raised.append((self.frames.pop(frame.path), failure))
@@ -350,7 +349,7 @@ class Machine:
                 binding = holder.binding
                 if binding is not None and path.segments[0] in binding.item_vars:
                     bound = Binding(binding.local, put(binding.item_vars, path.segments, value), binding.counted)
-                    self.frames[holder.path] = replace(holder, binding=bound)
+                    self.frames[holder.path] = holder._replace(binding=bound)
                     return
         self.scopes = self.scopes.assign(path, value)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from workflows_core.definitions.paths import AssignPath
 
 
-@dataclass(frozen=True, slots=True)
-class Scopes:
+class Scopes(NamedTuple):
     """The authored scopes; an assignment gives a new value that shares what it did not touch."""
 
     payload: Any
@@ -33,6 +31,10 @@ class Scopes:
     def set_meta(self, name: str, value: Any) -> Scopes:
         """A copy with `meta.<name>` set."""
         return Scopes(self.payload, self.vars, {**self.meta, name: value}, self.error)
+
+    def set_error(self, error: Mapping[str, Any]) -> Scopes:
+        """A copy with another `error`."""
+        return Scopes(self.payload, self.vars, self.meta, error)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready, the original's names."""

@@ -79,15 +79,14 @@ class Pending(NamedTuple):
         return Pending(self.kind, self.command_id, self.attempt, self.started_at, progress=progress)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """An open list of steps.
 
     Attributes:
         path: Path of the list with iteration indices, such as `root.steps[0].then.steps`; its name.
         block: The same path without iteration indices: the plan's name for the list.
         parent: Path of the enclosing frame, None for the root.
-        index: Position of the current step.
+        position: Of the current step in the list.
         pending: What the current step waits for; None when it can run, or when the list is at its end.
         binding: What only the steps of this list and below see: the item of a loop, for instance.
     """
@@ -95,22 +94,22 @@ class Frame:
     path: str
     block: str
     parent: str | None
-    index: int = 0
+    position: int = 0
     pending: Pending | None = None
     binding: Binding | None = None
 
     @property
     def step_path(self) -> str:
         """Path of the current step."""
-        return f"{self.path}[{self.index}]"
+        return f"{self.path}[{self.position}]"
 
     def waiting(self, pending: Pending) -> Frame:
         """With the current step waiting for something."""
-        return Frame(self.path, self.block, self.parent, self.index, pending, self.binding)
+        return Frame(self.path, self.block, self.parent, self.position, pending, self.binding)
 
     def at_next(self) -> Frame:
         """With the current step done."""
-        return Frame(self.path, self.block, self.parent, self.index + 1, None, self.binding)
+        return Frame(self.path, self.block, self.parent, self.position + 1, None, self.binding)
 
     @property
     def at_work(self) -> Pending:
@@ -258,7 +257,7 @@ def _frame_json(frame: Frame, table: BindingTable) -> dict[str, Any]:
         "path": frame.path,
         "block": frame.block,
         "parent": frame.parent,
-        "index": frame.index,
+        "index": frame.position,
         "pending": None if frame.pending is None else _pending_json(frame.pending),
         "binding": None if frame.binding is None else table.number(frame.binding),
     }
@@ -275,7 +274,7 @@ def _frame_of(value: Mapping[str, Any], bindings: Sequence[Binding]) -> Frame:
         path=value["path"],
         block=value["block"],
         parent=value["parent"],
-        index=value["index"],
+        position=value["index"],
         pending=None if pending is None else Pending(**pending),
         binding=_earlier(value) if number is None else bindings[number],
     )

@@ -135,7 +135,7 @@ def outstanding(plan: Plan, state: State) -> tuple[Command, ...]:
     """The commands a state still waits for, to be given again after continue-as-new."""
     commands: list[Command] = []
     for frame, pending in state.pending("action", "launch", "time", "event", "retry"):
-        planned = plan.blocks[frame.block][frame.index]
+        planned = plan.blocks[frame.block][frame.position]
         if isinstance(planned, CallWorkflowStep) and pending.kind == "launch":
             commands.append(child_steps.launch_command(planned, frame))
         elif pending.call is not None:

@@ -56,7 +56,7 @@ def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str, m
 
     while state.outcome is None:
         frame = _next(plan, state)
-        if frame is not None and wanted in (frame.step_path, plan.blocks[frame.block][frame.index].id):
+        if frame is not None and wanted in (frame.step_path, plan.blocks[frame.block][frame.position].id):
             entries = tuple(Entry.waiting("step", record, 300) for record in records.values())
             begun = replace(state, outbox=Outbox(entries, waits_written=None), generation=-1, steps_run=0)
             return Rewound(begun, frame.step_path, tuple(path for path in kept if path != frame.step_path))
@@ -74,7 +74,7 @@ def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str, m
 def _next(plan: Plan, state: State) -> Frame | None:
     """The frame whose step runs next; None when the run waits, or a list is at its end."""
     frame = next((f for f in state.frames.values() if f.pending is None), None)
-    return None if frame is None or frame.index >= len(plan.blocks.get(frame.block, ())) else frame
+    return None if frame is None or frame.position >= len(plan.blocks.get(frame.block, ())) else frame
 
 
 def _following(plan: Plan, recorded: Recorded, state: State, commands: list[Command], at: int) -> Event | None:
@@ -99,7 +99,7 @@ def _answer(plan: Plan, recorded: Recorded, state: State, command: Command, at: 
             continue
         if isinstance(command, StartTimer):
             return recorded.timer(frame, pending, at)
-        step_of = plan.blocks[frame.block][frame.index]
+        step_of = plan.blocks[frame.block][frame.position]
         if isinstance(step_of, ActionStep) and step_of.save_as is not None and recorded.lacks_output(frame.step_path):
             return None
         return recorded.answer(command, at)

@@ -178,7 +178,7 @@ class _Simulation:
                 self.commands.remove(command)
                 return ChildLaunched(command.command_id, at)
         for frame, pending in state.pending("event"):
-            planned = self.plan.blocks[frame.block][frame.index]
+            planned = self.plan.blocks[frame.block][frame.position]
             if pending.command_id in self.refused or (answered := self.fixtures.next(planned.id)) is None:
                 continue
             wrong = _refusal(planned, pending, answered[0])
