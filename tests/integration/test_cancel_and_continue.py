@@ -103,6 +103,25 @@ async def test_a_loop_whose_steps_cost_much_continues_as_new_as_often_as_any(db:
     assert (await run.timeline()).run.generation >= 3
 
 
+async def test_a_loop_of_few_costly_steps_continues_before_a_replay_of_it_takes_long(
+    db: Database, client: Client
+) -> None:
+    """A history of a thousand steps may take a thousand patterns to replay, all in one workflow task."""
+    assign = {"vars.n": expr("coalesce(vars.n, 0) + 1"), "vars.has": expr("$contains('ab', /b/)")}
+    again = {
+        "type": "control.while",
+        "condition": expr("coalesce(vars.n, 0) < 20"),
+        "maxIterations": 1_000,
+        "body": [{"id": "c", "type": "transform.assign", "config": {"assign": assign}}],
+    }
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_effort=100)) as authored:
+        run = await authored.start(document(again))
+        result = await run.handle.result()
+    assert result["scopes"]["vars"]["n"] == 20
+    # A pass costs 18, since a pattern counts as 16, and a workflow task has four of them: an execution has eight.
+    assert (await run.timeline()).run.generation == 2
+
+
 @pytest.mark.parametrize(("limit", "goes_on"), [(10, True), (2, False)], ids=["due", "overdue"])
 async def test_waits_are_there_while_a_long_action_holds_up_a_continue(
     db: Database, client: Client, limit: int, goes_on: bool

@@ -108,7 +108,7 @@ async def test_hole_1_a_long_loop_of_control_steps_continues_as_new_and_ends(db:
         "maxIterations": 1_000,
         "body": [count],
     }
-    async with authored_runtime(db, client) as authored:
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=250)) as authored:
         run = await authored.start(document(again))
         result = await run.handle.result()
         executions = await _executions(authored, run.handle.id)

@@ -6,31 +6,41 @@ meanwhile, since an action may take an hour; then nothing new is called before t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from temporalio import workflow
 
-from workflows_core.interpreter.state import State
 from workflows_core.wire.records import LoadedRun
 
 _OVERDUE: Final = 4
-"""Times the limit of steps and signals after which an execution is due."""
+"""Times the limit of steps, effort and signals after which an execution is due."""
 
 _OVERDUE_EVENTS: Final = 20_000
 """Of a history; Temporal ends a run at 51,200."""
 
 
-def is_due(state: State, loaded: LoadedRun, signals: int) -> bool:
+class Spent(NamedTuple):
+    """What an execution has had so far."""
+
+    steps: int
+    effort: int
+    signals: int
+
+
+def is_due(spent: Spent, loaded: LoadedRun) -> bool:
     """Whether the run continues as soon as nothing is running."""
-    return _beyond(state, loaded, signals, 1) or workflow.info().is_continue_as_new_suggested()
+    return _beyond(spent, loaded, 1) or workflow.info().is_continue_as_new_suggested()
 
 
-def is_overdue(state: State, loaded: LoadedRun, signals: int) -> bool:
+def is_overdue(spent: Spent, loaded: LoadedRun) -> bool:
     """Whether it calls nothing new before it has continued."""
-    return _beyond(state, loaded, signals, _OVERDUE) or workflow.info().get_current_history_length() >= _OVERDUE_EVENTS
+    return _beyond(spent, loaded, _OVERDUE) or workflow.info().get_current_history_length() >= _OVERDUE_EVENTS
 
 
-def _beyond(state: State, loaded: LoadedRun, signals: int, times: int) -> bool:
+def _beyond(spent: Spent, loaded: LoadedRun, times: int) -> bool:
+    effort = loaded.get("continue_after_effort")
     return (
-        state.steps_run >= times * loaded["continue_after_steps"] or signals >= times * loaded["continue_after_signals"]
+        spent.steps >= times * loaded["continue_after_steps"]
+        or spent.signals >= times * loaded["continue_after_signals"]
+        or (effort is not None and spent.effort >= times * effort)
     )

@@ -144,6 +144,10 @@ class RunDriver:
         """Whether something has happened, and this workflow task is not long already."""
         return bool(self.inbox) and self.budget.effort_left > 0
 
+    @property
+    def _spent(self) -> continuing.Spent:
+        return continuing.Spent(self._state.steps_run, self.budget.effort_of_execution, self.signals)
+
     async def _turn(self) -> None:
         while self._may_step and self._state.outcome is None:
             self.state, commands = step(
@@ -153,11 +157,11 @@ class RunDriver:
                 max_steps=MAX_STEPS_AT_ONCE,
                 max_effort=self.budget.effort_left,
             )
-            self.budget.effort += self.state.effort
+            self.budget.spend_effort(self.state.effort)
             self._issue(commands)
         if self._state.outcome is not None:
             return
-        if continuing.is_due(self._state, self.loaded, self.signals):
+        if continuing.is_due(self._spent, self.loaded):
             self._continue_when_quiet()
         else:
             self._go_on()
@@ -166,9 +170,7 @@ class RunDriver:
             raise self.crash
 
     def _continue_when_quiet(self) -> None:
-        if len(self.activities) > self.write_in_flight and not continuing.is_overdue(
-            self._state, self.loaded, self.signals
-        ):
+        if len(self.activities) > self.write_in_flight and not continuing.is_overdue(self._spent, self.loaded):
             self._go_on()
         elif self.activities:
             # Waits that have opened are told, so that events find them, however long the rest takes.

@@ -74,6 +74,7 @@ class RunLoader:
             "recorded": run is not None,
             "actions": traits,
             "continue_after_steps": self.policy.continue_after_steps,
+            "continue_after_effort": self.policy.continue_after_effort,
             "continue_after_signals": self.policy.continue_after_signals,
             "unavailable_after_ms": self.policy.unavailable_after_ms,
             "semantics": SEMANTICS_VERSION if run is None else run.runtime_semantics_version,

@@ -10,7 +10,10 @@ class RunPolicy:
     """Bounds of one execution.
 
     Attributes:
-        continue_after_steps: Steps until continue-as-new (the original's 250).
+        continue_after_steps: Steps until continue-as-new. Temporal lets a second pass between the begins of two
+            executions: with fewer, a long loop mostly waits for that second.
+        continue_after_effort: What expressions may cost until then (`interpreter.effort`), so that a replay of the
+            whole execution fits into one workflow task.
         continue_after_signals: Signals until continue-as-new; the server refuses more than 10,000.
         unavailable_after_ms: An action that no process serves for this long, in milliseconds, fails its step as
             `ActionUnavailable`.
@@ -18,7 +21,8 @@ class RunPolicy:
         max_short_output_bytes: The same for short actions, whose result lies in the workflow task.
     """
 
-    continue_after_steps: int = 250
+    continue_after_steps: int = 1_000
+    continue_after_effort: int = 1_000
     continue_after_signals: int = 1_000
     unavailable_after_ms: int = 60_000
     max_output_bytes: int = 1024 * 1024

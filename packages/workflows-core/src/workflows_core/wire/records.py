@@ -200,6 +200,7 @@ class LoadedRun(TypedDict):
     continue_after_steps: int
     continue_after_signals: int
     # Absent in histories older than them.
+    continue_after_effort: NotRequired[int]
     unavailable_after_ms: NotRequired[int]
     semantics: NotRequired[int]
     # Temporal workflow id of the scheduled launch that waits for the end of the run.
