@@ -28,6 +28,7 @@ from benchmarks.authored_vs_handwritten.handwritten import (
     Signalled,
 )
 from benchmarks.authored_vs_handwritten.variants import Run, Variants
+from benchmarks.histories import time_of, told_time
 from benchmarks.machine import this_machine
 from benchmarks.servers import ProcessorTime, Quiet, database_of, told
 from workflows_cli.embedded.postgres import EmbeddedPostgres
@@ -122,18 +123,19 @@ async def _paired(variants: Variants, count: int, rounds: int) -> None:
     for variant in measured.values():
         await variant(count)  # warm: caches, connections
     times: dict[str, list[float]] = {name: [] for name in measured}
-    last: dict[str, Run] = {}
+    runs: dict[str, list[Run]] = {name: [] for name in measured}
     names = list(measured)
     for number in range(rounds):
         for name in names[number % 4 :] + names[: number % 4]:
-            last[name] = await measured[name](count)
-            times[name].append(last[name].seconds)
+            runs[name].append(await measured[name](count))
+            times[name].append(runs[name][-1].seconds)
     _print_ratios(f"N = {count}, one run at a time, {rounds} rounds", times)
-    for name, run in last.items():
-        described = await run.handle.describe()
-        history = await run.handle.fetch_history()
+    for name, found in runs.items():
+        described = await found[-1].handle.describe()
+        history = await found[-1].handle.fetch_history()
         size = sum(event.ByteSize() for event in history.events)
         print(f"  {name:<3} history {described.history_length} events, {size} bytes")
+        print(f"      {told_time([await time_of(variants.client, run.handle, run.seconds) for run in found])}")
 
 
 async def _concurrent(variants: Variants, processors: ProcessorTime, count: int, width: int, rounds: int) -> None:
