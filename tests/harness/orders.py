@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -118,6 +118,8 @@ class OrderedRun:
     events: list[str] = field(default_factory=list)
     took: list[tuple[int, int]] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)
+    known: tuple[list[str], list[Mapping[str, Any]]] | None = None
+    """Pending events and deliveries as they were read; None once something may have changed them."""
 
     async def play(self, operations: tuple[str, ...]) -> list[str]:
         """Does them in this order, then lets everything come to rest; what is wrong then."""
@@ -154,6 +156,7 @@ class OrderedRun:
             event_id = f"{self.run_id}-{len(self.events)}"
             self.events.append(event_id)
             await publish(self.db, event_id, self.run_id)
+            self.known = None
         elif operation == "crash":
             await self._crash()
         elif not self.ended:
@@ -182,11 +185,12 @@ class OrderedRun:
 
     async def _crash(self) -> None:
         """The process dies: what was sent is sent again, what was written may be written again, and late."""
-        for delivery in await self._deliveries():
+        _, deliveries = await self._seen()
+        for delivery in deliveries:
             if delivery["status"] == "new":
                 self._receive(delivery)
         if self.in_flight is not None:
-            await write_run(self.db, self.in_flight, self._execution)
+            await self._tell(self.in_flight, self._execution)
             self.zombies.append((self.in_flight, self._execution))
             self.applied = False
 
@@ -197,8 +201,9 @@ class OrderedRun:
             await possible[0]()
 
     async def _possible(self) -> list[Callable[[], Awaitable[None]]]:
-        found: list[Callable[[], Awaitable[None]]] = [partial(self._route, one) for one in await self._pending()]
-        for delivery in await self._deliveries():
+        pending, deliveries = await self._seen()
+        found: list[Callable[[], Awaitable[None]]] = [partial(self._route, one) for one in pending]
+        for delivery in deliveries:
             sent = delivery["delivery_id"] in self.marks
             if delivery["status"] == "new" and not sent:
                 found.append(partial(self._send, delivery))
@@ -216,22 +221,24 @@ class OrderedRun:
 
     async def _route(self, event_id: str) -> None:
         await route_event(self.db, TENANT, event_id, POLICY)
+        self.known = None
 
-    async def _send(self, delivery: dict[str, Any]) -> None:
+    async def _send(self, delivery: Mapping[str, Any]) -> None:
         self._receive(delivery)
         self.marks.add(delivery["delivery_id"])
 
-    async def _mark(self, delivery: dict[str, Any]) -> None:
+    async def _mark(self, delivery: Mapping[str, Any]) -> None:
         self.marks.discard(delivery["delivery_id"])
         async with self.db.tenant(TENANT) as conn:
             await conn.execute(_ACCEPTED, {"id": delivery["delivery_id"]})
+        self.known = None
 
     async def _look(self) -> None:
         self._take(0)
 
     async def _write(self) -> None:
         assert self.in_flight is not None
-        await write_run(self.db, self.in_flight, self._execution)
+        await self._tell(self.in_flight, self._execution)
         self.applied = True
 
     async def _acknowledge(self) -> None:
@@ -242,7 +249,11 @@ class OrderedRun:
 
     async def _write_late(self) -> None:
         write, execution = self.zombies.pop()
+        await self._tell(write, execution)
+
+    async def _tell(self, write: RunWrite, execution: str) -> None:
         await write_run(self.db, write, execution)
+        self.known = None
 
     async def _reconcile(self) -> None:
         self.reconciled = True
@@ -252,6 +263,7 @@ class OrderedRun:
         if self.recorded or await self._has_row():
             last = self._execution
             await end_run(self.db, TENANT, self.run_id, "FAILED", failure, execution=last, consumed=consumed)
+            self.known = None
 
     # The run itself
 
@@ -286,7 +298,7 @@ class OrderedRun:
         if wanted and self.in_flight is None:
             self.state, self.in_flight = take_write(self.state, _now())
 
-    def _receive(self, delivery: dict[str, Any]) -> None:
+    def _receive(self, delivery: Mapping[str, Any]) -> None:
         if not self.ended:
             self.inbox.append((delivery["delivery_id"], delivery["event_id"], delivery["target_id"]))
 
@@ -326,18 +338,13 @@ class OrderedRun:
     async def _has_row(self) -> bool:
         return bool(await self._rows("SELECT 1 AS found FROM workflow_runs WHERE run_id = :run"))
 
-    async def _deliveries(self) -> list[dict[str, Any]]:
-        return await self._rows(
-            "SELECT delivery_id, event_id, target_id, status FROM workflow_event_deliveries WHERE run_id = :run"
-            " ORDER BY ordinal"
-        )
-
-    async def _pending(self) -> list[str]:
-        query = (
-            "SELECT event_id FROM workflow_runtime_events"
-            " WHERE tenant = 'acme' AND event_id = ANY (:events) AND status = 'pending' ORDER BY event_id"
-        )
-        return [row["event_id"] for row in await self._rows(query)]
+    async def _seen(self) -> tuple[list[str], list[Mapping[str, Any]]]:
+        """Events that nobody has routed yet, and the deliveries, in one look: most of the time goes into looking."""
+        if self.known is None:
+            rows = await self._rows(_SEEN)
+            pending = [row["event_id"] for row in rows if row["delivery_id"] is None]
+            self.known = pending, [row for row in rows if row["delivery_id"] is not None]
+        return self.known
 
     async def _wrong(self) -> list[str]:
         """What the model's predicates say of the rows and of what the run took."""
@@ -357,6 +364,7 @@ class OrderedRun:
         taken = tuple(self.took)
         run = ModelRun(started=0, at=min(at, WAITS), took=taken, ended=self.ended)
         names = {"WAITING": "open", "RESOLVED": "resolved"}
+        _, deliveries = await self._seen()
         state = ModelState(
             runs=(run,),
             events=tuple(
@@ -365,14 +373,19 @@ class OrderedRun:
             ),
             waits=tuple((number[wait], names.get(status, "closed")) for wait, status in known.items()),
             deliveries=tuple(
-                ((self.events.index(row["event_id"]), number[row["target_id"]]), row["status"])
-                for row in await self._deliveries()
+                ((self.events.index(row["event_id"]), number[row["target_id"]]), row["status"]) for row in deliveries
             ),
         )
         scenario = Scenario(len(self.events), ((self.match,) * WAITS,))
         return [*always_wrong(scenario, state), *finally_wrong(scenario, state)]
 
 
+_SEEN = (
+    "SELECT event_id, NULL AS delivery_id, NULL AS target_id, status, 0 AS ordinal FROM workflow_runtime_events"
+    " WHERE tenant = 'acme' AND event_id = ANY (:events) AND status = 'pending'"
+    " UNION ALL SELECT event_id, delivery_id, target_id, status, ordinal FROM workflow_event_deliveries"
+    " WHERE run_id = :run ORDER BY ordinal, event_id"
+)
 _ACCEPTED = text(
     "UPDATE workflow_event_deliveries SET status = 'accepted', attempts = attempts + 1"
     " WHERE delivery_id = :id AND status = 'new'"
