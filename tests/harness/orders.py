@@ -123,18 +123,19 @@ class OrderedRun:
 
     async def play(self, operations: tuple[str, ...]) -> list[str]:
         """Does them in this order, then lets everything come to rest; what is wrong then."""
-        chance = random.Random(self.schedule if isinstance(self.schedule, int) else 0)  # noqa: S311 - an order, no secret
+        # Another one for each order: with one seed for all, the same parties would always be as far.
+        chance = random.Random(f"{self.schedule} {operations}")  # noqa: S311 - an order, no secret
         await self._start()
         for operation in operations:
             await self._operate(operation)
             if self.schedule == "all":
                 await self._settle()
             elif self.schedule != "none":
-                for _ in range(chance.randrange(4)):
+                for _ in range(chance.randrange(6)):
                     possible = await self._possible()
                     if possible:
                         await chance.choice(possible)()
-        await self._settle()
+        await self._settle(chance if isinstance(self.schedule, int) else None)
         # A run that stands before a wait goes on to it, so that nothing is undecided.
         while not self.ended and self._gate() is not None:
             await self._operate("open wait")
@@ -196,9 +197,9 @@ class OrderedRun:
 
     # What the parties do by themselves
 
-    async def _settle(self) -> None:
+    async def _settle(self, chance: random.Random | None = None) -> None:
         while possible := await self._possible():
-            await possible[0]()
+            await (possible[0] if chance is None else chance.choice(possible))()
 
     async def _possible(self) -> list[Callable[[], Awaitable[None]]]:
         pending, deliveries = await self._seen()

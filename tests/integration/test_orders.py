@@ -20,6 +20,12 @@ async def test_every_order_of_three_operations_loses_no_event_and_repeats_none(d
         assert await play_all(db, match, orders[number::3], (schedule,)) == {}
 
 
+@pytest.mark.parametrize("last", ["close", "cancel", "crash", "continue-as-new"])
+async def test_what_ends_a_run_may_come_between_any_two_steps_of_its_parties(db: Database, last: str) -> None:
+    orders = [("publish", "open wait", last), ("open wait", "publish", last)]
+    assert await play_all(db, "all", orders, range(16)) == {}
+
+
 async def test_longer_orders_by_chance_lose_no_event_and_repeat_none(db: Database) -> None:
     chance = random.Random(3)  # noqa: S311 - chosen orders, no secrets
     orders = [tuple(chance.choices(OPERATIONS, k=chance.randint(7, 14))) for _ in range(60)]
