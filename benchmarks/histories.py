@@ -13,7 +13,7 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
-ELSEWHERE = "before and behind the history"
+_ELSEWHERE = "before and behind the history"
 _TEMPORAL = "Temporal between events"
 _HOLDERS = {
     EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: "workflow tasks wait",
@@ -40,7 +40,7 @@ async def time_of(client: Client, handle: WorkflowHandle[Any, Any], seconds: flo
             passed = following.event_time.ToNanoseconds() - event.event_time.ToNanoseconds()
             found[_HOLDERS.get(event.event_type, _TEMPORAL)] += passed / 1e6
         run_id = history.events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-    found[ELSEWHERE] = seconds * 1000 - sum(found.values())
+    found[_ELSEWHERE] = seconds * 1000 - sum(found.values())
     return found
 
 

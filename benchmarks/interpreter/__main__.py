@@ -58,7 +58,7 @@ def _loop(steps: int, kind: str) -> dict[str, Any]:
     return {"type": kind, "condition": condition, "maxIterations": steps, "body": body}
 
 
-def microseconds(steps: list[dict[str, Any]], count: int) -> str:
+def told_steps(steps: list[dict[str, Any]], count: int) -> str:
     """Median and shortest time per step, of the whole definition: the shortest is what a machine takes in peace."""
     plan = compile_plan(parse_definition(document(*steps)), JlensEngine())
     identity = RunIdentity("run", "tenant", "wf", 1, "hash", None)
@@ -104,8 +104,8 @@ def main() -> int:
     steps: int = parser.parse_args().steps
     print(this_machine())
     for kind in ("state.set", "transform.assign", "control.if"):
-        print(f"{kind:<18}{microseconds([_step(kind, n) for n in range(steps)], steps)}, {steps} in a row")
-    print(f"{'control.while':<18}{microseconds([_loop(steps // 2, 'control.while')], steps)}, or a pass")
+        print(f"{kind:<18}{told_steps([_step(kind, n) for n in range(steps)], steps)}, {steps} in a row")
+    print(f"{'control.while':<18}{told_steps([_loop(steps // 2, 'control.while')], steps)}, or a pass")
     print(f"{steps} steps and passes on Temporal: {asyncio.run(on_temporal(steps))}")
     return 0
 

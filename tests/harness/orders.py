@@ -97,7 +97,8 @@ def _may_follow(done: tuple[str, ...], operation: str) -> bool:
 class OrderedRun:
     """The run: what its history holds, what is under way, and the rows it has in the database.
 
-    `schedule` says which of the parties' own steps happen between two operations: `all`, `none`, or a seed for some.
+    `schedule` says which of the parties' own steps happen between two operations: `all`, `none`, or a seed for some of
+    them, and for the order in which everything comes to rest at the end.
     """
 
     db: Database
@@ -135,11 +136,12 @@ class OrderedRun:
                     possible = await self._possible()
                     if possible:
                         await chance.choice(possible)()
-        await self._settle(chance if isinstance(self.schedule, int) else None)
+        at_rest = chance if isinstance(self.schedule, int) else None
+        await self._settle(at_rest)
         # A run that stands before a wait goes on to it, so that nothing is undecided.
         while not self.ended and self._gate() is not None:
             await self._operate("open wait")
-            await self._settle()
+            await self._settle(at_rest)
         return await self._wrong()
 
     # What happens to it

@@ -159,6 +159,35 @@ async def test_waits_are_there_while_a_long_action_holds_up_a_continue(
     assert _names(authored) == ["after", "last", "slow"]
 
 
+async def test_a_history_that_grows_large_beside_a_long_action_calls_nothing_new_until_it_has_continued(
+    db: Database, client: Client
+) -> None:
+    """Temporal ends a run whose history has 50 MiB; steps, signals and events did not tell of large ones."""
+    config = {"actionId": "test.act", "version": 1, "inputMapping": {"name": "one", "text": expr("payload.text")}}
+    count = {"id": "n", "type": "transform.assign", "config": {"assign": {"vars.n": expr("coalesce(vars.n, 0) + 1")}}}
+    loop = {
+        "id": "loop",
+        "type": "control.while",
+        "condition": expr("coalesce(vars.n, 0) < 120"),
+        "maxIterations": 120,
+        "body": [{"id": "one", "type": "action.call", "config": config}, count],
+    }
+    async with authored_runtime(db, client) as authored:
+        gate = authored.effects.gates["slow"] = asyncio.Event()
+        parallel = {"type": "control.parallel", "branches": [{"steps": [act("slow")]}, {"steps": [loop]}]}
+        run = await authored.start(document(parallel), {"text": "x" * 240 * 1024})
+        called = -1
+        async with asyncio.timeout(60):
+            while called < authored.effects.count("one") or called < 60:
+                called = authored.effects.count("one")
+                await asyncio.sleep(1)
+        assert called < 110
+        gate.set()
+        await client.get_workflow_handle(run.handle.id).result()
+    assert authored.effects.count("one") == 120
+    assert (await run.timeline()).run.generation > 0
+
+
 def _names(authored: Authored) -> list[str]:
     return sorted(name for name, _ in authored.effects.calls)
 

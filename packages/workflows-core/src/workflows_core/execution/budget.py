@@ -27,8 +27,6 @@ class TaskBudget:
     elapsed_ms: int = 0
     signals: int = 0
     effort: int = 0
-    effort_of_execution: int = 0
-    """Is not renewed."""
 
     @property
     def exhausted(self) -> bool:
@@ -44,11 +42,6 @@ class TaskBudget:
     def flooded(self) -> bool:
         """True while signals pile up."""
         return self.signals > MAX_SIGNALS
-
-    def spend_effort(self, effort: int) -> None:
-        """Expressions were evaluated."""
-        self.effort += effort
-        self.effort_of_execution += effort
 
     def spend(self, result_bytes: int, elapsed_ms: int) -> None:
         """A local activity ended."""

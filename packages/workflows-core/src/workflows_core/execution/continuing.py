@@ -6,6 +6,7 @@ meanwhile, since an action may take an hour; then nothing new is called before t
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 from temporalio import workflow
@@ -17,6 +18,12 @@ _OVERDUE: Final = 4
 
 _OVERDUE_EVENTS: Final = 20_000
 """Of a history; Temporal ends a run at 51,200."""
+
+_OVERDUE_BYTES: Final = 20 * 1024 * 1024
+"""Likewise; Temporal ends it at 50 MiB."""
+
+_EFFORT: Final = "continue_after_effort"
+"""Absent in histories that were begun before effort and bytes counted: they go on as they did."""
 
 
 class Spent(NamedTuple):
@@ -34,13 +41,17 @@ def is_due(spent: Spent, loaded: LoadedRun) -> bool:
 
 def is_overdue(spent: Spent, loaded: LoadedRun) -> bool:
     """Whether it calls nothing new before it has continued."""
-    return _beyond(spent, loaded, _OVERDUE) or workflow.info().get_current_history_length() >= _OVERDUE_EVENTS
+    info = workflow.info()
+    return (
+        _beyond(spent, loaded, _OVERDUE)
+        or info.get_current_history_length() >= _OVERDUE_EVENTS
+        or (_EFFORT in loaded and info.get_current_history_size() >= _OVERDUE_BYTES)
+    )
 
 
 def _beyond(spent: Spent, loaded: LoadedRun, times: int) -> bool:
-    effort = loaded.get("continue_after_effort")
     return (
         spent.steps >= times * loaded["continue_after_steps"]
         or spent.signals >= times * loaded["continue_after_signals"]
-        or (effort is not None and spent.effort >= times * effort)
+        or spent.effort >= times * loaded.get(_EFFORT, math.inf)
     )

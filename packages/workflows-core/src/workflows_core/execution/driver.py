@@ -103,6 +103,7 @@ class RunDriver:
         self.stopping = False
         self.crash: Exception | None = None
         self.signals = 0
+        self.effort = 0
         self.plan: Plan
         self.state: State | None = None
         self.loaded: LoadedRun
@@ -146,7 +147,7 @@ class RunDriver:
 
     @property
     def _spent(self) -> continuing.Spent:
-        return continuing.Spent(self._state.steps_run, self.budget.effort_of_execution, self.signals)
+        return continuing.Spent(self._state.steps_run, self.effort, self.signals)
 
     async def _turn(self) -> None:
         while self._may_step and self._state.outcome is None:
@@ -157,7 +158,8 @@ class RunDriver:
                 max_steps=MAX_STEPS_AT_ONCE,
                 max_effort=self.budget.effort_left,
             )
-            self.budget.spend_effort(self.state.effort)
+            self.budget.effort += self.state.effort
+            self.effort += self.state.effort
             self._issue(commands)
         if self._state.outcome is not None:
             return

@@ -12,8 +12,9 @@ class RunPolicy:
     Attributes:
         continue_after_steps: Steps until continue-as-new. Temporal lets a second pass between the begins of two
             executions: with fewer, a long loop mostly waits for that second.
-        continue_after_effort: What expressions may cost until then (`interpreter.effort`), so that a replay of the
-            whole execution fits into one workflow task.
+        continue_after_effort: What expressions may cost until then (`interpreter.effort`): a replay, which does all of
+            it in one workflow task of 10 s, takes 8 s at most. Beside an action that is open, an execution may take
+            four times as much of each of these, since continuing would cancel it.
         continue_after_signals: Signals until continue-as-new; the server refuses more than 10,000.
         unavailable_after_ms: An action that no process serves for this long, in milliseconds, fails its step as
             `ActionUnavailable`.
@@ -22,7 +23,7 @@ class RunPolicy:
     """
 
     continue_after_steps: int = 1_000
-    continue_after_effort: int = 1_000
+    continue_after_effort: int = 2_000
     continue_after_signals: int = 1_000
     unavailable_after_ms: int = 60_000
     max_output_bytes: int = 1024 * 1024
