@@ -122,13 +122,12 @@ async def _paired(variants: Variants, count: int, rounds: int) -> None:
     }
     for variant in measured.values():
         await variant(count)  # warm: caches, connections
-    times: dict[str, list[float]] = {name: [] for name in measured}
     runs: dict[str, list[Run]] = {name: [] for name in measured}
     names = list(measured)
     for number in range(rounds):
         for name in names[number % 4 :] + names[: number % 4]:
             runs[name].append(await measured[name](count))
-            times[name].append(runs[name][-1].seconds)
+    times = {name: [run.seconds for run in found] for name, found in runs.items()}
     _print_ratios(f"N = {count}, one run at a time, {rounds} rounds", times)
     for name, found in runs.items():
         described = await found[-1].handle.describe()

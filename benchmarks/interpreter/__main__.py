@@ -14,6 +14,7 @@ import resource
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,9 @@ def told_steps(steps: list[dict[str, Any]], count: int) -> str:
             state, _ = step(plan, state, Begin(1), max_steps=MAX_STEPS_AT_ONCE)
             if state.outcome is None:
                 state, write = take_write(state, 1)
-                state = State(**{**_fields(state), "outbox": state.outbox.acknowledge(write["sequence"])})
+                state = replace(state, outbox=state.outbox.acknowledge(write["sequence"]))
         found.append((time.perf_counter() - begun) / count * 1e6)
     return f"{statistics.median(found):8.1f} µs a step (fastest {min(found):.1f})"
-
-
-def _fields(state: State) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in State.__dataclass_fields__}
 
 
 async def on_temporal(steps: int) -> str:

@@ -44,6 +44,16 @@ def wait(name: str = "PAID", key: str = "payload.id", **config: Any) -> dict[str
     return {"type": "event.wait", "config": {"eventName": name, "correlationKey": {"$expr": key}, **config}}
 
 
+def counted(passes: int, *before: dict[str, Any], **assigned: str) -> dict[str, Any]:
+    """A `control.while` of so many passes: other steps first, then it counts in `vars.n` and assigns more variables."""
+    assign = {"vars.n": {"$expr": "coalesce(vars.n, 0) + 1"}}
+    assign |= {f"vars.{name}": {"$expr": source} for name, source in assigned.items()}
+    count = {"id": "count", "type": "transform.assign", "config": {"assign": assign}}
+    condition = {"$expr": f"coalesce(vars.n, 0) < {passes}"}
+    body = [*before, count]
+    return {"id": "again", "type": "control.while", "condition": condition, "maxIterations": passes, "body": body}
+
+
 class Run:
     """Holds the state and the commands that wait for an answer."""
 

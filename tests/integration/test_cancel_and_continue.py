@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowFailureError
 from harness.authored import Authored, Started, authored_runtime
 from harness.databases import MigratedDatabase
 from harness.ingress import ingress
-from harness.interpreted import document, wait
+from harness.interpreted import counted, document, wait
 from harness.run_records import rows
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
@@ -89,13 +89,7 @@ async def test_a_child_whose_launch_is_under_way_is_cancelled_though_its_parent_
 
 async def test_a_loop_whose_steps_cost_much_continues_as_new_as_often_as_any(db: Database, client: Client) -> None:
     """What a workflow task had left over kept the run from ever continuing: its history grew without end."""
-    assign = {"vars.n": expr("coalesce(vars.n, 0) + 1"), **{f"vars.m{number}": expr("vars.n") for number in range(4)}}
-    again = {
-        "type": "control.while",
-        "condition": expr("coalesce(vars.n, 0) < 300"),
-        "maxIterations": 1_000,
-        "body": [{"id": "c", "type": "transform.assign", "config": {"assign": assign}}],
-    }
+    again = counted(300, **{f"m{number}": "vars.n" for number in range(4)})
     async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=100)) as authored:
         run = await authored.start(document(again))
         result = await run.handle.result()
@@ -107,15 +101,8 @@ async def test_a_loop_of_few_costly_steps_continues_before_a_replay_of_it_takes_
     db: Database, client: Client
 ) -> None:
     """A history of a thousand steps may take a thousand patterns to replay, all in one workflow task."""
-    assign = {"vars.n": expr("coalesce(vars.n, 0) + 1"), "vars.has": expr("$contains('ab', /b/)")}
-    again = {
-        "type": "control.while",
-        "condition": expr("coalesce(vars.n, 0) < 20"),
-        "maxIterations": 1_000,
-        "body": [{"id": "c", "type": "transform.assign", "config": {"assign": assign}}],
-    }
     async with authored_runtime(db, client, policy=RunPolicy(continue_after_effort=100)) as authored:
-        run = await authored.start(document(again))
+        run = await authored.start(document(counted(20, has="$contains('ab', /b/)")))
         result = await run.handle.result()
     assert result["scopes"]["vars"]["n"] == 20
     # A pass costs 18, since a pattern counts as 16, and a workflow task has four of them: an execution has eight.
@@ -164,14 +151,7 @@ async def test_a_history_that_grows_large_beside_a_long_action_calls_nothing_new
 ) -> None:
     """Temporal ends a run whose history has 50 MiB; steps, signals and events did not tell of large ones."""
     config = {"actionId": "test.act", "version": 1, "inputMapping": {"name": "one", "text": expr("payload.text")}}
-    count = {"id": "n", "type": "transform.assign", "config": {"assign": {"vars.n": expr("coalesce(vars.n, 0) + 1")}}}
-    loop = {
-        "id": "loop",
-        "type": "control.while",
-        "condition": expr("coalesce(vars.n, 0) < 120"),
-        "maxIterations": 120,
-        "body": [{"id": "one", "type": "action.call", "config": config}, count],
-    }
+    loop = counted(120, {"id": "one", "type": "action.call", "config": config})
     async with authored_runtime(db, client) as authored:
         gate = authored.effects.gates["slow"] = asyncio.Event()
         parallel = {"type": "control.parallel", "branches": [{"steps": [act("slow")]}, {"steps": [loop]}]}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import Authored, Started, authored_runtime
-from harness.interpreted import document, wait
+from harness.interpreted import counted, document, wait
 from harness.random_definitions import CATEGORIES, definitions, with_scripts
 from harness.readable import readable
 from harness.reference import Reference
@@ -101,15 +101,8 @@ async def test_parallel_any_ends_with_the_first_and_closes_the_wait_of_the_loser
 
 
 async def test_hole_1_a_long_loop_of_control_steps_continues_as_new_and_ends(db: Database, client: Client) -> None:
-    count = {"id": "c", "type": "transform.assign", "config": {"assign": {"vars.n": expr("coalesce(vars.n, 0) + 1")}}}
-    again = {
-        "type": "control.while",
-        "condition": expr("coalesce(vars.n, 0) < 700"),
-        "maxIterations": 1_000,
-        "body": [count],
-    }
     async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=250)) as authored:
-        run = await authored.start(document(again))
+        run = await authored.start(document(counted(700)))
         result = await run.handle.result()
         executions = await _executions(authored, run.handle.id)
     assert result["scopes"]["vars"] == {"n": 700}

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from workflows_core.actions.patterns import matches, spend, spend_on_reference
+from workflows_core.actions.patterns import matches, price_of_look, spend, spend_on_reference
 from workflows_core.expressions.identity import identity
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -21,8 +21,6 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 _REFERENCES: Final = ("$ref", "$dynamicRef")
 _SIZED: Final = (str, list, dict)
-_ITEMS_PER_CHECK: Final = 64
-"""Characters, items or fields that a keyword looks at for the price of one."""
 
 
 def counted(name: str, keyword: Keyword) -> Keyword:
@@ -32,7 +30,7 @@ def counted(name: str, keyword: Keyword) -> Keyword:
     def check(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError] | None:
         length = len(value) if isinstance(value, _SIZED) else 0
         length += len(wanted) if isinstance(wanted, _SIZED) else 0
-        spend(1 + length // _ITEMS_PER_CHECK)
+        spend(1 + price_of_look(length))
         if follows:
             spend_on_reference()
         elif looks_behind:

@@ -88,6 +88,11 @@ def spend(checks: int) -> None:
             raise TooLong
 
 
+def price_of_look(length: int) -> int:
+    """What looking at so many characters, items or fields costs: 64 of them as much as a keyword."""
+    return length // 64
+
+
 def spend_on_reference() -> None:
     """Counts a reference that is followed: two that lead to the same place double what comes behind them.
 

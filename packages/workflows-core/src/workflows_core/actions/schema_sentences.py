@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
-from workflows_core.actions.patterns import matches, spend
+from workflows_core.actions.patterns import matches, price_of_look, spend
 from workflows_core.definitions.spelling import nearest
 
 Path = tuple[str | int, ...]
@@ -29,7 +29,6 @@ _HINTS = 5
 
 _HINTED_NAMES = 100
 _HINTED_LENGTH = 64
-_CHARACTERS_PER_CHECK = 64
 
 _BOUNDS: Mapping[str, str] = {
     "minimum": "must be at least {0}",
@@ -124,7 +123,7 @@ def _const(path: Path, error: ValidationError) -> Iterator[tuple[Path, str]]:
 
 def _as_json(wanted: Any) -> str:
     text = json.dumps(wanted, ensure_ascii=False)
-    spend(len(text) // _CHARACTERS_PER_CHECK)  # A long one may be wanted of every item of a list.
+    spend(price_of_look(len(text)))  # A long one may be wanted of every item of a list.
     return text
 
 
