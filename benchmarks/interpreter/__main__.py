@@ -30,7 +30,7 @@ from harness.databases import DatabaseFactory, engine_of  # noqa: E402
 from harness.interpreted import document  # noqa: E402
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal  # noqa: E402
 from workflows_core.definitions.parse import parse_definition  # noqa: E402
-from workflows_core.execution.driver import MAX_STEPS_AT_ONCE  # noqa: E402
+from workflows_core.execution.budget import MAX_STEPS_AT_ONCE  # noqa: E402
 from workflows_core.expressions.jlens_engine import JlensEngine  # noqa: E402
 from workflows_core.interpreter.compile import compile_plan  # noqa: E402
 from workflows_core.interpreter.messages import Begin  # noqa: E402

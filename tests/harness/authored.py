@@ -26,6 +26,7 @@ from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, SIGNAL_EVENT
 
 TENANT = "acme"
 _ANY: Mapping[str, Any] = {"type": "object"}
+LIMITS = WorkerLimits(grace_seconds=1)
 
 
 @dataclass
@@ -180,6 +181,7 @@ async def authored_runtime(
     more: Mapping[str, Pack] | None = None,
     quota: StepQuota | None = None,
     observe: ActionObserver | None = None,
+    limits: WorkerLimits = LIMITS,
     **options: Any,
 ) -> AsyncIterator[Authored]:
     """A worker of the authored queue in this process, with the test pack, and more packs; `options` are the SDK's."""
@@ -192,5 +194,5 @@ async def authored_runtime(
         quota,
         observe,
     )
-    async with authored_worker(client, runtime.activities, WorkerLimits(grace_seconds=1), **options):
+    async with authored_worker(client, runtime.activities, limits, **options):
         yield Authored(runtime, client, effects)

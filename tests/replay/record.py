@@ -57,6 +57,25 @@ async def short_actions(authored: Authored) -> Started:
     return await authored.start(document(*(act(f"s{n}", "test.short") for n in range(25))))
 
 
+async def short_actions_ahead(authored: Authored) -> Started:
+    """Short actions that one local activity calls, with control steps between them and two that fail."""
+    sizes = {"type": "transform.assign", "config": {"assign": {"vars.n": expr("$length(one.text) + 1")}}}
+    sized = act("two", "test.short")
+    sized["config"]["inputMapping"]["size"] = expr("vars.n")
+    failing = act("three", "test.fail")
+    failing["config"]["inputMapping"]["category"] = "TransientError"
+    again = {"maxAttempts": 2, "backoffMs": 1}
+    return await authored.start(
+        document(
+            act("one", "test.short"),
+            sizes,
+            sized,
+            {**failing, "retry": again, "onError": {"policy": "continue"}},
+            *(act(f"s{n}", "test.short") for n in range(12)),
+        )
+    )
+
+
 async def waits(authored: Authored) -> Started:
     """An event that came early, one that resolves a wait, a time-out, a short timer."""
     started = await authored.start(
@@ -212,6 +231,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "loops": loops,
     "scheduled_launch": scheduled_launch,
     "short_actions": short_actions,
+    "short_actions_ahead": short_actions_ahead,
     "wait_beside_action": wait_beside_action,
     "waits": waits,
 }

@@ -9,7 +9,7 @@ import pytest
 
 from harness.interpreted import Run, act, document, wait
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.execution.plans import plan_for
+from workflows_core.execution.plans import compiled_plan, plan_for
 from workflows_core.interpreter.matching import filter_problem
 from workflows_core.interpreter.messages import Begin
 from workflows_core.interpreter.state import SEMANTICS_VERSION, State
@@ -100,10 +100,12 @@ def test_hole_19_an_expression_that_does_not_end_is_ended_by_counts(bomb: str) -
 
 
 def test_hole_22_a_definition_is_planned_once_and_a_run_keeps_its_meaning() -> None:
-    loaded: Any = {"definition": document(act()), "definition_hash": "the-hash-of-hole-22"}
-    again: Any = {**loaded, "definition": dict(loaded["definition"])}
-    assert plan_for(loaded) is plan_for(again)
-    assert parse_definition(loaded["definition"])
+    definition, known_by = document(act()), "the-hash-of-hole-22"
+    assert compiled_plan(known_by) is None
+    plan = plan_for(definition, known_by)
+    assert plan_for(dict(definition), known_by) is plan
+    assert compiled_plan(known_by) is plan
+    assert parse_definition(definition)
     run = Run(act())
     older = {**run.state.to_checkpoint(), "semantics": SEMANTICS_VERSION - 1}
     assert State.from_checkpoint(older).semantics == SEMANTICS_VERSION - 1

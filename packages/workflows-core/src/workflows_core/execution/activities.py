@@ -25,7 +25,7 @@ from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.regular_action import RegularAction
 from workflows_core.execution.schedule_activities import ScheduleActivities
-from workflows_core.execution.short_action import run_short_action
+from workflows_core.execution.short_actions import ShortActions
 from workflows_core.launching.launcher import Launcher
 from workflows_core.log_context import about
 from workflows_core.storage.database import Database
@@ -139,15 +139,9 @@ class RunActivities:
 
     @activity.defn(name=names.ACTIVITY_SHORT_ACTION)
     async def run_short_action(self, raw: RawValue) -> RawValue:
-        """Calls a short action; writes nothing."""
-        body = decode(raw)
-        tenant, run_id, call = body["tenant"], body["runId"], body["call"]
-        with about(tenant=tenant, run_id=run_id, step_path=call["step_path"], action=call["action_id"]):
-            return encode(
-                await run_short_action(
-                    self.registry, self.secrets, self.policy, tenant, run_id, call, observe=self.observe
-                )
-            )
+        """Calls a short action, and those that follow; writes nothing."""
+        short = ShortActions(self.registry, self.secrets, self.policy, self.observe)
+        return encode(await short.answer(decode(raw)))
 
     @activity.defn(name=names.ACTIVITY_WRITE)
     async def write(self, raw: RawValue) -> RawValue:

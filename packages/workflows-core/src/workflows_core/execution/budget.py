@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_STEPS_AT_ONCE = 50
+"""Steps between two looks at what must be written: a long loop of control steps is many workflow tasks, not one."""
+
 MAX_CALLS = 10
 MAX_RESULT_BYTES = 256 * 1024
 MAX_ELAPSED_MS = 500
@@ -32,6 +35,11 @@ class TaskBudget:
     def exhausted(self) -> bool:
         """True when a regular activity must come before the next local one."""
         return self.calls >= MAX_CALLS or self.result_bytes >= MAX_RESULT_BYTES or self.elapsed_ms >= MAX_ELAPSED_MS
+
+    @property
+    def takes_another(self) -> bool:
+        """True when a second call may follow the next one."""
+        return self.calls + 1 < MAX_CALLS
 
     @property
     def effort_left(self) -> int:

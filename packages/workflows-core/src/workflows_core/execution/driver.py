@@ -21,7 +21,8 @@ from temporalio.exceptions import FailureError
 from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
 from workflows_core.execution import action_calls, availability, continuing, options
 from workflows_core.execution.beginning import first_state, unloaded_state
-from workflows_core.execution.budget import TaskBudget
+from workflows_core.execution.budget import MAX_STEPS_AT_ONCE, TaskBudget
+from workflows_core.execution.clock import now_ms
 from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.handed_over import handed_over
 from workflows_core.execution.payloads import decode, encode, size_of
@@ -29,6 +30,7 @@ from workflows_core.execution.plans import plan_for
 from workflows_core.execution.run_view import details_of, result_of
 from workflows_core.execution.semantics import require_supported
 from workflows_core.execution.shielding import shielded
+from workflows_core.execution.short_calls import ShortCalls
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
@@ -65,21 +67,12 @@ from workflows_core.wire.names import (
     ACTIVITY_FINISH,
     ACTIVITY_LAUNCH_CHILD,
     ACTIVITY_LOAD,
-    ACTIVITY_SHORT_ACTION,
     ACTIVITY_WRITE,
     SIGNAL_RUN_ENDED,
 )
 from workflows_core.wire.records import ActionTraits, LoadedRun, RunWrite
 
-MAX_STEPS_AT_ONCE = 50
-"""Steps between two looks at what must be written: a long loop of control steps is many workflow tasks, not one."""
-
 PATCH_WAITS_FIRST = "waits-before-actions"
-
-
-def now_ms() -> int:
-    """The workflow's time, milliseconds since the epoch."""
-    return workflow.time_ns() // 1_000_000
 
 
 class RunDriver:
@@ -107,6 +100,7 @@ class RunDriver:
         self.plan: Plan
         self.state: State | None = None
         self.loaded: LoadedRun
+        self.short: ShortCalls
 
     # The run from start to end
 
@@ -207,9 +201,10 @@ class RunDriver:
             raise _LoadFailed(step_failure(error).failure) from error
         self.loaded = full_loaded(decode(raw))
         try:
-            self.plan = plan_for(self.loaded)
+            self.plan = plan_for(self.loaded["definition"], self.loaded["definition_hash"])
         except Refused as error:
             raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.message, code=error.code)) from error
+        self.short = ShortCalls(self.input, self.budget, ahead=self.loaded.get("call_ahead", False))
         self.recorded = self.loaded["recorded"]
         self.traits.update(self.loaded["actions"])
         self.state = first_state(self.plan, self.input, self.loaded)
@@ -255,7 +250,9 @@ class RunDriver:
                     self._start_write()
                 return
             self.waiting_calls.popleft()
-            if local:
+            if local and (offered := self.short.offered(command)) is not None:
+                self.inbox.append(offered)
+            elif local:
                 self._spawn(self._short_action(command, traits))
             else:
                 if traits["place"] == "app" and self._state.outbox.uncarried and not self.write_in_flight:
@@ -336,22 +333,10 @@ class RunDriver:
         return self.loaded.get("unavailable_after_ms", availability.DEFAULT_UNAVAILABLE_AFTER_MS)
 
     async def _short_action(self, command: RunAction, traits: ActionTraits) -> None:
-        config = options.for_short_action(traits, command.name or command.step_id)
-        call = action_calls.call_body(command, None)
-        body = encode({"tenant": self.input.tenant_id, "runId": self.input.run_id, "call": call})
-        event: Event
-        try:
-            raw = await workflow.execute_local_activity(ACTIVITY_SHORT_ACTION, body, result_type=RawValue, **config)
-            answer = decode(raw)
-            self.budget.spend(size_of(raw), answer["elapsedMs"])
-            event = ActionSucceeded(command.command_id, now_ms(), answer["output"], size_of(raw), recorded=False)
-        except FailureError as error:
-            failed = step_failure(error)
-            self.budget.spend(0, failed.elapsed_ms)
-            if self.stopping and failed.failure.category == ErrorCategory.CANCELLATION:
-                return
-            event = ActionStepFailed(command.command_id, now_ms(), failed.failure, recorded=False)
-        self.inbox.append(event)
+        event = await self.short.call(command, traits, self._state)
+        cancelled = isinstance(event, ActionStepFailed) and event.failure.category == ErrorCategory.CANCELLATION
+        if not (cancelled and self.stopping):
+            self.inbox.append(event)
 
     async def _launch_child(self, command: LaunchChild) -> None:
         if not self._state.awaits(command.command_id):

@@ -22,6 +22,9 @@ from workflows_core.interpreter.action_steps import STEP_QUOTA_EXCEEDED
 from workflows_core.wire.names import FAILURE_TYPE_PREFIX
 from workflows_core.wire.records import ActionCall, FoundAction
 
+TIMED_OUT = "TIMED_OUT"
+"""Code of the failure of a step whose activity Temporal ended."""
+
 _CATEGORIES = frozenset(ErrorCategory)
 
 
@@ -107,7 +110,7 @@ def step_failure(error: FailureError) -> StepFailure:
         return _application(cause)
     if isinstance(cause, exceptions.TimeoutError):
         kind = "start-to-close" if cause.type == TimeoutType.START_TO_CLOSE else str(cause.type)
-        failure = Failure(ErrorCategory.TIMEOUT, f"the action took longer than its limit ({kind})", code="TIMED_OUT")
+        failure = Failure(ErrorCategory.TIMEOUT, f"the action took longer than its limit ({kind})", code=TIMED_OUT)
         return StepFailure(failure, recorded=False)
     if isinstance(cause, CancelledError):
         return StepFailure(Failure(ErrorCategory.CANCELLATION, "the action was cancelled"), recorded=False)

@@ -76,6 +76,7 @@ class RunLoader:
             "continue_after_steps": self.policy.continue_after_steps,
             "continue_after_effort": self.policy.continue_after_effort,
             "continue_after_signals": self.policy.continue_after_signals,
+            "call_ahead": self.policy.call_ahead,
             "unavailable_after_ms": self.policy.unavailable_after_ms,
             "semantics": SEMANTICS_VERSION if run is None else run.runtime_semantics_version,
         }

@@ -8,6 +8,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.workflow import ActivityCancellationType, ActivityConfig, LocalActivityConfig
 
 from workflows_core.actions.action import MAX_SHORT_MS, Place
+from workflows_core.execution.budget import MAX_ELAPSED_MS
 from workflows_core.wire.records import ActionTraits
 
 _TIME_OUT_MARGIN = timedelta(seconds=10)
@@ -53,9 +54,9 @@ def for_child(tenant: str, summary: str) -> ActivityConfig:
     return config
 
 
-def for_short_action(traits: ActionTraits, summary: str) -> LocalActivityConfig:
-    """A short action inside the workflow task."""
-    limit = min(traits["timeout_ms"], MAX_SHORT_MS)
+def for_short_action(traits: ActionTraits, summary: str, *, ahead: bool) -> LocalActivityConfig:
+    """A short action inside the workflow task; with those ahead, of which the last may begin late."""
+    limit = min(traits["timeout_ms"], MAX_SHORT_MS) + (MAX_ELAPSED_MS + MAX_SHORT_MS if ahead else 0)
     return LocalActivityConfig(
         start_to_close_timeout=timedelta(milliseconds=limit),
         retry_policy=RetryPolicy(maximum_attempts=1),

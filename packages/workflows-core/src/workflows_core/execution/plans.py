@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from workflows_core.actions.answers import answer_check
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
 from workflows_core.interpreter.plan import Plan
-from workflows_core.wire.records import LoadedRun
+
+
+class _NotCompiled(Exception):
+    """Nobody has asked for the plan yet."""
 
 
 class _Keyed:
     """A definition that is equal to another when their hashes are."""
 
-    def __init__(self, loaded: LoadedRun) -> None:
-        self.hash = loaded["definition_hash"]
-        self.definition = loaded["definition"]
+    def __init__(self, definition: Mapping[str, Any] | None, definition_hash: str) -> None:
+        self.hash = definition_hash
+        self.definition = definition
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Keyed) and other.hash == self.hash
@@ -28,13 +33,23 @@ class _Keyed:
 
 @lru_cache(maxsize=512)
 def _plan(keyed: _Keyed) -> Plan:
+    if keyed.definition is None:
+        raise _NotCompiled
     return compile_plan(parse_definition(keyed.definition), JlensEngine(), answer_check)
 
 
-def plan_for(loaded: LoadedRun) -> Plan:
-    """The plan of a loaded run; a pure function of the definition, so the cache cannot change a replay.
+def plan_for(definition: Mapping[str, Any], definition_hash: str) -> Plan:
+    """The plan of a definition; a pure function of it, so the cache cannot change a replay.
 
     Raises:
         Refused: The definition cannot run on this build.
     """
-    return _plan(_Keyed(loaded))
+    return _plan(_Keyed(definition, definition_hash))
+
+
+def compiled_plan(definition_hash: str) -> Plan | None:
+    """The plan of a definition that a run of this process uses; None when it does not have it."""
+    try:
+        return _plan(_Keyed(None, definition_hash))
+    except _NotCompiled:
+        return None

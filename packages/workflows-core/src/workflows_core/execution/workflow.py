@@ -10,7 +10,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from workflows_core.errors import ErrorCategory, Refused
-from workflows_core.execution.driver import RunDriver, now_ms
+from workflows_core.execution.clock import now_ms
+from workflows_core.execution.driver import RunDriver
 from workflows_core.interpreter.messages import Event, EventReceived, Noted, QuotaResumed, TaskAnswered
 from workflows_core.interpreter.writes import waiting_for
 from workflows_core.wire import names

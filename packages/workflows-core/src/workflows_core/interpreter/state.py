@@ -6,7 +6,7 @@ Values are frozen and shared; `step` gives a new `State` and leaves the old one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
@@ -212,6 +212,11 @@ class State:
             "ending": None if self.ending is None else _outcome_json(self.ending),
         }
 
+    def to_copy(self) -> dict[str, Any]:
+        """For whoever goes on from here beside the run (`from_checkpoint` reads it): nothing of it is ever written."""
+        unwritten = replace(self, generation=self.generation - 1, outbox=Outbox(), kept_events=(), consumed_events=())
+        return {**unwritten.to_checkpoint(), "stepsRun": self.steps_run}
+
     @classmethod
     def from_checkpoint(cls, value: Mapping[str, Any]) -> State:
         """Inverse of `to_checkpoint`; takes the form of earlier builds too, which stands in recorded histories."""
@@ -227,6 +232,7 @@ class State:
             generation=value["generation"],
             scopes=Scopes.from_json(value["scopes"]),
             frames={f.path: f for f in frames},
+            steps_run=value.get("stepsRun", 0),
             current_path=value["currentPath"],
             outbox=Outbox.from_checkpoint(value["outbox"]),
             kept_events=tuple(value["keptEvents"]),

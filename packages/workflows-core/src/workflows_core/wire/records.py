@@ -171,6 +171,21 @@ class ActionTraits(TypedDict):
     cancellable: bool
 
 
+class ShortAnswer(TypedDict):
+    """Result of the activity that calls a short action; in histories older than `ahead` without all that is optional.
+
+    `ahead` has the answers to calls that may follow, each with its `call` (`execution.short_answers.fingerprint`), and
+    a `failure` in place of `output` where it failed. `at` is when the call ended.
+    """
+
+    elapsedMs: int
+    output: NotRequired[Any]
+    failure: NotRequired[dict[str, Any]]
+    at: NotRequired[int]
+    call: NotRequired[str]
+    ahead: NotRequired[list[ShortAnswer]]
+
+
 class FoundAction(TypedDict):
     """What processes announce of one action; `traits` is None when no live process serves it.
 
@@ -201,6 +216,7 @@ class LoadedRun(TypedDict):
     continue_after_signals: int
     # Absent in histories older than them.
     continue_after_effort: NotRequired[int]
+    call_ahead: NotRequired[bool]
     unavailable_after_ms: NotRequired[int]
     semantics: NotRequired[int]
     # Temporal workflow id of the scheduled launch that waits for the end of the run.

@@ -1,0 +1,92 @@
+"""The run's side of short actions: how one is called, and answers that were found ahead of the run.
+
+The way to a local activity and back costs more than most short actions take. So the activity that is asked for one goes
+on behind it as the run would, and calls the short actions that follow (`execution.short_actions`). What it found is an
+offer: the run takes an answer when it makes that very call, and only then. Where something came between, such as a
+cancel, the rest is left; short actions are pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
+
+from workflows_core.execution import options
+from workflows_core.execution.action_calls import call_body
+from workflows_core.execution.budget import TaskBudget
+from workflows_core.execution.clock import now_ms
+from workflows_core.execution.failures import TIMED_OUT, step_failure
+from workflows_core.execution.payloads import decode, encode, size_of
+from workflows_core.execution.short_answers import event_of, fingerprint
+from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceeded, RunAction
+from workflows_core.interpreter.state import BLOCK_KINDS, State
+from workflows_core.wire.messages import RunInput
+from workflows_core.wire.names import ACTIVITY_SHORT_ACTION
+from workflows_core.wire.records import ActionTraits, ShortAnswer
+
+MAX_COPIED_BYTES = 32 * 1024
+"""A run that carries more makes its calls one by one: to hand its state over would cost what that saves."""
+
+
+class ShortCalls:
+    """The short actions of one execution."""
+
+    def __init__(self, run_input: RunInput, budget: TaskBudget, *, ahead: bool) -> None:
+        self._input = run_input
+        self._budget = budget
+        self._ahead = ahead
+        self._offers: dict[str, ShortAnswer] = {}
+
+    def offered(self, command: RunAction) -> ActionSucceeded | ActionStepFailed | None:
+        """The answer to this very call, if one was found ahead."""
+        answer = self._offers.pop(fingerprint(command), None) if self._offers else None
+        return None if answer is None else self._taken(command, answer)
+
+    async def call(self, command: RunAction, traits: ActionTraits, state: State) -> ActionSucceeded | ActionStepFailed:
+        """Calls the action, and keeps what was found ahead for the calls that follow."""
+        ahead = self._ahead and self._budget.takes_another and _decides_alone(state)
+        config = options.for_short_action(traits, command.name or command.step_id, ahead=ahead)
+        body: dict[str, Any] = {"tenant": self._input.tenant_id, "runId": self._input.run_id}
+        body["call"] = call_body(command, None)
+        if ahead:
+            body["ahead"] = {
+                "at": now_ms(),
+                "budget": asdict(self._budget),
+                "commandId": command.command_id,
+                "state": state.to_copy(),
+            }
+        try:
+            raw = await workflow.execute_local_activity(
+                ACTIVITY_SHORT_ACTION, encode(body), result_type=RawValue, **config
+            )
+        except FailureError as error:
+            failed = step_failure(error)
+            if ahead and failed.failure.code == TIMED_OUT:
+                # Perhaps by a call that follows. From here on each is made by itself, so that the right one fails.
+                self._ahead = False
+                return await self.call(command, traits, state)
+            self._budget.spend(0, failed.elapsed_ms)
+            return ActionStepFailed(command.command_id, now_ms(), failed.failure, recorded=False)
+        answer: ShortAnswer = decode(raw)
+        if ahead:
+            self._offers = {offer["call"]: offer for offer in answer["ahead"]}
+            return self._taken(command, answer)
+        self._budget.spend(size_of(raw), answer["elapsedMs"])
+        return ActionSucceeded(command.command_id, now_ms(), answer["output"], size_of(raw), recorded=False)
+
+    def _taken(self, command: RunAction, answer: ShortAnswer) -> ActionSucceeded | ActionStepFailed:
+        event = event_of(command.command_id, answer)
+        self._budget.spend(event.size if isinstance(event, ActionSucceeded) else 0, answer["elapsedMs"])
+        return event
+
+
+def _decides_alone(state: State) -> bool:
+    """Whether the answer to one call, and nothing else, decides what the run does next."""
+    called = [f.pending for f in state.frames.values() if f.pending is None or f.pending.kind not in BLOCK_KINDS]
+    if len(called) != 1 or called[0] is None:
+        return False
+    return state.scope_bytes + called[0].call_bytes <= MAX_COPIED_BYTES
