@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 from temporalio.client import Client
 
 from harness.databases import MigratedDatabase, engine_of
@@ -207,7 +208,7 @@ async def test_what_becomes_due_later_is_found_without_any_hint(db: Database, cl
 async def test_a_fault_of_the_code_ends_the_loop_with_that_fault(
     db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: Any) -> int:
+    async def broken(*_: Any, **__: Any) -> int:
         raise LookupError("nobody thought of this")
 
     monkeypatch.setattr("workflows_core.ingress.loop.route_pending", broken)
@@ -224,9 +225,9 @@ async def test_a_lane_that_hangs_is_not_hidden_by_the_other_one(
 ) -> None:
     release = asyncio.Event()
 
-    async def hanging(*arguments: Any) -> int:
+    async def hanging(*arguments: Any, **options: Any) -> int:
         await release.wait()
-        return await route_pending(*arguments)
+        return await route_pending(*arguments, **options)
 
     monkeypatch.setattr("workflows_core.ingress.loop.route_pending", hanging)
     progress = Progress()
@@ -296,6 +297,31 @@ async def test_a_key_that_somebody_holds_delays_no_event_of_another_key(
         while (await event_row(db, "e1"))["status"] == "pending":
             await route_pending(db, POLICY)
             await asyncio.sleep(0.02)
+
+
+async def test_an_event_whose_key_is_held_is_not_waited_for_alone(db: Database, database: MigratedDatabase) -> None:
+    await publish(db, "e1")
+    await publish(db, "e2", tenant="other")
+
+    async def other_routed() -> bool:
+        (found,) = await rows(db, "workflow_runtime_events", tenant="other")
+        return bool(found["status"] == "routed")
+
+    patient = create_async_engine(
+        database.url.replace("postgresql://", "postgresql+psycopg://", 1),
+        connect_args={"options": "-c statement_timeout=60000"},
+    )
+    async with holding(database, LOCK_KEY, TENANT) as held, beside(_route_at_rest(Database(patient))) as routing:
+        await until(other_routed)
+        await held.waiting(1)
+        found = await event_row(db, "e1")
+        assert (found["status"], found["attempts"], found["error_message"]) == ("pending", 0, None)
+        assert not routing.done()
+    await patient.dispose()
+
+
+async def _route_at_rest(db: Database) -> None:
+    await route_pending(db, POLICY, at_rest=True)
 
 
 async def test_what_temporal_has_is_noted_though_another_delivery_lost_its_connection(

@@ -12,6 +12,7 @@ from typing import get_args
 from sqlalchemy.exc import DBAPIError
 
 from workflows_core.expressions.engine import ExpressionEngine
+from workflows_core.ingress.handed import Handed
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.ingress.sender import Sender
@@ -41,7 +42,9 @@ class IngressLoop:
     ) -> None:
         self._db = db
         self._policy = policy or IngressPolicy()
-        self._sender = Sender(db, launcher, engine, self._policy)
+        self._handed = Handed(self._policy.lease_seconds, self._policy.batch_size)
+        self._sender = Sender(db, launcher, engine, self._policy, self._handed)
+        self._at_rest = False
         self._next_line = 0.0
 
     async def run(self, progress: LoopProgress) -> None:
@@ -51,6 +54,7 @@ class IngressLoop:
         """
         turns = _Turns(progress)
         wake = Wake(self._db.engine)
+        self._handed.on_add = lambda: wake.hint("delivery")
         listener = asyncio.create_task(wake.listen())
         try:
             async with asyncio.TaskGroup() as lanes:
@@ -62,6 +66,9 @@ class IngressLoop:
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
+            # Another process would send it too, but only when the lease is over.
+            with suppress(Exception):
+                await self._sender.send_rest()
 
     async def route(self) -> int:
         """Routes the events that are due; how many were taken.
@@ -69,7 +76,9 @@ class IngressLoop:
         Raises:
             Exception: The database is away.
         """
-        return await route_pending(self._db, self._policy)
+        handled = await route_pending(self._db, self._policy, self._handed, at_rest=self._at_rest)
+        self._at_rest = not handled
+        return handled
 
     async def _lane(self, turns: _Turns, wake: Wake, what: What, work: Callable[[], Awaitable[int]]) -> None:
         delay = _FIRST_DELAY_SECONDS

@@ -7,15 +7,18 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from workflows_core.ingress.handed import Handed
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.interpreter.correlation import correlation_keys
 from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.deliveries import Delivery
 from workflows_core.storage.routing import (
     PendingEvent,
     claim_event,
@@ -25,6 +28,7 @@ from workflows_core.storage.routing import (
     pending_events,
     settle_event,
     take_event,
+    take_next_event,
 )
 from workflows_core.storage.run_writes import new_delivery
 from workflows_core.storage.statements import is_contended, single_statement
@@ -35,10 +39,19 @@ _STARTS = uuid.UUID("0b0c7f5a-6a56-5d1e-8d55-6f1a0a3f4e21")
 _REASON_LENGTH = 500
 
 
-async def route_pending(db: Database, policy: IngressPolicy) -> int:
+async def route_pending(
+    db: Database, policy: IngressPolicy, handed: Handed | None = None, *, at_rest: bool = False
+) -> int:
     """Routes the oldest events that are due, in their order within a tenant.
 
     An event that cannot be routed waits for its next attempt and finally is `dead`; it stops no other.
+
+    Args:
+        db: Where.
+        policy: Bounds.
+        handed: Takes the deliveries that this process sends itself.
+        at_rest: There was nothing before, so that there is most likely one event now: it is taken without a look at
+            what is due.
 
     Returns:
         How many were looked at; 0 means that nothing is due.
@@ -46,52 +59,31 @@ async def route_pending(db: Database, policy: IngressPolicy) -> int:
     Raises:
         Exception: The database is away; what is not routed stays pending.
     """
+    if at_rest:
+        with suppress(Exception):
+            return await _route_next(db, policy, handed)
     async with single_statement(db) as conn:
         due = await pending_events(conn, policy.batch_size)
     by_tenant: dict[str, list[str]] = defaultdict(list)
     for tenant, event_id in due:
         by_tenant[tenant].append(event_id)
-    chains = [_route_in_order(db, tenant, events, policy) for tenant, events in by_tenant.items()]
+    chains = [_route_in_order(db, tenant, events, policy, handed) for tenant, events in by_tenant.items()]
     for outcome in await asyncio.gather(*chains, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
     return len(due)
 
 
-async def route_event(db: Database, tenant: str, event_id: str, policy: IngressPolicy) -> bool:
+async def route_event(
+    db: Database, tenant: str, event_id: str, policy: IngressPolicy, handed: Handed | None = None
+) -> bool:
     """Routes one event. False when another router was quicker."""
     async with db.narrow() as conn:
         event = await take_event(conn, tenant, event_id)
-        if event is None:
-            return False
-        if event.schema is not None and event.schema_ref is not None:
-            problems = payload_problems(event.schema, event.payload, "EVENT_PAYLOAD_INVALID", "payload")
-            if problems:
-                await _dead(
-                    conn,
-                    event,
-                    f"the payload does not keep to {event.schema_ref}: {problems[0].path} "
-                    f"{problems[0].message}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""),
-                )
-                return True
-        keys = keys_of(event, policy)
-        waits = event.waits if event.waits is not None else await claim_event(conn, event, keys)
-        if waits is None:
-            return False
-        facts = EventFacts(event.event_id, event.event_name, keys, event.payload)
-        # A candidate has just the columns that matching reads.
-        found = [wait for wait in waits if matches(facts, cast(WaitRecord, wait))]
-        deliveries = [_to_wait(event_id, wait) for wait in found if wait["match"] == "all"]
-        for wait in found:
-            if wait["match"] == "one" and await claim_for(conn, tenant, event_id, wait["wait_id"], wait["run_id"]):
-                deliveries.append(_to_wait(event_id, wait))
-                break
-        for workflow_id in () if event.again else event.starts:
-            run_id = run_id_of_start(tenant, event_id, workflow_id)
-            key = keys[0] if keys else None
-            deliveries.append(new_delivery(event_id, "start", workflow_id, run_id, key))
-        await settle_event(conn, event, deliveries)
-    return True
+        left = None if event is None else await _route(conn, event, policy, handed)
+    if left and handed is not None:
+        handed.add(left)
+    return left is not None
 
 
 def keys_of(event: PendingEvent, policy: IngressPolicy) -> tuple[str, ...]:
@@ -106,6 +98,78 @@ def run_id_of_start(tenant: str, event_id: str, workflow_id: str) -> str:
     return str(uuid.uuid5(_STARTS, f"{tenant}\x1f{event_id}\x1f{workflow_id}"))
 
 
+async def _route_next(db: Database, policy: IngressPolicy, handed: Handed | None) -> int:
+    """Routes the oldest event that is due.
+
+    Returns:
+        1, or 0 when nothing is due.
+
+    Raises:
+        Exception: It is left as it was, to be routed like the others.
+    """
+    async with db.narrow() as conn:
+        found = await take_next_event(conn)
+        left = await _route(conn, found, policy, handed) if isinstance(found, PendingEvent) else None
+    if left and handed is not None:
+        handed.add(left)
+    return 0 if found is None else 1
+
+
+async def _route(
+    conn: AsyncConnection, event: PendingEvent, policy: IngressPolicy, handed: Handed | None
+) -> list[Delivery] | None:
+    """Routes an event that is taken; what is left to this process to send. None when another router was quicker."""
+    if event.schema is not None and event.schema_ref is not None:
+        problems = payload_problems(event.schema, event.payload, "EVENT_PAYLOAD_INVALID", "payload")
+        if problems:
+            await _dead(
+                conn,
+                event,
+                f"the payload does not keep to {event.schema_ref}: {problems[0].path} "
+                f"{problems[0].message}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""),
+            )
+            return []
+    keys = keys_of(event, policy)
+    waits = event.waits if event.waits is not None else await claim_event(conn, event, keys)
+    if waits is None:
+        return None
+    facts = EventFacts(event.event_id, event.event_name, keys, event.payload)
+    # A candidate has just the columns that matching reads.
+    found = [wait for wait in waits if matches(facts, cast(WaitRecord, wait))]
+    deliveries = [_to_wait(event.event_id, wait) for wait in found if wait["match"] == "all"]
+    for wait in found:
+        if wait["match"] == "one" and await claim_for(
+            conn, event.tenant, event.event_id, wait["wait_id"], wait["run_id"]
+        ):
+            deliveries.append(_to_wait(event.event_id, wait))
+            break
+    key = keys[0] if keys else None
+    for workflow_id in () if event.again else event.starts:
+        run_id = run_id_of_start(event.tenant, event.event_id, workflow_id)
+        deliveries.append(new_delivery(event.event_id, "start", workflow_id, run_id, key))
+    left = await settle_event(conn, event, deliveries, 0.0 if handed is None else handed.lease_seconds)
+    return [_delivery(event, key, one) for one in deliveries if one["delivery_id"] in left]
+
+
+def _delivery(event: PendingEvent, key: str | None, new: Mapping[str, Any]) -> Delivery:
+    """As the sender would read it."""
+    return Delivery(
+        tenant=event.tenant,
+        delivery_id=new["delivery_id"],
+        event_id=event.event_id,
+        target_kind=new["target_kind"],
+        target_id=new["target_id"],
+        run_id=new["run_id"],
+        key=new["key"],
+        attempts=0,
+        event_name=event.event_name,
+        correlation_key=key,
+        payload=event.payload,
+        payload_schema_ref=event.payload_schema_ref,
+        created_at=event.created_at,
+    )
+
+
 async def _dead(conn: AsyncConnection, event: PendingEvent, reason: str) -> None:
     """No further attempt could change anything."""
     reason = reason[:_REASON_LENGTH]
@@ -118,10 +182,12 @@ def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:
     return new_delivery(event_id, "wait", wait["wait_id"], wait["run_id"], wait["key"])
 
 
-async def _route_in_order(db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy) -> None:
+async def _route_in_order(
+    db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, handed: Handed | None
+) -> None:
     for event_id in events:
         try:
-            await route_event(db, tenant, event_id, policy)
+            await route_event(db, tenant, event_id, policy, handed)
         except Exception as error:
             contended = is_contended(error)
             if is_unavailable(error) and not contended:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from workflows_core.errors import WorkflowsError
 from workflows_core.expressions.engine import ExpressionEngine
+from workflows_core.ingress.handed import Handed
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.trigger_mapping import MappingFailed, mapped_payload
 from workflows_core.launching.launcher import Launcher, LaunchRequest
@@ -51,9 +53,10 @@ class Sender:
     launcher: Launcher
     engine: ExpressionEngine
     policy: IngressPolicy
+    handed: Handed | None = None
 
     async def send_ready(self) -> int:
-        """Sends the deliveries that are due: side by side, but one at a time per key and run.
+        """Sends what was handed over, else what is due: side by side, but one at a time per key and run.
 
         Returns:
             How many were taken; 0 means that nothing is due.
@@ -61,6 +64,15 @@ class Sender:
         Raises:
             Exception: The database is away; what is not marked is sent again later.
         """
+        taken = [] if self.handed is None else self.handed.take()
+        return await self._send_all(taken or await self._take_due())
+
+    async def send_rest(self) -> None:
+        """Sends what was handed over and not sent yet; raises as `send_ready`."""
+        if self.handed is not None:
+            await self._send_all(self.handed.take_rest())
+
+    async def _take_due(self) -> list[Delivery]:
         async with single_statement(self.db) as conn:
             due = await ready_deliveries(conn, self.policy.batch_size)
         by_tenant: dict[str, list[str]] = defaultdict(list)
@@ -69,6 +81,9 @@ class Sender:
         taken: list[Delivery] = []
         for tenant, ids in by_tenant.items():
             taken += await take_deliveries(self.db, tenant, ids, self.policy.lease_seconds)
+        return taken
+
+    async def _send_all(self, taken: Sequence[Delivery]) -> int:
         outcomes = await asyncio.gather(*(self._send(delivery) for delivery in taken), return_exceptions=True)
         accepted: dict[str, list[str]] = defaultdict(list)
         for delivery, outcome in zip(taken, outcomes, strict=True):

@@ -37,9 +37,9 @@ class Wake:
                     await conn.execute(f"LISTEN {CHANNEL}")
                     delay = _FIRST_DELAY_SECONDS
                     # Whatever was published while nobody listened.
-                    self._wake("")
+                    self.hint("")
                     async for hint in conn.notifies():
-                        self._wake(hint.payload)
+                        self.hint(hint.payload)
             except (psycopg.Error, OSError) as error:
                 _log.debug("not listening for events, polling goes on: %s", error)
             await asyncio.sleep(delay)
@@ -55,7 +55,7 @@ class Wake:
         finally:
             self._hints[what].clear()
 
-    def _wake(self, what: str) -> None:
-        """A hint that says nothing is for both."""
+    def hint(self, what: str) -> None:
+        """There is something to do; a hint that does not say what is for both."""
         for hint in [self._hints[what]] if what in self._hints else self._hints.values():
             hint.set()

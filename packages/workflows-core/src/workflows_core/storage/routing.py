@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,9 +15,10 @@ from workflows_core.storage.json_text import json_text
 
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _TAKE = text("SELECT workflow_take_event(:tenant, :event_id)")
+_TAKE_NEXT = text("SELECT workflow_take_next_event()")
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
 _CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)")
-_SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb))")
+_SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb), :lease)")
 _ATTEMPTS = text(
     "SELECT attempts FROM workflow_runtime_events"
     " WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending' FOR UPDATE SKIP LOCKED"
@@ -45,6 +47,7 @@ class PendingEvent:
         correlation_key: The publisher's key.
         correlation_keys: The publisher's keys; derived ones once it was routed.
         payload: Its payload.
+        created_at: When it was published.
         payload_schema_ref: As the publisher named it.
         attempts: That failed so far.
         again: It was routed before, and its claim was released.
@@ -60,6 +63,7 @@ class PendingEvent:
     correlation_key: str | None
     correlation_keys: tuple[str, ...]
     payload: Json
+    created_at: datetime
     payload_schema_ref: str | None
     attempts: int
     again: bool
@@ -78,16 +82,30 @@ async def pending_events(conn: AsyncConnection, limit: int) -> list[tuple[str, s
 async def take_event(conn: AsyncConnection, tenant: str, event_id: str) -> PendingEvent | None:
     """Sets the transaction's tenant, and takes the event; None when it is not pending any more."""
     found = (await conn.execute(_TAKE, {"tenant": tenant, "event_id": event_id})).scalar_one()
+    return None if found is None else _pending(found)
+
+
+async def take_next_event(conn: AsyncConnection) -> PendingEvent | Literal["gone"] | None:
+    """As `take_event`, the oldest event that is due, of any tenant; None when there is none.
+
+    `gone` when another router was quicker. Does not wait for long for who holds its key or row.
+    """
+    found = (await conn.execute(_TAKE_NEXT)).scalar_one()
     if found is None:
         return None
+    return _pending(found) if found else "gone"
+
+
+def _pending(found: Mapping[str, Any]) -> PendingEvent:
     schema = found["schema"] or {}
     return PendingEvent(
-        tenant=tenant,
+        tenant=found["tenant"],
         event_id=found["event_id"],
         event_name=found["event_name"],
         correlation_key=found["correlation_key"],
         correlation_keys=tuple(found["correlation_keys"]),
         payload=found["payload"],
+        created_at=datetime.fromisoformat(found["created_at"]),
         payload_schema_ref=found["payload_schema_ref"],
         attempts=found["attempts"],
         again=found["again"],
@@ -116,10 +134,22 @@ async def claim_for(conn: AsyncConnection, tenant: str, event_id: str, wait_id: 
     return bool((await conn.execute(_CLAIM_FOR, values)).scalar_one())
 
 
-async def settle_event(conn: AsyncConnection, event: PendingEvent, deliveries: Sequence[Mapping[str, Any]]) -> None:
-    """Adds the deliveries; the event is `routed` as of now."""
-    values = {"tenant": event.tenant, "event_id": event.event_id, "deliveries": json_text(list(deliveries))}
-    await conn.execute(_SETTLE, values)
+async def settle_event(
+    conn: AsyncConnection, event: PendingEvent, deliveries: Sequence[Mapping[str, Any]], lease_seconds: float
+) -> frozenset[str]:
+    """Adds the deliveries; the event is `routed` as of now.
+
+    Returns:
+        Ids of those that are left to the caller for the time of the lease: new ones, none of which another one of
+        its key and run goes before. None at all where the lease is 0.
+    """
+    values = {
+        "tenant": event.tenant,
+        "event_id": event.event_id,
+        "deliveries": json_text(list(deliveries)),
+        "lease": lease_seconds,
+    }
+    return frozenset((await conn.execute(_SETTLE, values)).scalar_one())
 
 
 async def failed_attempts(conn: AsyncConnection, tenant: str, event_id: str) -> int | None:

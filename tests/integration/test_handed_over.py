@@ -1,0 +1,164 @@
+"""Deliveries that the process which routed their event sends without looking for them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from harness.interpreted import document, wait
+from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, deliveries_of, publish
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.ingress.handed import Handed
+from workflows_core.ingress.loop import IngressLoop
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import route_event, route_pending
+from workflows_core.ingress.sender import Sender
+from workflows_core.launching.launcher import Launcher
+from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.deliveries import ready_deliveries, take_deliveries
+from workflows_core.storage.run_writes import write_run
+from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+POLICY = IngressPolicy(lease_seconds=60)
+BRIEF = IngressPolicy(lease_seconds=0.05)
+
+
+def handed_of(policy: IngressPolicy) -> Handed:
+    return Handed(policy.lease_seconds, policy.batch_size)
+
+
+async def started_by_paid(db: Database) -> None:
+    """Publishes workflow `w`, which the event starts."""
+    content = {**document(wait()), "trigger": {"type": "event", "eventName": "PAID"}}
+    async with db.tenant(TENANT) as conn:
+        await save_draft(conn, workflow_id="w", key="w", name="W", document=content)
+        await publish_version(conn, "w", content)
+
+
+async def opened(db: Database, client: Client, *waits: Any) -> None:
+    """`RUN`, on which nobody works, with these waits open."""
+    await client.start_workflow(RUN_WORKFLOW, {}, id=workflow_id_of(RUN), task_queue=AUTHORED_QUEUE)
+    await write_run(db, a_write(1, waits=list(waits)), EXECUTION)
+
+
+async def ready(db: Database) -> list[str]:
+    async with db.narrow() as conn:
+        return [delivery_id for _, delivery_id in await ready_deliveries(conn, 10)]
+
+
+@pytest.mark.parametrize("keys", [["key-1"], None], ids=["keys of the publisher", "keys of the payload"])
+@pytest.mark.parametrize("at_rest", [True, False])
+async def test_what_is_handed_over_is_what_others_would_read(
+    db: Database, client: Client, keys: list[str] | None, at_rest: bool
+) -> None:
+    await started_by_paid(db)
+    await opened(db, client, a_wait())
+    payload = {"amount": 5, "deep": [{"text": "ü"}], "correlationKey": "key-1"}
+    policy = replace(BRIEF, correlation_paths={"*": ["correlationKey"]})
+    await publish(db, "e1", None, payload=payload, correlation_keys=keys, payload_schema_ref="payload.Any.v1")
+    handed = handed_of(policy)
+    assert await route_pending(db, policy, handed, at_rest=at_rest) == 1
+    given = handed.take()
+    await asyncio.sleep(2 * BRIEF.lease_seconds)
+    read = await take_deliveries(db, TENANT, [delivery.delivery_id for delivery in given], 5)
+    assert {delivery.target_kind for delivery in given} == {"wait", "start"}
+    assert sorted(given, key=str) == sorted(read, key=str)
+
+
+async def test_it_is_nobody_else_s_for_the_time_of_the_lease(db: Database, client: Client) -> None:
+    await opened(db, client, a_wait())
+    await publish(db, "e1")
+    handed = handed_of(POLICY)
+    await route_event(db, TENANT, "e1", POLICY, handed)
+    assert await ready(db) == []
+    sender = Sender(db, Launcher(db, client), JlensEngine(), POLICY, handed)
+    assert await sender.send_ready() == 1
+    assert await deliveries_of(db) == {("e1", "wait-1"): "accepted"}
+
+
+async def test_what_a_process_took_and_lost_another_one_sends(db: Database, client: Client) -> None:
+    await opened(db, client, a_wait())
+    await publish(db, "e1")
+    await route_event(db, TENANT, "e1", BRIEF, handed_of(BRIEF))
+    other = Sender(db, Launcher(db, client), JlensEngine(), BRIEF)
+    while await deliveries_of(db) != {("e1", "wait-1"): "accepted"}:
+        await other.send_ready()
+
+
+async def test_one_of_a_key_and_run_waits_for_the_one_before_it(db: Database, client: Client) -> None:
+    waits = [a_wait(f"wait-{n}", filters=[{"path": "amount", "op": "=", "value": n}]) for n in (1, 2)]
+    await opened(db, client, *waits)
+    handed = handed_of(POLICY)
+    for amount in (1, 2):
+        await publish(db, f"e{amount}", payload={"amount": amount})
+        await route_event(db, TENANT, f"e{amount}", POLICY, handed)
+    given = handed.take()
+    assert [delivery.event_id for delivery in given] == ["e1"]
+    assert await deliveries_of(db) == {("e1", "wait-1"): "new", ("e2", "wait-2"): "new"}
+    assert await ready(db) == []
+    handed.add(given)
+    sender = Sender(db, Launcher(db, client), JlensEngine(), POLICY, handed)
+    for _ in range(3):
+        await sender.send_ready()
+    assert set((await deliveries_of(db)).values()) == {"accepted"}
+
+
+async def test_when_enough_wait_the_rest_is_left_to_everybody(db: Database, client: Client) -> None:
+    await opened(db, client, *(a_wait(f"wait-{n}", f"key-{n}") for n in range(3)))
+    handed = Handed(60, 2)
+    for n in range(3):
+        await publish(db, f"e{n}", f"key-{n}")
+        await route_event(db, TENANT, f"e{n}", POLICY, handed)
+    assert [delivery.event_id for delivery in handed.take()] == ["e0", "e1"]
+    assert len(await ready(db)) == 1
+
+
+async def test_what_others_left_is_looked_at_however_much_is_handed_over(db: Database, client: Client) -> None:
+    await opened(db, client, a_wait("wait-1"), a_wait("wait-2", "key-2"))
+    await publish(db, "left")
+    await route_event(db, TENANT, "left", POLICY)
+    handed = handed_of(POLICY)
+    sender = Sender(db, Launcher(db, client), JlensEngine(), POLICY, handed)
+    await publish(db, "mine", "key-2")
+    await route_event(db, TENANT, "mine", POLICY, handed)
+    (mine,) = handed.take()
+    for _ in range(2):
+        handed.add([mine])
+        await sender.send_ready()
+    assert await deliveries_of(db) == {("left", "wait-1"): "accepted", ("mine", "wait-2"): "accepted"}
+
+
+async def test_a_loop_that_ends_sends_what_it_has_taken(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await opened(db, client, a_wait())
+    reached = asyncio.Event()
+    taken = Handed.add
+
+    def add(self: Handed, *arguments: Any) -> None:
+        self.on_add = reached.set
+        taken(self, *arguments)
+
+    # Its sender is not told, so it waits; then the process is asked to stop.
+    monkeypatch.setattr(Handed, "add", add)
+    loop = asyncio.create_task(IngressLoop(db, Launcher(db, client), JlensEngine(), POLICY).run(_Quiet()))
+    await publish(db, "e1")
+    async with asyncio.timeout(30):
+        await reached.wait()
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    assert await deliveries_of(db) == {("e1", "wait-1"): "accepted"}
+
+
+class _Quiet:
+    def mark(self, detail: str = "") -> None:
+        """Nobody looks."""
+
+    def degraded(self, reason: str) -> None:
+        """Nobody looks."""
