@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness.run_records import EXECUTION, TENANT, a_call, a_step, an_end, rows
+from harness.run_records import EXECUTION, TENANT, a_call, a_log, a_step, a_write, an_end, rows
 from workflows_core.storage.database import Database
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import announce, complete, complete_in, completing, release, start_again
-from workflows_core.wire.records import ActionCall
+from workflows_core.storage.statements import RunReset
+from workflows_core.wire.records import ActionCall, WaitRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -99,17 +100,110 @@ async def test_a_slow_handler_is_seen_and_a_finished_one_is_not_taken_back(db: D
 
 
 async def test_one_statement_and_the_whole_write_leave_the_same_rows(db: Database) -> None:
-    await end(db, a_call(idempotency_key="fast", step_path="root.steps[0]"), "t", output=1)
-    slow = a_call(2, idempotency_key="slow", step_path="root.steps[1]")
-    slow["write"]["waits"] = []
-    await end(db, slow, "t", output=1)
-    differ = {"invocation_id", "idempotency_key", "step_path", "created_at", "sequence", "started_at", "completed_at"}
-    for table in ("workflow_action_invocations", "workflow_run_steps"):
-        one, two = (
-            {name: value for name, value in row.items() if name not in {*differ, "output_json"}}
-            for row in await rows(db, table, order="step_path")
-        )
-        assert one == two
+    """A write that names the waits, even none, goes the way of every other write."""
+    invocation = an_end(a_call(action_id="mail.check"), "FAILED")["invocation"]
+    carried = [
+        a_step(3, path="root.steps[8]", step_type="control.if"),
+        a_step(3, "STARTED", path="root.steps[7]", invocation=invocation),
+        a_step(2, "STARTED", path="root.steps[8]", step_type="control.if"),
+    ]
+    failed = {"category": "ActionError", "message": "no"}
+    # What ends, the answer, and status, place and fence of the run then.
+    ends: list[tuple[dict[str, Any], bool | str, tuple[str, int, int, int]]] = [
+        ({"sequence": 2}, True, ("RUNNING", 0, 0, 2)),
+        ({"sequence": 3, "place": 1, "steps": carried}, True, ("RUNNING", 1, 0, 3)),
+        ({"sequence": 3, "place": 1, "steps": carried}, True, ("RUNNING", 1, 0, 3)),
+        ({"sequence": 1, "place": 2, "steps": [a_step(1, "FAILED", path="root.steps[8]")]}, True, ("RUNNING", 1, 0, 3)),
+        ({"sequence": 4, "place": 1, "owner": "another", "outcome": "FAILED"}, False, ("RUNNING", 1, 0, 3)),
+        ({"sequence": 4, "place": 3, "status": "WAITING", "waiting_for": {"n": 1}}, True, ("WAITING", 3, 0, 4)),
+        ({"sequence": 5, "place": 4, "status": None, "outcome": "FAILED"}, True, ("WAITING", 4, 0, 5)),
+        ({"sequence": 6, "place": 5, "starts": ("lost", "next"), "owner": "lost"}, False, ("WAITING", 4, 0, 5)),
+        ({"sequence": 6, "place": 5, "owner": "next", "logs": [a_log("one")]}, True, ("RUNNING", 5, 0, 6)),
+        ({"sequence": 7, "place": 6, "execution": "reset"}, "RUN_RESET", ("RUNNING", 5, 0, 6)),
+        ({"sequence": 1, "generation": 1, "place": 6, "execution": "second"}, True, ("RUNNING", 6, 1, 1)),
+        ({"sequence": 2, "generation": 1, "place": 9, "execution": "second"}, True, ("RUNNING", 9, 1, 2)),
+        ({"sequence": 8, "place": 10}, True, ("RUNNING", 9, 1, 2)),
+        ({"sequence": 3, "generation": 1, "place": 11, "execution": EXECUTION}, "RUN_RESET", ("RUNNING", 9, 1, 2)),
+        (
+            {
+                "sequence": 4,
+                "generation": 1,
+                "place": 11,
+                "execution": "second",
+                "status": "FAILED",
+                "error_json": failed,
+            },
+            True,
+            ("FAILED", 11, 1, 4),
+        ),
+        ({"sequence": 5, "generation": 1, "place": 12, "execution": "second"}, True, ("FAILED", 11, 1, 4)),
+    ]
+    for what, answer, then in ends:
+        assert await end_in(db, "one", None, **what) == answer, what
+        assert await end_in(db, "whole", [], **what) == answer, what
+        one, whole = await left_by(db, "one"), await left_by(db, "whole")
+        assert one == whole, what
+        (run,) = one["workflow_runs"]
+        status, place, generation, sequence = then
+        assert (run["status"], run["node_path"]) == (status, f"root.steps[{place}]"), what
+        assert (run["generation"], run["sequence"]) == (generation, sequence), what
+    left = await left_by(db, "one")
+    steps = {row["step_path"]: row["status"] for row in left["workflow_run_steps"]}
+    assert (steps["root.steps[7]"], steps["root.steps[8]"]) == ("CANCELED", "SUCCEEDED")
+    assert "root.steps[6]" in steps
+    # All but that of the control step have one.
+    assert len(left["workflow_action_invocations"]) == len(steps) - 1
+
+
+async def end_in(
+    db: Database,
+    run: str,
+    waits: list[WaitRecord] | None,
+    *,
+    sequence: int,
+    generation: int = 0,
+    place: int = 0,
+    starts: tuple[str, ...] = (),
+    owner: str = "first",
+    execution: str = EXECUTION,
+    outcome: str = "SUCCEEDED",
+    **content: Any,
+) -> bool | str:
+    """Ends the call at a place of a run; the code where that is refused."""
+    path = f"root.steps[{place}]"
+    fence = {"generation": generation, "run_id": run, "node_path": path}
+    write = a_write(sequence, **{**fence, "waits": waits, **content})
+    for carried in write["steps"]:
+        if carried["invocation"] is not None:
+            carried["invocation"]["idempotency_key"] = f"{run}:{carried['step_path']}"
+    call = a_call(idempotency_key=f"{run}:{path}", step_path=path, write=write)
+    for start in starts:
+        await start_again(db, call, start)
+    step = an_end(call, outcome, sequence)
+    step["generation"] = generation
+    try:
+        return await complete(db, call, step, owner, execution)
+    except RunReset as error:
+        return error.code
+
+
+async def left_by(db: Database, run: str) -> dict[str, list[dict[str, Any]]]:
+    """What a run has in the database, without what no two runs have in common."""
+    own = {"run_id", "root_run_id", "temporal_workflow_id", "idempotency_key", "invocation_id", "waits_sequence"}
+    times = {"created_at", "started_at", "updated_at", "completed_at", "duration_ms"}
+    left: dict[str, list[dict[str, Any]]] = {}
+    for table in ("workflow_runs", "workflow_run_steps", "workflow_action_invocations", "workflow_run_logs"):
+        found = [row for row in await rows(db, table) if row["run_id"] == run]
+        found.sort(key=lambda row: str(row.get("step_path")))
+        left[table] = [
+            {
+                name: value is not None if name in times else value
+                for name, value in row.items()
+                if name not in {*own, "log_id", "waits_generation"}
+            }
+            for row in found
+        ]
+    return left
 
 
 async def test_an_effect_in_the_same_database_is_there_with_its_record_or_not_at_all(db: Database) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workflows_cli.migrations.sql_files import execute_files
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
