@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import AsyncIterator
+
+from temporalio.client import Client
+
+from workflows_cli.embedded import EmbeddedTemporal
 
 
 class Forwarder:
@@ -85,3 +90,14 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with contextlib.suppress(OSError, asyncio.CancelledError):
         await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def cut_off(temporal: EmbeddedTemporal) -> AsyncIterator[Client]:
+    """A client whose server has gone."""
+    host, _, port = temporal.address.rpartition(":")
+    between = Forwarder(host, int(port))
+    await between.open()
+    client = await Client.connect(between.address, namespace=temporal.namespace)
+    await between.close()
+    yield client

@@ -43,7 +43,8 @@ from workflows_core.interpreter.messages import (
 from workflows_core.interpreter.state import RunIdentity, State
 from workflows_core.interpreter.step import initial_state, outstanding, step
 from workflows_core.interpreter.writes import take_final_write, take_write, write_is_due
-from workflows_core.storage.database import Database, now_ms
+from workflows_core.storage.begun_runs import begun_run
+from workflows_core.storage.database import Database
 from workflows_core.storage.repairs import end_run
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire.messages import EventSignal
@@ -148,7 +149,7 @@ class OrderedRun:
 
     async def _start(self) -> None:
         async with self.db.tenant(TENANT) as conn:
-            started = await now_ms(conn)
+            started = (await begun_run(conn, TENANT, self.run_id)).started_at
         identity = RunIdentity(self.run_id, TENANT, "orders", 1, "hash", None)
         plan = PLANS[self.match]
         self.state = initial_state(plan, identity, payload={"key": self.run_id}, meta={}, started_at=started)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from harness.forwarding import Forwarder
+from harness.forwarding import cut_off
 from harness.ingress import route
 from harness.interpreted import document, wait
 from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, deliveries_of, publish, rows
@@ -51,17 +49,6 @@ async def open_run(client: Client) -> None:
 async def the_delivery(db: Database, target_id: str) -> dict[str, Any]:
     (row,) = [row for row in await rows(db, "workflow_event_deliveries") if row["target_id"] == target_id]
     return row
-
-
-@asynccontextmanager
-async def cut_off(temporal: EmbeddedTemporal) -> AsyncIterator[Client]:
-    """A client whose server has gone."""
-    host, _, port = temporal.address.rpartition(":")
-    between = Forwarder(host, int(port))
-    await between.open()
-    client = await Client.connect(between.address, namespace=temporal.namespace)
-    await between.close()
-    yield client
 
 
 async def test_a_workflow_that_its_event_starts_no_more_says_so(db: Database, client: Client) -> None:

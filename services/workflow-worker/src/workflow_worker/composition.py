@@ -56,7 +56,10 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
     # Activities hold a connection for milliseconds and wait for one for no longer; overflow connections
     # would be opened and closed all the time under load.
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
-    policy = RunPolicy(unavailable_after_ms=settings.action_unavailable_after_ms)
+    policy = RunPolicy(
+        call_ahead=settings.call_short_actions_ahead,
+        unavailable_after_ms=settings.action_unavailable_after_ms,
+    )
     return AuthoredRuntime.build(
         Database(engine, within_seconds=TRANSACTION_SECONDS),
         packs(settings.http_policy, settings.action_packs),

@@ -65,6 +65,11 @@ class Settings(
         validation_alias="WORKFLOW_ACTION_UNAVAILABLE_AFTER_MS",
         description="milliseconds after which a step whose action no process serves fails as ActionUnavailable",
     )
+    call_short_actions_ahead: bool = Field(
+        default=True,
+        validation_alias="WORKFLOW_CALL_SHORT_ACTIONS_AHEAD",
+        description="runs that begin now call short actions that follow one another in one local activity",
+    )
     max_activities: int = Field(
         default=100, ge=1, validation_alias="WORKFLOW_WORKER_MAX_ACTIVITIES", description="regular activities at once"
     )

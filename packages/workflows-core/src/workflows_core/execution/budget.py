@@ -52,7 +52,7 @@ class TaskBudget:
         return self.signals > MAX_SIGNALS
 
     def spend(self, result_bytes: int, elapsed_ms: int) -> None:
-        """A local activity ended."""
+        """A short action was called, or the answer to a call taken that was found ahead."""
         self.calls += 1
         self.result_bytes += result_bytes
         self.elapsed_ms += elapsed_ms

@@ -204,7 +204,7 @@ class RunDriver:
             self.plan = plan_for(self.loaded["definition"], self.loaded["definition_hash"])
         except Refused as error:
             raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.message, code=error.code)) from error
-        self.short = ShortCalls(self.input, self.budget, ahead=self.loaded.get("call_ahead", False))
+        self.short = ShortCalls(self.input, self.budget, ahead=self.loaded.get("call_ahead"))
         self.recorded = self.loaded["recorded"]
         self.traits.update(self.loaded["actions"])
         self.state = first_state(self.plan, self.input, self.loaded)
@@ -310,7 +310,7 @@ class RunDriver:
             if self.stopping and failed.failure.category == ErrorCategory.CANCELLATION:
                 return
             event = ActionStepFailed(command.command_id, now_ms(), failed.failure, failed.recorded)
-        self.budget.renew()
+        self._begin_task()
         self.inbox.append(event)
 
     async def _wait_until_served(self, command: RunAction) -> None:
@@ -359,7 +359,7 @@ class RunDriver:
             if self.stopping and failure.category == ErrorCategory.CANCELLATION:
                 return
             event = ActionStepFailed(command.command_id, now_ms(), failure, recorded=False)
-        self.budget.renew()
+        self._begin_task()
         self.inbox.append(event)
 
     async def _cancel_child(self, command: CancelChild) -> None:
@@ -402,9 +402,14 @@ class RunDriver:
             if failure.category != ErrorCategory.CANCELLATION:
                 self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failure))
         self.write_in_flight = False
-        self.budget.renew()
+        self._begin_task()
         # Wakes the main loop, which may have more to write or calls that wait for room.
         self.inbox.append(Begin(now_ms()))
+
+    def _begin_task(self) -> None:
+        """A regular activity has ended."""
+        self.budget.renew()
+        self.short.forget()
 
     def _acknowledge(self, sequence: int) -> None:
         self.state = replace(self._state, outbox=self._state.outbox.acknowledge(sequence))

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.hashing import definition_hash
 from workflows_core.definitions.model import ActionCallStep
@@ -16,11 +14,11 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
-from workflows_core.interpreter.state import SEMANTICS_VERSION
+from workflows_core.storage.begun_runs import begun_run
 from workflows_core.storage.capabilities import announced_actions
-from workflows_core.storage.database import Database, now_ms
+from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import get_version
-from workflows_core.storage.runs import get_run
+from workflows_core.storage.statements import single_statement
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import ActionTraits, FoundAction, LoadedRun
 
@@ -54,33 +52,33 @@ class RunLoader:
                 published or pinned (`DEFINITION_ALTERED`).
         """
         key = (run_input.tenant_id, run_input.workflow_id, run_input.workflow_version)
+        async with single_statement(self.db) as conn:
+            run = await begun_run(conn, run_input.tenant_id, run_input.run_id)
         version = self._checked.get(key)
-        async with self.db.tenant(run_input.tenant_id) as conn:
-            run = await get_run(conn, run_input.run_id)
-            started_at = await now_ms(conn) if run is None else int(run.started_at.timestamp() * 1000)
-            if version is None:
+        if version is None:
+            async with self.db.tenant(run_input.tenant_id) as conn:
                 found = await get_version(conn, run_input.workflow_id, run_input.workflow_version)
-                version = _checked(run_input, None if found is None else (found.definition, found.definition_hash))
-            traits = await self._traits(conn, version)
+            version = _checked(run_input, None if found is None else (found.definition, found.definition_hash))
+        traits = await self._traits(version)
         self._keep(key, version)
-        if run is not None and run.definition_hash != version.definition_hash:
+        if run.recorded and run.definition_hash != version.definition_hash:
             raise _altered(run_input, "the run pinned", version.definition_hash, run.definition_hash)
         loaded: LoadedRun = {
-            "started_at": started_at,
+            "started_at": run.started_at,
             "definition": version.definition,
             "definition_hash": version.definition_hash,
-            "payload": {} if run is None else run.input_json,
+            "payload": run.input_json,
             "meta": {},
-            "recorded": run is not None,
+            "recorded": run.recorded,
             "actions": traits,
             "continue_after_steps": self.policy.continue_after_steps,
             "continue_after_effort": self.policy.continue_after_effort,
             "continue_after_signals": self.policy.continue_after_signals,
             "call_ahead": self.policy.call_ahead,
             "unavailable_after_ms": self.policy.unavailable_after_ms,
-            "semantics": SEMANTICS_VERSION if run is None else run.runtime_semantics_version,
+            "semantics": run.runtime_semantics_version,
         }
-        trigger = None if run is None else run.trigger_metadata_json
+        trigger = run.trigger_metadata_json
         if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]
         return loaded
@@ -109,7 +107,7 @@ class RunLoader:
         while len(self._checked) > _CACHED_VERSIONS:
             self._checked.popitem(last=False)
 
-    async def _traits(self, conn: AsyncConnection, version: CheckedVersion) -> dict[str, ActionTraits]:
+    async def _traits(self, version: CheckedVersion) -> dict[str, ActionTraits]:
         """Of the version's actions that this process has registered, or another one announces."""
         traits: dict[str, ActionTraits] = {}
         elsewhere = set()
@@ -120,7 +118,9 @@ class RunLoader:
             else:
                 traits[action.key] = self.registry.traits(action)
         if elsewhere:
-            for found in await announced_actions(conn, elsewhere):
+            async with self.db.narrow() as conn:
+                announced = await announced_actions(conn, elsewhere)
+            for found in announced:
                 if found.live:
                     traits.setdefault(f"{found.id}@{found.version}", found.traits)
         return traits

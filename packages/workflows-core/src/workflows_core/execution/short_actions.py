@@ -8,9 +8,12 @@ is the run's until the run makes the same call (`execution.short_calls`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from temporalio import activity
@@ -19,18 +22,21 @@ from workflows_core.actions.ports import ActionObserver, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
 from workflows_core.execution.action_calls import call_body
-from workflows_core.execution.budget import MAX_STEPS_AT_ONCE, TaskBudget
+from workflows_core.execution.budget import MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE, TaskBudget
 from workflows_core.execution.failures import authored_error
 from workflows_core.execution.handlers import call_handler, required_action
 from workflows_core.execution.plans import compiled_plan
 from workflows_core.execution.policy import RunPolicy
-from workflows_core.execution.short_answers import event_of, fingerprint
-from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceeded, RunAction
-from workflows_core.interpreter.plan import Plan
+from workflows_core.execution.short_answers import bytes_of, event_of, fingerprint
+from workflows_core.interpreter.messages import ActionStepFailed, RunAction
 from workflows_core.interpreter.state import State
 from workflows_core.interpreter.step import step
 from workflows_core.log_context import about
 from workflows_core.wire.records import ActionCall, ShortAnswer
+
+_LOG = logging.getLogger(__name__)
+_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="short-actions")
+"""Of their own: authors put into the default ones what blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +63,29 @@ class ShortActions:
         except StepFailed as error:
             raise authored_error(error.failure, recorded=False, elapsed_ms=_since(begun)) from None
         answer: ShortAnswer = {"output": output, "elapsedMs": _since(begun)}
-        ahead = body.get("ahead")
-        if ahead is None:
-            return answer
-        answer["at"] = ahead["at"] + answer["elapsedMs"]
-        plan = compiled_plan(ahead["state"]["identity"]["definition_hash"])
-        follower = None if plan is None else _Follower(plan, ahead, answer, begun)
-        return {**answer, "ahead": [] if follower is None else await self._follow(follower, tenant, run_id)}
+        if "at" in body:
+            answer["at"] = body["at"] + answer["elapsedMs"]
+        if "ahead" in body:
+            answer["ahead"] = await self._ahead(_Ahead(body, answer, begun))
+        return answer
 
-    async def _follow(self, follower: _Follower, tenant: str, run_id: str) -> list[ShortAnswer]:
+    async def _ahead(self, ahead: _Ahead) -> list[ShortAnswer]:
         found: list[ShortAnswer] = []
-        # In a thread: an expression may take longer than the other work of this process should wait.
-        while (command := await asyncio.to_thread(follower.next_call)) is not None and self._is_short(command):
-            begun = time.monotonic()
-            try:
-                output = await self._call(tenant, run_id, cast(ActionCall, call_body(command, None)))
-                answer: ShortAnswer = {"output": output, "elapsedMs": _since(begun)}
-            except StepFailed as error:
-                answer = {"failure": error.failure.to_json(), "elapsedMs": _since(begun)}
-            found.append(follower.answered(command, answer))
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, _THREADS)
+        try:
+            # In a thread: an expression may take longer than the other work of this process should wait.
+            while (command := await in_thread(ahead.next_call)) is not None and self._is_short(command):
+                begun = time.monotonic()
+                call = cast(ActionCall, call_body(command, None))
+                try:
+                    output = await self._call(ahead.tenant, ahead.run_id, call)
+                    answer: ShortAnswer = {"output": output, "elapsedMs": _since(begun)}
+                except StepFailed as error:
+                    answer = {"failure": error.failure.to_json(), "elapsedMs": _since(begun)}
+                found.append(ahead.answered(command, answer))
+        except Exception:
+            # Not the fault of the call that was asked for. The run meets it itself, and is told so by its task.
+            _LOG.exception("run %s: what follows a short action could not be called ahead", ahead.run_id)
         return found
 
     def _is_short(self, command: RunAction) -> bool:
@@ -98,32 +108,36 @@ class ShortActions:
         return output
 
 
-class _Follower:
+class _Ahead:
     """Goes the run's way from a copy of its state, one call after the other."""
 
-    def __init__(self, plan: Plan, ahead: Mapping[str, Any], answer: ShortAnswer, begun: float) -> None:
-        self._plan = plan
-        self._state = State.from_checkpoint(ahead["state"])
-        self._budget = TaskBudget(**ahead["budget"])
-        self._budget.spend(0, answer["elapsedMs"])
-        self._at = ahead["at"]
+    def __init__(self, body: Mapping[str, Any], answer: ShortAnswer, begun: float) -> None:
+        asked = body["ahead"]
+        self.tenant: str = body["tenant"]
+        self.run_id: str = body["runId"]
+        self._at: int = body["at"]
         self._begun = begun
-        self._event: ActionSucceeded | ActionStepFailed = event_of(ahead["commandId"], answer)
+        self._copy = asked["state"]
+        self._state: State | None = None
+        self._budget = TaskBudget(**asked["budget"])
+        self._event = event_of(asked["commandId"], answer)
+        self._budget.spend(bytes_of(self._event), answer["elapsedMs"])
 
     def next_call(self) -> RunAction | None:
-        """What the run asks for next, if that is one call and it is made in this workflow task."""
-        if self._budget.exhausted or isinstance(self._event, ActionStepFailed):
+        """What the run asks for next, if that is one call, and one that is made in this workflow task."""
+        if self._budget.exhausted or _since(self._begun) >= MAX_ELAPSED_MS or isinstance(self._event, ActionStepFailed):
             return None
-        self._state, commands = step(
-            self._plan,
-            self._state,
-            self._event,
-            max_steps=MAX_STEPS_AT_ONCE,
-            max_effort=self._budget.effort_left,
-        )
+        plan = compiled_plan(self._copy["identity"]["definition_hash"])
+        if plan is None:
+            return None
+        before = State.from_checkpoint(self._copy) if self._state is None else self._state
+        limit = self._budget.effort_left
+        self._state, commands = step(plan, before, self._event, max_steps=MAX_STEPS_AT_ONCE, max_effort=limit)
         self._budget.effort += self._state.effort
+        if self._state.runnable or self._state.outbox.is_full:
+            return None
         match commands:
-            case (RunAction() as command,) if not self._state.runnable:
+            case (RunAction() as command,):
                 return command
         return None
 
@@ -131,8 +145,7 @@ class _Follower:
         """The answer with its time and the call that it is for."""
         known: ShortAnswer = {**answer, "at": self._at + _since(self._begun), "call": fingerprint(command)}
         self._event = event_of(command.command_id, known)
-        size = self._event.size if isinstance(self._event, ActionSucceeded) else 0
-        self._budget.spend(size, answer["elapsedMs"])
+        self._budget.spend(bytes_of(self._event), answer["elapsedMs"])
         return known
 
 

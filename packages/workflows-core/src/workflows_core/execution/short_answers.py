@@ -20,7 +20,15 @@ def event_of(command_id: str, answer: ShortAnswer) -> ActionSucceeded | ActionSt
     return ActionSucceeded(command_id, answer["at"], output, json_bytes(output), recorded=False)
 
 
+def bytes_of(event: ActionSucceeded | ActionStepFailed) -> int:
+    """What it counts for in a workflow task's budget."""
+    return event.size if isinstance(event, ActionSucceeded) else 0
+
+
 def fingerprint(command: RunAction) -> str:
-    """Two calls are the same when theirs are: action, step, attempt, key and input."""
-    text = json.dumps([command.command_id, command.call], separators=(",", ":"))
+    """Equal for two calls of the same action for the same step and attempt with the same key and input.
+
+    Stands in histories: it never changes.
+    """
+    text = json.dumps([command.command_id, command.call], separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -21,9 +21,10 @@ from workflows_core.execution.budget import TaskBudget
 from workflows_core.execution.clock import now_ms
 from workflows_core.execution.failures import TIMED_OUT, step_failure
 from workflows_core.execution.payloads import decode, encode, size_of
-from workflows_core.execution.short_answers import event_of, fingerprint
+from workflows_core.execution.short_answers import bytes_of, event_of, fingerprint
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceeded, RunAction
-from workflows_core.interpreter.state import BLOCK_KINDS, State
+from workflows_core.interpreter.state import BLOCK_KINDS, State, carried
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import ACTIVITY_SHORT_ACTION
 from workflows_core.wire.records import ActionTraits, ShortAnswer
@@ -33,28 +34,39 @@ MAX_COPIED_BYTES = 32 * 1024
 
 
 class ShortCalls:
-    """The short actions of one execution."""
+    """The short actions of one execution.
 
-    def __init__(self, run_input: RunInput, budget: TaskBudget, *, ahead: bool) -> None:
+    Whether the answers ahead are asked for decides nothing that history must agree with: an answer says what it has.
+    """
+
+    def __init__(self, run_input: RunInput, budget: TaskBudget, *, ahead: bool | None) -> None:
         self._input = run_input
         self._budget = budget
-        self._ahead = ahead
+        self._is_timed = ahead is not None
+        self._ahead = bool(ahead)
         self._offers: dict[str, ShortAnswer] = {}
+        self._overcounted = 0
+        self._weighed_at: int | None = None
 
     def offered(self, command: RunAction) -> ActionSucceeded | ActionStepFailed | None:
-        """The answer to this very call, if one was found ahead."""
+        """The answer to this very call, if one was found ahead in this workflow task."""
         answer = self._offers.pop(fingerprint(command), None) if self._offers else None
         return None if answer is None else self._taken(command, answer)
 
+    def forget(self) -> None:
+        """Time has passed: what was found ahead is of before."""
+        self._offers = {}
+
     async def call(self, command: RunAction, traits: ActionTraits, state: State) -> ActionSucceeded | ActionStepFailed:
         """Calls the action, and keeps what was found ahead for the calls that follow."""
-        ahead = self._ahead and self._budget.takes_another and _decides_alone(state)
+        ahead = self._ahead and self._budget.takes_another and self._decides_alone(state)
         config = options.for_short_action(traits, command.name or command.step_id, ahead=ahead)
         body: dict[str, Any] = {"tenant": self._input.tenant_id, "runId": self._input.run_id}
         body["call"] = call_body(command, None)
+        if self._is_timed:
+            body["at"] = now_ms()
         if ahead:
             body["ahead"] = {
-                "at": now_ms(),
                 "budget": asdict(self._budget),
                 "commandId": command.command_id,
                 "state": state.to_copy(),
@@ -65,28 +77,39 @@ class ShortCalls:
             )
         except FailureError as error:
             failed = step_failure(error)
-            if ahead and failed.failure.code == TIMED_OUT:
+            if self._ahead and failed.failure.code == TIMED_OUT:
                 # Perhaps by a call that follows. From here on each is made by itself, so that the right one fails.
                 self._ahead = False
                 return await self.call(command, traits, state)
             self._budget.spend(0, failed.elapsed_ms)
             return ActionStepFailed(command.command_id, now_ms(), failed.failure, recorded=False)
         answer: ShortAnswer = decode(raw)
-        if ahead:
-            self._offers = {offer["call"]: offer for offer in answer["ahead"]}
-            return self._taken(command, answer)
-        self._budget.spend(size_of(raw), answer["elapsedMs"])
-        return ActionSucceeded(command.command_id, now_ms(), answer["output"], size_of(raw), recorded=False)
+        if "at" not in answer:
+            self._budget.spend(size_of(raw), answer["elapsedMs"])
+            return ActionSucceeded(command.command_id, now_ms(), answer["output"], size_of(raw), recorded=False)
+        self._offers = {offer["call"]: offer for offer in answer.get("ahead", ())}
+        return self._taken(command, answer)
 
     def _taken(self, command: RunAction, answer: ShortAnswer) -> ActionSucceeded | ActionStepFailed:
         event = event_of(command.command_id, answer)
-        self._budget.spend(event.size if isinstance(event, ActionSucceeded) else 0, answer["elapsedMs"])
+        self._budget.spend(bytes_of(event), answer["elapsedMs"])
         return event
 
+    def _decides_alone(self, state: State) -> bool:
+        """Whether the answer to one call, and nothing else, decides what the run does next."""
+        called = [f.pending for f in state.frames.values() if f.pending is None or f.pending.kind not in BLOCK_KINDS]
+        if len(called) != 1 or called[0] is None:
+            return False
+        return self._carries_little(state, called[0].call_bytes)
 
-def _decides_alone(state: State) -> bool:
-    """Whether the answer to one call, and nothing else, decides what the run does next."""
-    called = [f.pending for f in state.frames.values() if f.pending is None or f.pending.kind not in BLOCK_KINDS]
-    if len(called) != 1 or called[0] is None:
-        return False
-    return state.scope_bytes + called[0].call_bytes <= MAX_COPIED_BYTES
+    def _carries_little(self, state: State, call_bytes: int) -> bool:
+        counted = state.scope_bytes
+        if counted - self._overcounted + call_bytes <= MAX_COPIED_BYTES:
+            return True
+        if self._weighed_at is not None and 0 <= counted - self._weighed_at < MAX_COPIED_BYTES:
+            return False
+        # What was overwritten is counted still, in a long loop above all: weigh it, once in a while.
+        held = json_bytes(carried(state.scopes, state.frames, state.undo))
+        self._weighed_at = counted
+        self._overcounted = max(0, counted + call_bytes - held)
+        return held <= MAX_COPIED_BYTES

@@ -12,7 +12,7 @@ from typing import get_args
 from sqlalchemy.exc import DBAPIError
 
 from workflows_core.expressions.engine import ExpressionEngine
-from workflows_core.ingress.handed import Handed
+from workflows_core.ingress.just_routed import JustRouted
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.ingress.sender import Sender
@@ -42,8 +42,8 @@ class IngressLoop:
     ) -> None:
         self._db = db
         self._policy = policy or IngressPolicy()
-        self._handed = Handed(self._policy.lease_seconds, self._policy.batch_size)
-        self._sender = Sender(db, launcher, engine, self._policy, self._handed)
+        self._just_routed = JustRouted(self._policy.lease_seconds, self._policy.batch_size)
+        self._sender = Sender(db, launcher, engine, self._policy, self._just_routed)
         self._at_rest = False
         self._next_line = 0.0
 
@@ -54,7 +54,7 @@ class IngressLoop:
         """
         turns = _Turns(progress)
         wake = Wake(self._db.engine)
-        self._handed.on_add = lambda: wake.hint("delivery")
+        self._just_routed.on_add = lambda: wake.hint("delivery")
         listener = asyncio.create_task(wake.listen())
         try:
             async with asyncio.TaskGroup() as lanes:
@@ -76,7 +76,7 @@ class IngressLoop:
         Raises:
             Exception: The database is away.
         """
-        handled = await route_pending(self._db, self._policy, self._handed, at_rest=self._at_rest)
+        handled = await route_pending(self._db, self._policy, self._just_routed, at_rest=self._at_rest)
         self._at_rest = not handled
         return handled
 

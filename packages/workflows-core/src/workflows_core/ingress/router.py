@@ -7,12 +7,11 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_core.ingress.handed import Handed
+from workflows_core.ingress.just_routed import JustRouted
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.interpreter.correlation import correlation_keys
 from workflows_core.interpreter.matching import EventFacts, matches
@@ -31,7 +30,7 @@ from workflows_core.storage.routing import (
     take_next_event,
 )
 from workflows_core.storage.run_writes import new_delivery
-from workflows_core.storage.statements import is_contended, single_statement
+from workflows_core.storage.statements import is_contended, is_fault_of_schema, single_statement
 from workflows_core.wire.records import WaitRecord
 
 _log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ _REASON_LENGTH = 500
 
 
 async def route_pending(
-    db: Database, policy: IngressPolicy, handed: Handed | None = None, *, at_rest: bool = False
+    db: Database, policy: IngressPolicy, just_routed: JustRouted | None = None, *, at_rest: bool = False
 ) -> int:
     """Routes the oldest events that are due, in their order within a tenant.
 
@@ -49,9 +48,9 @@ async def route_pending(
     Args:
         db: Where.
         policy: Bounds.
-        handed: Takes the deliveries that this process sends itself.
-        at_rest: There was nothing before, so that there is most likely one event now: it is taken without a look at
-            what is due.
+        just_routed: Takes the deliveries that this process sends itself.
+        at_rest: There was nothing before, so that there is most likely one event now: it is found and taken in one
+            statement.
 
     Returns:
         How many were looked at; 0 means that nothing is due.
@@ -60,14 +59,18 @@ async def route_pending(
         Exception: The database is away; what is not routed stays pending.
     """
     if at_rest:
-        with suppress(Exception):
-            return await _route_next(db, policy, handed)
+        try:
+            return await _route_next(db, policy, just_routed)
+        except Exception as error:
+            if is_unavailable(error) and not is_contended(error):
+                raise
+            _log.debug("the oldest event is routed like the others", exc_info=True)
     async with single_statement(db) as conn:
         due = await pending_events(conn, policy.batch_size)
     by_tenant: dict[str, list[str]] = defaultdict(list)
     for tenant, event_id in due:
         by_tenant[tenant].append(event_id)
-    chains = [_route_in_order(db, tenant, events, policy, handed) for tenant, events in by_tenant.items()]
+    chains = [_route_in_order(db, tenant, events, policy, just_routed) for tenant, events in by_tenant.items()]
     for outcome in await asyncio.gather(*chains, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
@@ -75,14 +78,14 @@ async def route_pending(
 
 
 async def route_event(
-    db: Database, tenant: str, event_id: str, policy: IngressPolicy, handed: Handed | None = None
+    db: Database, tenant: str, event_id: str, policy: IngressPolicy, just_routed: JustRouted | None = None
 ) -> bool:
     """Routes one event. False when another router was quicker."""
     async with db.narrow() as conn:
         event = await take_event(conn, tenant, event_id)
-        left = None if event is None else await _route(conn, event, policy, handed)
-    if left and handed is not None:
-        handed.add(left)
+        left = None if event is None else await _route(conn, event, policy, just_routed)
+    if left and just_routed is not None:
+        just_routed.add(left)
     return left is not None
 
 
@@ -98,7 +101,7 @@ def run_id_of_start(tenant: str, event_id: str, workflow_id: str) -> str:
     return str(uuid.uuid5(_STARTS, f"{tenant}\x1f{event_id}\x1f{workflow_id}"))
 
 
-async def _route_next(db: Database, policy: IngressPolicy, handed: Handed | None) -> int:
+async def _route_next(db: Database, policy: IngressPolicy, just_routed: JustRouted | None) -> int:
     """Routes the oldest event that is due.
 
     Returns:
@@ -109,14 +112,14 @@ async def _route_next(db: Database, policy: IngressPolicy, handed: Handed | None
     """
     async with db.narrow() as conn:
         found = await take_next_event(conn)
-        left = await _route(conn, found, policy, handed) if isinstance(found, PendingEvent) else None
-    if left and handed is not None:
-        handed.add(left)
+        left = await _route(conn, found, policy, just_routed) if isinstance(found, PendingEvent) else None
+    if left and just_routed is not None:
+        just_routed.add(left)
     return 0 if found is None else 1
 
 
 async def _route(
-    conn: AsyncConnection, event: PendingEvent, policy: IngressPolicy, handed: Handed | None
+    conn: AsyncConnection, event: PendingEvent, policy: IngressPolicy, just_routed: JustRouted | None
 ) -> list[Delivery] | None:
     """Routes an event that is taken; what is left to this process to send. None when another router was quicker."""
     if event.schema is not None and event.schema_ref is not None:
@@ -147,7 +150,8 @@ async def _route(
     for workflow_id in () if event.again else event.starts:
         run_id = run_id_of_start(event.tenant, event.event_id, workflow_id)
         deliveries.append(new_delivery(event.event_id, "start", workflow_id, run_id, key))
-    left = await settle_event(conn, event, deliveries, 0.0 if handed is None else handed.lease_seconds)
+    lease = 0.0 if just_routed is None else just_routed.lease_for(len(deliveries))
+    left = await settle_event(conn, event, deliveries, lease)
     return [_delivery(event, key, one) for one in deliveries if one["delivery_id"] in left]
 
 
@@ -183,14 +187,14 @@ def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _route_in_order(
-    db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, handed: Handed | None
+    db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, just_routed: JustRouted | None
 ) -> None:
     for event_id in events:
         try:
-            await route_event(db, tenant, event_id, policy, handed)
+            await route_event(db, tenant, event_id, policy, just_routed)
         except Exception as error:
             contended = is_contended(error)
-            if is_unavailable(error) and not contended:
+            if is_fault_of_schema(error) or (is_unavailable(error) and not contended):
                 raise
             attempts = None if contended else policy.event_attempts
             await _failed(db, tenant, event_id, error, policy, attempts)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from workflows_core.errors import WorkflowsError
 from workflows_core.expressions.engine import ExpressionEngine
-from workflows_core.ingress.handed import Handed
+from workflows_core.ingress.just_routed import JustRouted
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.trigger_mapping import MappingFailed, mapped_payload
 from workflows_core.launching.launcher import Launcher, LaunchRequest
@@ -53,24 +53,25 @@ class Sender:
     launcher: Launcher
     engine: ExpressionEngine
     policy: IngressPolicy
-    handed: Handed | None = None
+    just_routed: JustRouted | None = None
 
     async def send_ready(self) -> int:
-        """Sends what was handed over, else what is due: side by side, but one at a time per key and run.
+        """Sends what was just routed, else what is due: side by side, but one at a time per key and run.
 
         Returns:
-            How many were taken; 0 means that nothing is due.
+            How many were taken, or wait still; 0 means that nothing is due.
 
         Raises:
             Exception: The database is away; what is not marked is sent again later.
         """
-        taken = [] if self.handed is None else self.handed.take()
-        return await self._send_all(taken or await self._take_due())
+        taken = [] if self.just_routed is None else self.just_routed.take()
+        sent = await self._send_all(taken or await self._take_due())
+        return sent or (0 if self.just_routed is None else self.just_routed.waiting)
 
     async def send_rest(self) -> None:
-        """Sends what was handed over and not sent yet; raises as `send_ready`."""
-        if self.handed is not None:
-            await self._send_all(self.handed.take_rest())
+        """Sends what was just routed and not sent yet; raises as `send_ready`."""
+        if self.just_routed is not None:
+            await self._send_all(self.just_routed.take_rest())
 
     async def _take_due(self) -> list[Delivery]:
         async with single_statement(self.db) as conn:
@@ -112,6 +113,8 @@ class Sender:
             async with self.db.tenant(delivery.tenant) as conn:
                 await send_later(conn, delivery, self.policy.unknown_run_seconds)
         except _PASSING as error:
+            if self.just_routed is not None:
+                self.just_routed.temporal_is_away()
             await self._failed(delivery, error, max_attempts=None)
         except Exception as error:
             if is_unavailable(error):

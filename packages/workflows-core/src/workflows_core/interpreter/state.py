@@ -6,7 +6,7 @@ Values are frozen and shared; `step` gives a new `State` and leaves the old one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
@@ -195,27 +195,29 @@ class State:
 
     def to_checkpoint(self) -> dict[str, Any]:
         """What continue-as-new carries, JSON-ready; `steps_run` starts again."""
+        return self._to_json(self.generation + 1, self.outbox)
+
+    def to_copy(self) -> dict[str, Any]:
+        """For whoever goes on from here beside the run (`from_checkpoint` reads it): nothing of it is ever written."""
+        return {**self._to_json(self.generation, Outbox()), "stepsRun": self.steps_run}
+
+    def _to_json(self, generation: int, outbox: Outbox) -> dict[str, Any]:
         return {
             "identity": asdict(self.identity),
             "engine": self.engine,
             "seed": self.seed,
             "startedAt": self.started_at,
             "semantics": self.semantics,
-            "generation": self.generation + 1,
+            "generation": generation,
             **carried(self.scopes, self.frames, self.undo),
             "currentPath": self.current_path,
-            "outbox": self.outbox.to_checkpoint(),
+            "outbox": outbox.to_checkpoint(),
             "keptEvents": [dict(e) for e in self.kept_events],
             "consumedEvents": list(self.consumed_events),
             "droppedEvents": self.dropped_events,
             "scopeBytes": self.scope_bytes,
             "ending": None if self.ending is None else _outcome_json(self.ending),
         }
-
-    def to_copy(self) -> dict[str, Any]:
-        """For whoever goes on from here beside the run (`from_checkpoint` reads it): nothing of it is ever written."""
-        unwritten = replace(self, generation=self.generation - 1, outbox=Outbox(), kept_events=(), consumed_events=())
-        return {**unwritten.to_checkpoint(), "stepsRun": self.steps_run}
 
     @classmethod
     def from_checkpoint(cls, value: Mapping[str, Any]) -> State:

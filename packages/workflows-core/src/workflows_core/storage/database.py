@@ -15,7 +15,6 @@ from workflows_core.storage.revision import VERSION_TABLE
 
 _SET_TENANT = text("SELECT set_config('workflows.tenant', :tenant, true)")
 _PING = text("SELECT 1")
-_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant of ours
 
 _OLDEST_SERVED = text("SELECT workflow_oldest_served_revision()")
@@ -88,12 +87,6 @@ class Database:
             if getattr(error.orig, "sqlstate", None) == absent:
                 return None
             raise
-
-
-async def now_ms(connection: AsyncConnection) -> int:
-    """The database's time, milliseconds since the epoch: what look-back is compared with."""
-    found: int = (await connection.execute(_NOW)).scalar_one()
-    return found
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from workflows_core.errors import Json
 from workflows_core.storage.json_text import json_text
 
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
-_TAKE = text("SELECT workflow_take_event(:tenant, :event_id)")
+_TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id)")
 _TAKE_NEXT = text("SELECT workflow_take_next_event()")
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
 _CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)")

@@ -35,6 +35,12 @@ def is_contended(error: BaseException) -> bool:
     return state in ("57014", "55P03") or state.startswith("40")
 
 
+def is_fault_of_schema(error: BaseException) -> bool:
+    """Whether a statement names what the schema does not have: it is older than this build, or not ours."""
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    return state in ("42883", "42P01", "42703")
+
+
 @asynccontextmanager
 async def single_statement(db: Database) -> AsyncIterator[AsyncConnection]:
     """A connection without a transaction of its own: one function call, one round trip.

@@ -172,10 +172,10 @@ class ActionTraits(TypedDict):
 
 
 class ShortAnswer(TypedDict):
-    """Result of the activity that calls a short action; in histories older than `ahead` without all that is optional.
+    """Result of the activity that calls a short action. Histories of before have `output` and `elapsedMs` only.
 
-    `ahead` has the answers to calls that may follow, each with its `call` (`execution.short_answers.fingerprint`), and
-    a `failure` in place of `output` where it failed. `at` is when the call ended.
+    `at` is when the call ended. `ahead`, where they were asked for, has the answers to calls that may follow, each with
+    the `call` it is for (`execution.short_answers.fingerprint`), and a `failure` in place of `output` where it failed.
     """
 
     elapsedMs: int

@@ -83,9 +83,10 @@ END $$;
 CREATE OR REPLACE FUNCTION workflow_update_run(r workflow_runs, p_write jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    g integer := (p_write->>'generation')::integer;
+    g        integer := (p_write->>'generation')::integer;
+    advanced boolean := workflow_advance_run(p_write, workflow_execution_of(r, g));
 BEGIN
-    IF workflow_advance_run(p_write, workflow_execution_of(r, g)) AND p_write->>'status' IN ('FAILED', 'CANCELED') THEN
+    IF advanced AND p_write->>'status' IN ('FAILED', 'CANCELED') THEN
         UPDATE workflow_run_steps t SET
             status = 'CANCELED', completed_at = greatest(clock_timestamp(), t.started_at),
             generation = g, sequence = (p_write->>'sequence')::integer

@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds functions and replaces one; builds of before call what they called."""
-    execute_files(revision, ("handed_over",))
+    """Adds functions and an index; builds of before call what they called."""
+    execute_files(revision, ("just_routed",))

@@ -1,0 +1,40 @@
+"""What an execution of a run begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.errors import Json
+from workflows_core.interpreter.state import SEMANTICS_VERSION
+
+_LOAD = text("SELECT * FROM workflow_load_run(:tenant, :run_id)")
+
+
+@dataclass(frozen=True, slots=True)
+class BegunRun:
+    """A run as its row has it; one without a row (`recorded` is False) begins now, with nothing.
+
+    Attributes:
+        recorded: It has a row.
+        started_at: Milliseconds since the epoch, by the database's clock: look-back compares it with times of routing.
+        definition_hash: Of the pinned version.
+        input_json: The payload.
+        trigger_metadata_json: About what started it.
+        runtime_semantics_version: The meaning it began with.
+    """
+
+    recorded: bool
+    started_at: int
+    definition_hash: str = ""
+    input_json: Json = field(default_factory=dict)
+    trigger_metadata_json: Json = None
+    runtime_semantics_version: int = SEMANTICS_VERSION
+
+
+async def begun_run(conn: AsyncConnection, tenant: str, run_id: str) -> BegunRun:
+    """The run, read in one statement that sets its tenant itself."""
+    row = (await conn.execute(_LOAD, {"tenant": tenant, "run_id": run_id})).mappings().one()
+    return BegunRun(**row) if row["recorded"] else BegunRun(recorded=False, started_at=row["started_at"])
