@@ -40,8 +40,8 @@ POINTS = (
     "launch:commit2:after",
     "start:commit2:before",
     "start:commit2:after",
-    "LoadRun:commit1:before",
-    "LoadRun:commit1:after",
+    "LoadRun:workflow_load_run-1:before",
+    "LoadRun:workflow_load_run-1:after",
     "RunAction:commit1:before",
     "RunAction:commit1:after",
     "WriteRun:commit1:before",
@@ -58,7 +58,22 @@ def increment(counter: str) -> dict[str, Any]:
     return {"type": "action.call", "config": {"actionId": "store.increment", "version": 1, "inputMapping": mapping}}
 
 
-WAITER = {**document(wait("GO", "payload.id"), increment("'waited-' & payload.id")), "id": "waiter"}
+def lowered(text: str, name: str) -> dict[str, Any]:
+    """A short action; `text` is an expression."""
+    mapping = {"text": {"$expr": text}}
+    config = {"actionId": "transform.lowercase_text", "version": 1, "inputMapping": mapping, "saveAs": name}
+    return {"type": "action.call", "config": config}
+
+
+WAITER = {
+    **document(
+        wait("GO", "payload.id"),
+        lowered("'WAITED'", "what"),
+        lowered("what.text & '-' & payload.id", "counter"),
+        increment("counter.text"),
+    ),
+    "id": "waiter",
+}
 STARTER = {
     **document(increment("'started-' & payload.id")),
     "id": "starter",

@@ -23,6 +23,7 @@ from temporalio.service import _BridgeServiceClient
 from service_host.early import end_on_signal
 from workflow_worker.main import main
 from workflows_core.ingress import router
+from workflows_core.ingress.just_routed import JustRouted
 from workflows_core.ingress.sender import Sender
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.reconciler import Reconciler
@@ -74,6 +75,17 @@ def _within(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
     return named
 
 
+def _from_here(name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """As `_within`, to the end of the task: for a part whose commit is behind it."""
+
+    @functools.wraps(work)
+    async def named(*arguments: Any, **options: Any) -> Any:
+        _part.set((name, Counter()))
+        return await work(*arguments, **options)
+
+    return named
+
+
 def _bounded(work: Callable[..., Any], kind_of: Callable[..., str | None]) -> Callable[..., Any]:
     @functools.wraps(work)
     def around(*arguments: Any) -> Any:
@@ -99,19 +111,22 @@ def _called(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
     return around
 
 
-_WRITES = re.compile("workflow_(write_run|take_deliveries|accept_deliveries)")
+_ALONE = re.compile("workflow_(load_run|write_run|take_deliveries|accept_deliveries)")
 
 
 def _by_itself(_self: object, _cursor: object, statement: str, _parameters: object, context: Any = None) -> str | None:
-    """A function that writes in a transaction of its own."""
+    """A function in a transaction of its own."""
     options = {} if context is None else context.execution_options
-    found = _WRITES.search(statement) if options.get("isolation_level") == "AUTOCOMMIT" else None
+    found = _ALONE.search(statement) if options.get("isolation_level") == "AUTOCOMMIT" else None
     return None if found is None else f"{found.group()}-"
 
 
 def install() -> None:
     """Names the parts and puts itself around their boundaries."""
-    router.route_event = _within("route", router.route_event)  # type: ignore[assignment]
+    router._route = _from_here("route", router._route)  # type: ignore[assignment]
+    if _point.startswith("take:"):
+        # Nothing is left to the process that routed it, so that all of it has to be looked for.
+        JustRouted.lease_for = lambda *_: 0.0  # type: ignore[method-assign]
     for owner, method, name in (
         (Sender, "send_ready", "take"),
         (Sender, "_signal", "signal"),

@@ -32,7 +32,7 @@ from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(lease_seconds=60)
-BRIEF = IngressPolicy(lease_seconds=0.05)
+BRIEF = IngressPolicy(lease_seconds=0.5)
 
 
 def just_routed_of(policy: IngressPolicy) -> JustRouted:
@@ -60,7 +60,7 @@ async def ready(db: Database) -> list[str]:
 
 @pytest.mark.parametrize("keys", [["key-1"], None], ids=["keys of the publisher", "keys of the payload"])
 @pytest.mark.parametrize("at_rest", [True, False])
-async def test_what_is_handed_over_is_what_others_would_read(
+async def test_what_was_just_routed_is_what_others_would_read(
     db: Database, client: Client, keys: list[str] | None, at_rest: bool
 ) -> None:
     await started_by_paid(db)
@@ -125,7 +125,7 @@ async def test_when_enough_wait_the_rest_is_left_to_everybody(db: Database, clie
     assert len(await ready(db)) == 1
 
 
-async def test_what_others_left_is_looked_at_however_much_is_handed_over(db: Database, client: Client) -> None:
+async def test_what_others_left_is_looked_at_however_much_was_just_routed(db: Database, client: Client) -> None:
     await opened(db, client, a_wait("wait-1"), a_wait("wait-2", "key-2"))
     await publish(db, "left")
     await route_event(db, TENANT, "left", POLICY)
@@ -212,16 +212,32 @@ async def test_a_process_that_does_not_reach_temporal_leaves_to_others_what_it_r
 
 
 async def test_an_event_is_not_to_blame_for_a_schema_that_is_older_than_the_build(
-    db: Database, client: Client, database: MigratedDatabase
+    db: Database, database: MigratedDatabase
 ) -> None:
-    await publish(db, "e1")
+    for number in range(3):
+        await publish(db, f"e{number}")
+    at_once = replace(POLICY, first_delay_seconds=0.0)
     async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
         await admin.execute("DROP FUNCTION workflow_settle_event(text, text, jsonb, double precision)")
     for at_rest in (True, False):
         with pytest.raises(ProgrammingError, match="workflow_settle_event"):
-            await route_pending(db, POLICY, at_rest=at_rest)
-    (event,) = await rows(db, "workflow_runtime_events")
-    assert (event["status"], event["attempts"]) == ("pending", 0)
+            await route_pending(db, at_once, at_rest=at_rest)
+    events = await rows(db, "workflow_runtime_events")
+    assert [(event["status"], event["attempts"]) for event in events] == [("pending", 0)] * 3
+    assert all("workflow_settle_event" in event["error_message"] for event in events), "none kept another waiting"
+
+
+async def test_a_delivery_is_not_to_blame_for_it_either(
+    db: Database, client: Client, database: MigratedDatabase
+) -> None:
+    await started_by_paid(db)
+    await publish(db, "e1")
+    await route_event(db, TENANT, "e1", POLICY)
+    strict = replace(POLICY, delivery_attempts=1)
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute("ALTER TABLE workflow_definition_versions RENAME COLUMN definition_json TO other")
+    assert await Sender(db, Launcher(db, client), JlensEngine(), strict).send_ready() == 1
+    assert await deliveries_of(db) == {("e1", "w"): "new"}
 
 
 class _Quiet:

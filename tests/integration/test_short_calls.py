@@ -8,16 +8,19 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 
-from harness.authored import LIMITS, Started, authored_runtime
+from harness.authored import LIMITS, TENANT, Started, authored_runtime
 from harness.interpreted import document, wait
 from workflows_core.actions.action import Action, ActionContext, Effect
+from workflows_core.errors import ActionFailed
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.worker import authored_replayer
 from workflows_core.storage.database import Database
@@ -70,6 +73,14 @@ async def recorded(run: Started) -> Any:
     return timeline.run.status, steps, outputs, calls
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that short actions may take together, which a busy machine needs, ends no row."""
+    for module in ("budget", "short_actions", "options"):
+        monkeypatch.setattr(f"workflows_core.execution.{module}.MAX_ELAPSED_MS", 30_000)
+
+
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("cached", [100, 0], ids=["kept between tasks", "replayed for each task"])
 async def test_calls_in_a_row_are_one_local_activity(db: Database, client: Client, cached: int) -> None:
     limits = replace(LIMITS, cached_runs=cached)
@@ -82,6 +93,7 @@ async def test_calls_in_a_row_are_one_local_activity(db: Database, client: Clien
     assert [len(result["scopes"]["vars"][f"s{n}"]["text"]) for n in range(25)] == list(range(1, 26))
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_calls_ahead_record_what_calls_one_by_one_record(db: Database, client: Client) -> None:
     found = []
     for ahead in (True, False):
@@ -97,6 +109,7 @@ async def test_calls_ahead_record_what_calls_one_by_one_record(db: Database, cli
     assert ("root.steps[4]", "FAILED", 2, "TransientError") in found[0][0][1]
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_times_of_calls_ahead_are_their_own(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         run = await authored.start(document(*(short(f"s{n}", given={"ms": 30}) for n in range(3))))
@@ -108,6 +121,7 @@ async def test_times_of_calls_ahead_are_their_own(db: Database, client: Client) 
     assert [step.started_at.timestamp() for step in steps[1:]] == ends[:-1]
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_run_that_carries_much_calls_one_by_one(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         run = await authored.start(document(*(short(f"s{n}") for n in range(3))), {"text": "x" * 40_000})
@@ -115,6 +129,7 @@ async def test_a_run_that_carries_much_calls_one_by_one(db: Database, client: Cl
         assert await local_activities(run) == 3
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_what_was_overwritten_is_not_carried(db: Database, client: Client) -> None:
     large = short("out", given={"size": 40_000})
     async with authored_runtime(db, client) as authored:
@@ -124,12 +139,22 @@ async def test_what_was_overwritten_is_not_carried(db: Database, client: Client)
         assert await local_activities(run) == 3
 
 
-async def test_an_answer_of_before_a_write_is_not_taken_after_it(db: Database, client: Client) -> None:
+def held_back(why: str) -> list[dict[str, Any]]:
+    """`one`, and `two`, before which there is enough to write, or what expressions may cost is spent."""
+    if why == "much to write":
+        # A copy of the run does not have what there was before `one`.
+        thirty = [assign(f"n{n}", "1") for n in range(30)]
+        return [*thirty, short("one"), *thirty, short("two")]
+    dear = " + ".join(["$length($replace('a', /a+/, 'b'))"] * 4)
+    return [short("one"), *(assign(f"n{n}", dear) for n in range(3)), short("two", given={"size": {"$expr": dear}})]
+
+
+@pytest.mark.parametrize("why", ["much to write", "dear expressions"])
+async def test_an_answer_of_before_a_write_is_not_taken_after_it(db: Database, client: Client, why: str) -> None:
     """What begins with it, such as a time-out, would have begun before the write, which may take minutes."""
-    thirty = [assign(f"n{n}", "1") for n in range(30)]
     never = {**wait("NEVER", "payload.id", timeoutMs=1_200), "onError": {"policy": "continue"}}
     async with authored_runtime(db, client) as authored:
-        run = await authored.start(document(*thirty, short("one"), *thirty, short("two"), never), {"id": "k"})
+        run = await authored.start(document(*held_back(why), never), {"id": "k"})
         await run.handle.result()
         (opened,) = (await run.timeline()).waits
         history = await run.handle.fetch_history()
@@ -152,17 +177,38 @@ async def test_a_fault_ahead_is_not_that_of_the_call_before_it(
     assert "could not be called ahead" in caplog.text
 
 
-async def test_answers_ahead_are_given_up_when_a_cancel_comes(db: Database, client: Client) -> None:
+async def test_what_was_found_ahead_is_left_when_a_cancel_comes(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
-        run = await authored.start(document(*(short(f"s{n}", given={"ms": 150}) for n in range(9))))
-        while not authored.effects.calls:
-            await asyncio.sleep(0.01)
-        await run.handle.cancel()
+        run = await authored.start(document(*held_back("much to write"), short("three")))
+        async with db.tenant(TENANT) as conn:
+            # The write that comes before `two` waits for this, and the cancel is there before it ends.
+            await conn.execute(text("SELECT 1 FROM workflow_runs WHERE run_id = :id FOR UPDATE"), {"id": run.run_id})
+            while not authored.effects.count("two"):
+                await asyncio.sleep(0.01)
+            await run.handle.cancel()
         with pytest.raises(WorkflowFailureError):
             await run.handle.result()
         status, steps, _, _ = await recorded(run)
     assert status == "CANCELED"
-    assert [step for step in steps if step[1] == "FAILED"] == []
+    assert ("root.steps[61]", "CANCELED", 1, None) in steps
+    assert authored.effects.count("two") == 1
+
+
+async def test_a_failure_that_cannot_be_told_is_not_that_of_the_call_before_it(db: Database, client: Client) -> None:
+    async def fail(*_: Any) -> Any:
+        raise ActionFailed("no", details={"at": datetime.now(UTC)})
+
+    def pack() -> Sequence[Action]:
+        anything = {"type": "object"}
+        return [
+            Action("bad.fail", 1, fail, anything, anything, "Fails.", effect=Effect.PURE, timeout_ms=500, short=True)
+        ]
+
+    async with authored_runtime(db, client, more={"bad": pack}) as authored:
+        run = await authored.start(document(short("one"), short("two", "bad.fail", onError={"policy": "continue"})))
+        await run.handle.result()
+        _, steps, _, _ = await recorded(run)
+    assert [step[1] for step in steps] == ["SUCCEEDED", "FAILED"]
 
 
 async def test_a_run_that_continues_as_new_among_calls_ahead_makes_the_rest_again(db: Database, client: Client) -> None:

@@ -204,7 +204,7 @@ class RunDriver:
             self.plan = plan_for(self.loaded["definition"], self.loaded["definition_hash"])
         except Refused as error:
             raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.message, code=error.code)) from error
-        self.short = ShortCalls(self.input, self.budget, ahead=self.loaded.get("call_ahead"))
+        self.short = ShortCalls(self.input, self.budget, ahead=self.loaded.get("call_ahead", False))
         self.recorded = self.loaded["recorded"]
         self.traits.update(self.loaded["actions"])
         self.state = first_state(self.plan, self.input, self.loaded)
@@ -245,7 +245,7 @@ class RunDriver:
                 self._spawn(self._wait_until_served(command))
                 continue
             local = traits["short"] and not self.budget.flooded
-            if local and (self.budget.exhausted or self._state.outbox.is_full):
+            if local and (self.short.has_done_enough or self._state.outbox.is_full):
                 if not self.write_in_flight:
                     self._start_write()
                 return
@@ -325,6 +325,7 @@ class RunDriver:
             self.inbox.append(ActionStepFailed(command.command_id, now_ms(), failure, recorded=False))
             return
         self.traits[action_calls.action_key(command)] = traits
+        self.short.forget()
         self.waiting_calls.appendleft(command)
         self.inbox.append(Begin(now_ms()))
 

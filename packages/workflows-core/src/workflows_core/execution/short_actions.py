@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 from temporalio import activity
@@ -25,6 +24,7 @@ from workflows_core.execution.action_calls import call_body
 from workflows_core.execution.budget import MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE, TaskBudget
 from workflows_core.execution.failures import authored_error
 from workflows_core.execution.handlers import call_handler, required_action
+from workflows_core.execution.payloads import encode
 from workflows_core.execution.plans import compiled_plan
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.short_answers import bytes_of, event_of, fingerprint
@@ -66,26 +66,28 @@ class ShortActions:
         if "at" in body:
             answer["at"] = body["at"] + answer["elapsedMs"]
         if "ahead" in body:
-            answer["ahead"] = await self._ahead(_Ahead(body, answer, begun))
+            answer["ahead"] = await self._follow(_Follower(body, answer, begun))
         return answer
 
-    async def _ahead(self, ahead: _Ahead) -> list[ShortAnswer]:
+    async def _follow(self, follower: _Follower) -> list[ShortAnswer]:
         found: list[ShortAnswer] = []
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, _THREADS)
         try:
-            # In a thread: an expression may take longer than the other work of this process should wait.
-            while (command := await in_thread(ahead.next_call)) is not None and self._is_short(command):
+            while (command := await follower.next_call()) is not None and self._is_short(command):
                 begun = time.monotonic()
                 call = cast(ActionCall, call_body(command, None))
                 try:
-                    output = await self._call(ahead.tenant, ahead.run_id, call)
+                    output = await self._call(follower.tenant, follower.run_id, call)
                     answer: ShortAnswer = {"output": output, "elapsedMs": _since(begun)}
                 except StepFailed as error:
                     answer = {"failure": error.failure.to_json(), "elapsedMs": _since(begun)}
-                found.append(ahead.answered(command, answer))
+                known = follower.answered(command, answer)
+                encode(known)  # One that cannot be told is not.
+                found.append(known)
+        except TimeoutError:
+            pass  # There is no time left for more.
         except Exception:
             # Not the fault of the call that was asked for. The run meets it itself, and is told so by its task.
-            _LOG.exception("run %s: what follows a short action could not be called ahead", ahead.run_id)
+            _LOG.exception("run %s: what follows a short action could not be called ahead", follower.run_id)
         return found
 
     def _is_short(self, command: RunAction) -> bool:
@@ -108,7 +110,7 @@ class ShortActions:
         return output
 
 
-class _Ahead:
+class _Follower:
     """Goes the run's way from a copy of its state, one call after the other."""
 
     def __init__(self, body: Mapping[str, Any], answer: ShortAnswer, begun: float) -> None:
@@ -123,10 +125,20 @@ class _Ahead:
         self._event = event_of(asked["commandId"], answer)
         self._budget.spend(bytes_of(self._event), answer["elapsedMs"])
 
-    def next_call(self) -> RunAction | None:
-        """What the run asks for next, if that is one call, and one that is made in this workflow task."""
-        if self._budget.exhausted or _since(self._begun) >= MAX_ELAPSED_MS or isinstance(self._event, ActionStepFailed):
+    async def next_call(self) -> RunAction | None:
+        """What the run asks for next, if that is one call, and one that is made in this workflow task.
+
+        Raises:
+            TimeoutError: It takes too long to find out.
+        """
+        left = MAX_ELAPSED_MS - _since(self._begun)
+        if self._budget.exhausted or left <= 0 or isinstance(self._event, ActionStepFailed):
             return None
+        # In a thread: an expression may take longer than the other work of this process should wait.
+        finding = asyncio.get_running_loop().run_in_executor(_THREADS, self._step)
+        return await asyncio.wait_for(finding, left / 1000)
+
+    def _step(self) -> RunAction | None:
         plan = compiled_plan(self._copy["identity"]["definition_hash"])
         if plan is None:
             return None

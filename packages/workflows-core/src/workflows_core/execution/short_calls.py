@@ -39,14 +39,20 @@ class ShortCalls:
     Whether the answers ahead are asked for decides nothing that history must agree with: an answer says what it has.
     """
 
-    def __init__(self, run_input: RunInput, budget: TaskBudget, *, ahead: bool | None) -> None:
+    def __init__(self, run_input: RunInput, budget: TaskBudget, *, ahead: bool) -> None:
         self._input = run_input
         self._budget = budget
-        self._is_timed = ahead is not None
-        self._ahead = bool(ahead)
+        self._is_timed = ahead
+        self._ahead = ahead
         self._offers: dict[str, ShortAnswer] = {}
+        self._forgotten = 0
         self._overcounted = 0
         self._weighed_at: int | None = None
+
+    @property
+    def has_done_enough(self) -> bool:
+        """True when a regular activity must come before the next call."""
+        return self._budget.exhausted or (self._is_timed and not self._budget.effort_left)
 
     def offered(self, command: RunAction) -> ActionSucceeded | ActionStepFailed | None:
         """The answer to this very call, if one was found ahead in this workflow task."""
@@ -56,9 +62,12 @@ class ShortCalls:
     def forget(self) -> None:
         """Time has passed: what was found ahead is of before."""
         self._offers = {}
+        self._forgotten += 1
 
     async def call(self, command: RunAction, traits: ActionTraits, state: State) -> ActionSucceeded | ActionStepFailed:
         """Calls the action, and keeps what was found ahead for the calls that follow."""
+        self._offers = {}
+        forgotten = self._forgotten
         ahead = self._ahead and self._budget.takes_another and self._decides_alone(state)
         config = options.for_short_action(traits, command.name or command.step_id, ahead=ahead)
         body: dict[str, Any] = {"tenant": self._input.tenant_id, "runId": self._input.run_id}
@@ -87,7 +96,10 @@ class ShortCalls:
         if "at" not in answer:
             self._budget.spend(size_of(raw), answer["elapsedMs"])
             return ActionSucceeded(command.command_id, now_ms(), answer["output"], size_of(raw), recorded=False)
-        self._offers = {offer["call"]: offer for offer in answer.get("ahead", ())}
+        if forgotten == self._forgotten:
+            self._offers = {offer["call"]: offer for offer in answer.get("ahead", ())}
+        else:
+            answer["at"] = now_ms()
         return self._taken(command, answer)
 
     def _taken(self, command: RunAction, answer: ShortAnswer) -> ActionSucceeded | ActionStepFailed:
@@ -104,9 +116,11 @@ class ShortCalls:
 
     def _carries_little(self, state: State, call_bytes: int) -> bool:
         counted = state.scope_bytes
+        if self._weighed_at is not None and counted < self._weighed_at:
+            self._weighed_at, self._overcounted = None, 0  # It was counted anew.
         if counted - self._overcounted + call_bytes <= MAX_COPIED_BYTES:
             return True
-        if self._weighed_at is not None and 0 <= counted - self._weighed_at < MAX_COPIED_BYTES:
+        if self._weighed_at is not None and counted - self._weighed_at < MAX_COPIED_BYTES:
             return False
         # What was overwritten is counted still, in a long loop above all: weigh it, once in a while.
         held = json_bytes(carried(state.scopes, state.frames, state.undo))

@@ -189,15 +189,21 @@ def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:
 async def _route_in_order(
     db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, just_routed: JustRouted | None
 ) -> None:
+    not_ours: Exception | None = None
     for event_id in events:
         try:
             await route_event(db, tenant, event_id, policy, just_routed)
         except Exception as error:
-            contended = is_contended(error)
-            if is_fault_of_schema(error) or (is_unavailable(error) and not contended):
+            contended, of_schema = is_contended(error), is_fault_of_schema(error)
+            if is_unavailable(error) and not contended:
                 raise
-            attempts = None if contended else policy.event_attempts
+            attempts = None if contended or of_schema else policy.event_attempts
             await _failed(db, tenant, event_id, error, policy, attempts)
+            if of_schema:
+                not_ours = error
+    if not_ours is not None:
+        # No event is to blame, and those behind it are routed; the process is told that it is not ready.
+        raise not_ours
 
 
 async def _failed(
@@ -212,9 +218,7 @@ async def _failed(
         status = await event_failed(conn, tenant, event_id, reason, delay_seconds=delay, max_attempts=max_attempts)
     if max_attempts is None:
         extra = {"event": "event_routing_waits", "tenant": tenant}
-        _log.warning(
-            "event %s of tenant %s waits for who holds its key or row: %s", event_id, tenant, reason, extra=extra
-        )
+        _log.warning("event %s of tenant %s is put off: %s", event_id, tenant, reason, extra=extra)
         return
     _log.warning(
         "event %s of tenant %s could not be routed (attempt %d, now %s): %s",

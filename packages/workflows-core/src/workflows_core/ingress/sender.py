@@ -36,7 +36,7 @@ from workflows_core.storage.deliveries import (
     send_later,
     take_deliveries,
 )
-from workflows_core.storage.statements import single_statement
+from workflows_core.storage.statements import is_fault_of_schema, single_statement
 from workflows_core.wire.messages import EventSignal
 
 _log = logging.getLogger(__name__)
@@ -119,7 +119,8 @@ class Sender:
         except Exception as error:
             if is_unavailable(error):
                 raise
-            await self._failed(delivery, error, max_attempts=self.policy.delivery_attempts)
+            attempts = None if is_fault_of_schema(error) else self.policy.delivery_attempts
+            await self._failed(delivery, error, max_attempts=attempts)
         return False
 
     async def _signal(self, delivery: Delivery) -> None:

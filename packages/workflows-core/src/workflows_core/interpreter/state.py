@@ -199,7 +199,9 @@ class State:
 
     def to_copy(self) -> dict[str, Any]:
         """For whoever goes on from here beside the run (`from_checkpoint` reads it): nothing of it is ever written."""
-        return {**self._to_json(self.generation, Outbox()), "stepsRun": self.steps_run}
+        copy = self._to_json(self.generation, Outbox())
+        # Of events that no wait has taken nothing is evaluated.
+        return {**copy, "stepsRun": self.steps_run, "keptEvents": [], "consumedEvents": []}
 
     def _to_json(self, generation: int, outbox: Outbox) -> dict[str, Any]:
         return {

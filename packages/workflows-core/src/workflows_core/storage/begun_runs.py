@@ -10,7 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Json
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 
-_LOAD = text("SELECT * FROM workflow_load_run(:tenant, :run_id)")
+_LOAD = text(
+    "SELECT recorded, started_at, definition_hash, input_json, trigger_metadata_json, runtime_semantics_version"
+    " FROM workflow_load_run(:tenant, :run_id)"
+)
 
 
 @dataclass(frozen=True, slots=True)
