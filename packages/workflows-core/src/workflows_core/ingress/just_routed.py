@@ -63,3 +63,7 @@ class JustRouted:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         now = time.monotonic()
         return [delivery for deadline, delivery in taken if now < deadline]
+
+
+ALL_TO_EVERYBODY = JustRouted(0.0, 0)
+"""For who routes or sends by itself: nothing is ever left to it."""

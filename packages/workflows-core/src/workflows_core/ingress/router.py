@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_core.ingress.just_routed import JustRouted
+from workflows_core.ingress.just_routed import ALL_TO_EVERYBODY, JustRouted
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.interpreter.correlation import correlation_keys
 from workflows_core.interpreter.matching import EventFacts, matches
@@ -39,7 +39,7 @@ _REASON_LENGTH = 500
 
 
 async def route_pending(
-    db: Database, policy: IngressPolicy, just_routed: JustRouted | None = None, *, at_rest: bool = False
+    db: Database, policy: IngressPolicy, just_routed: JustRouted = ALL_TO_EVERYBODY, *, at_rest: bool = False
 ) -> int:
     """Routes the oldest events that are due, in their order within a tenant.
 
@@ -78,14 +78,13 @@ async def route_pending(
 
 
 async def route_event(
-    db: Database, tenant: str, event_id: str, policy: IngressPolicy, just_routed: JustRouted | None = None
+    db: Database, tenant: str, event_id: str, policy: IngressPolicy, just_routed: JustRouted = ALL_TO_EVERYBODY
 ) -> bool:
     """Routes one event. False when another router was quicker."""
     async with db.narrow() as conn:
         event = await take_event(conn, tenant, event_id)
         left = None if event is None else await _route(conn, event, policy, just_routed)
-    if left and just_routed is not None:
-        just_routed.add(left)
+    just_routed.add(left or ())
     return left is not None
 
 
@@ -101,7 +100,7 @@ def run_id_of_start(tenant: str, event_id: str, workflow_id: str) -> str:
     return str(uuid.uuid5(_STARTS, f"{tenant}\x1f{event_id}\x1f{workflow_id}"))
 
 
-async def _route_next(db: Database, policy: IngressPolicy, just_routed: JustRouted | None) -> int:
+async def _route_next(db: Database, policy: IngressPolicy, just_routed: JustRouted) -> int:
     """Routes the oldest event that is due.
 
     Returns:
@@ -113,13 +112,12 @@ async def _route_next(db: Database, policy: IngressPolicy, just_routed: JustRout
     async with db.narrow() as conn:
         found = await take_next_event(conn)
         left = await _route(conn, found, policy, just_routed) if isinstance(found, PendingEvent) else None
-    if left and just_routed is not None:
-        just_routed.add(left)
+    just_routed.add(left or ())
     return 0 if found is None else 1
 
 
 async def _route(
-    conn: AsyncConnection, event: PendingEvent, policy: IngressPolicy, just_routed: JustRouted | None
+    conn: AsyncConnection, event: PendingEvent, policy: IngressPolicy, just_routed: JustRouted
 ) -> list[Delivery] | None:
     """Routes an event that is taken; what is left to this process to send. None when another router was quicker."""
     if event.schema is not None and event.schema_ref is not None:
@@ -150,8 +148,7 @@ async def _route(
     for workflow_id in () if event.again else event.starts:
         run_id = run_id_of_start(event.tenant, event.event_id, workflow_id)
         deliveries.append(new_delivery(event.event_id, "start", workflow_id, run_id, key))
-    lease = 0.0 if just_routed is None else just_routed.lease_for(len(deliveries))
-    left = await settle_event(conn, event, deliveries, lease)
+    left = await settle_event(conn, event, deliveries, just_routed.lease_for(len(deliveries)))
     return [_delivery(event, key, one) for one in deliveries if one["delivery_id"] in left]
 
 
@@ -187,7 +184,7 @@ def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _route_in_order(
-    db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, just_routed: JustRouted | None
+    db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, just_routed: JustRouted
 ) -> None:
     not_ours: Exception | None = None
     for event_id in events:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from workflows_core.errors import WorkflowsError
 from workflows_core.expressions.engine import ExpressionEngine
-from workflows_core.ingress.just_routed import JustRouted
+from workflows_core.ingress.just_routed import ALL_TO_EVERYBODY, JustRouted
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.trigger_mapping import MappingFailed, mapped_payload
 from workflows_core.launching.launcher import Launcher, LaunchRequest
@@ -53,7 +53,7 @@ class Sender:
     launcher: Launcher
     engine: ExpressionEngine
     policy: IngressPolicy
-    just_routed: JustRouted | None = None
+    just_routed: JustRouted = ALL_TO_EVERYBODY
 
     async def send_ready(self) -> int:
         """Sends what was just routed, else what is due: side by side, but one at a time per key and run.
@@ -64,14 +64,12 @@ class Sender:
         Raises:
             Exception: The database is away; what is not marked is sent again later.
         """
-        taken = [] if self.just_routed is None else self.just_routed.take()
-        sent = await self._send_all(taken or await self._take_due())
-        return sent or (0 if self.just_routed is None else self.just_routed.waiting)
+        sent = await self._send_all(self.just_routed.take() or await self._take_due())
+        return sent or self.just_routed.waiting
 
     async def send_rest(self) -> None:
         """Sends what was just routed and not sent yet; raises as `send_ready`."""
-        if self.just_routed is not None:
-            await self._send_all(self.just_routed.take_rest())
+        await self._send_all(self.just_routed.take_rest())
 
     async def _take_due(self) -> list[Delivery]:
         async with single_statement(self.db) as conn:
@@ -113,8 +111,7 @@ class Sender:
             async with self.db.tenant(delivery.tenant) as conn:
                 await send_later(conn, delivery, self.policy.unknown_run_seconds)
         except _PASSING as error:
-            if self.just_routed is not None:
-                self.just_routed.temporal_is_away()
+            self.just_routed.temporal_is_away()
             await self._failed(delivery, error, max_attempts=None)
         except Exception as error:
             if is_unavailable(error):
