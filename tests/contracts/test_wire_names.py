@@ -31,6 +31,8 @@ LITERALS = {
     "ACTIVITY_FIND_ACTION": "workflowRuntimeV2FindAction",
     "ACTIVITY_ACTION": "workflowRuntimeV2RunAction",
     "ACTIVITY_SHORT_ACTION": "workflowRuntimeV2RunShortAction",
+    "ACTIVITY_LAST_ACTION": "workflowRuntimeV2RunLastAction",
+    "ACTIVITY_REVOKE_LAST_ACTION": "workflowRuntimeV2RevokeLastAction",
     "ACTIVITY_WRITE": "workflowRuntimeV2WriteRun",
     "ACTIVITY_FINISH": "workflowRuntimeV2FinishRun",
     "SEARCH_TENANT": "WorkflowTenant",

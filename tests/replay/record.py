@@ -76,6 +76,29 @@ async def short_actions_ahead(authored: Authored) -> Started:
     )
 
 
+async def last_action_ends(authored: Authored) -> Started:
+    """An action inside of a branch whose success is the end, behind one that fails and is tried again."""
+    authored.effects.failures["one"] = ["TransientError"]
+    assign = {"id": "v", "type": "transform.assign", "config": {"assign": {"vars.n": expr("two.calls + $millis()")}}}
+    then = [{"id": "t", **act("two")}, assign]
+    steps = [
+        act("one", retry={"maxAttempts": 2, "backoffMs": 1}),
+        {"type": "control.if", "condition": expr("one.calls = 2"), "then": then},
+        {"type": "control.return", "value": expr("vars.n")},
+    ]
+    return await authored.start(document(*steps))
+
+
+async def last_action_revoked(authored: Authored) -> Started:
+    """A cancel while the action runs that would have ended the run."""
+    authored.effects.gates["one"] = asyncio.Event()
+    started = await authored.start(document(act("one")))
+    while not authored.effects.count("one"):
+        await asyncio.sleep(0.01)
+    await started.handle.cancel()
+    return started
+
+
 async def waits(authored: Authored) -> Started:
     """An event that came early, one that resolves a wait, a time-out, a short timer."""
     started = await authored.start(
@@ -232,6 +255,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "scheduled_launch": scheduled_launch,
     "short_actions": short_actions,
     "short_actions_ahead": short_actions_ahead,
+    "last_action_ends": last_action_ends,
+    "last_action_revoked": last_action_revoked,
     "wait_beside_action": wait_beside_action,
     "waits": waits,
 }

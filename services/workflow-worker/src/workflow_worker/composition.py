@@ -58,6 +58,7 @@ def build_runtime(settings: Settings, identity: str) -> AuthoredRuntime:
     engine = create_engine(settings, application_name=identity, pool_size=20, max_overflow=0)
     policy = RunPolicy(
         call_ahead=settings.call_short_actions_ahead,
+        last_action_ends=settings.last_action_ends_run,
         unavailable_after_ms=settings.action_unavailable_after_ms,
     )
     return AuthoredRuntime.build(

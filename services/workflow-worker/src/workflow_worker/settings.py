@@ -70,6 +70,11 @@ class Settings(
         validation_alias="WORKFLOW_CALL_SHORT_ACTIONS_AHEAD",
         description="runs that begin now call short actions that follow one another in one local activity",
     )
+    last_action_ends_run: bool = Field(
+        default=True,
+        validation_alias="WORKFLOW_LAST_ACTION_ENDS_RUN",
+        description="the last action of runs that begin now writes their end as well",
+    )
     max_activities: int = Field(
         default=100, ge=1, validation_alias="WORKFLOW_WORKER_MAX_ACTIVITIES", description="regular activities at once"
     )

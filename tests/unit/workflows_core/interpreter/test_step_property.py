@@ -15,6 +15,7 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Failure
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.endings import may_end_next
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
@@ -42,9 +43,12 @@ def drive(definition: dict[str, Any], failures: dict[str, list[str]], carry: lis
     answer: Any = Begin(at)
     while True:
         before = json.dumps(state.to_checkpoint())
+        ends = isinstance(answer, ActionSucceeded) and max_steps is None and may_end_next(plan, state)
         following, commands = step(plan, state, answer, max_steps=max_steps)
         assert json.dumps(state.to_checkpoint()) == before, "step changed the state it was given"
         state = following
+        if ends:
+            assert following.outcome is not None or following.ending is not None, "an answer was needed to end"
         for command in commands:
             if isinstance(command, RunAction):
                 seen.calls.append((command.step_id, command.attempt))

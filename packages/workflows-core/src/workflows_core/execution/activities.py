@@ -20,6 +20,7 @@ from workflows_core.errors import StepFailed
 from workflows_core.execution.child_runs import ChildRunActivities
 from workflows_core.execution.durably import durably
 from workflows_core.execution.failures import action_unavailable, quota_exceeded
+from workflows_core.execution.last_action import LastAction
 from workflows_core.execution.load import RunLoader
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
@@ -28,6 +29,7 @@ from workflows_core.execution.schedule_activities import ScheduleActivities
 from workflows_core.execution.short_actions import ShortActions
 from workflows_core.launching.launcher import Launcher
 from workflows_core.log_context import about
+from workflows_core.storage import last_actions
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire import names
@@ -44,7 +46,9 @@ ACTIVITY_NAMES = (
     names.ACTIVITY_FIRE_SCHEDULE,
     names.ACTIVITY_LAUNCH_CHILD,
     names.ACTIVITY_LOAD,
+    names.ACTIVITY_REVOKE_LAST_ACTION,
     names.ACTIVITY_ACTION,
+    names.ACTIVITY_LAST_ACTION,
     names.ACTIVITY_SHORT_ACTION,
     names.ACTIVITY_WATCH_SCHEDULED_RUN,
     names.ACTIVITY_WRITE,
@@ -83,9 +87,10 @@ class RunActivities:
     def authored(self, launcher: Launcher) -> Sequence[Callable[..., Any]]:
         """For the worker of the authored queue, in a fixed order; the launcher starts child runs and scheduled ones."""
         children = ChildRunActivities(self.db, launcher)
-        own = (self.load, self.find_action, self.run_action, self.run_short_action, self.write, self.finish)
+        actions = (self.find_action, self.run_action, self.run_last_action, self.run_short_action)
+        writes = (self.write, self.revoke_last_action, self.finish)
         schedules = ScheduleActivities(self.db, launcher)
-        return (*own, children.launch, children.cancel, schedules.fire, schedules.watch)
+        return (self.load, *actions, *writes, children.launch, children.cancel, schedules.fire, schedules.watch)
 
     def application(self) -> Sequence[Callable[..., Any]]:
         """For the worker of the application's queue: it calls actions and does nothing else for a run."""
@@ -109,6 +114,15 @@ class RunActivities:
         """Calls an action and records it with what the run had pending."""
         call = full_call(decode(raw), activity.info().workflow_id or "")
         work = RegularAction(self.db, self.registry, self.secrets, self.policy, call, self.observe)
+        with about(**_of_write(call["write"]), step_path=call["step_path"], action=call["action_id"]):
+            return encode(await durably(lambda: self._run_here(work)))
+
+    @activity.defn(name=names.ACTIVITY_LAST_ACTION)
+    async def run_last_action(self, raw: RawValue) -> RawValue:
+        """Calls an action as `run_action`, and writes the run's end with it where the action leads to that."""
+        body = decode(raw)
+        call = full_call(body["call"], activity.info().workflow_id or "")
+        work = LastAction(self.db, self.registry, self.secrets, self.policy, call, self.observe, follows=body)
         with about(**_of_write(call["write"]), step_path=call["step_path"], action=call["action_id"]):
             return encode(await durably(lambda: self._run_here(work)))
 
@@ -147,6 +161,17 @@ class RunActivities:
     async def write(self, raw: RawValue) -> RawValue:
         """Writes what the run had pending, its status and its open waits; answers what those waits may take already."""
         return await self._write(raw, hand_over=True)
+
+    @activity.defn(name=names.ACTIVITY_REVOKE_LAST_ACTION)
+    async def revoke_last_action(self, raw: RawValue) -> RawValue:
+        """Takes back that an action may end its run, or answers that it has."""
+        body, info = decode(raw), activity.info()
+        write = full_write(body["write"], info.workflow_id or "")
+        execution = info.workflow_run_id or ""
+        with about(**_of_write(write)):
+            return encode(
+                await durably(lambda: last_actions.revoke(self.db, write, execution, body["end"], body["key"]))
+            )
 
     @activity.defn(name=names.ACTIVITY_FINISH)
     async def finish(self, raw: RawValue) -> RawValue:

@@ -9,7 +9,6 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,14 +16,16 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
+from temporalio.workflow import ActivityConfig
 
 from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
-from workflows_core.execution import action_calls, availability, continuing, options
+from workflows_core.execution import action_calls, availability, child_calls, continuing, options, run_ends
 from workflows_core.execution.beginning import first_state, unloaded_state
 from workflows_core.execution.budget import MAX_STEPS_AT_ONCE, TaskBudget
 from workflows_core.execution.clock import now_ms
 from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.handed_over import handed_over
+from workflows_core.execution.last_calls import LastCall, last_call, require_agreement
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
 from workflows_core.execution.run_view import details_of, result_of
@@ -63,14 +64,10 @@ from workflows_core.wire.compact import full_loaded
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import (
     ACTIVITY_ACTION,
-    ACTIVITY_CANCEL_CHILD,
-    ACTIVITY_FINISH,
-    ACTIVITY_LAUNCH_CHILD,
     ACTIVITY_LOAD,
     ACTIVITY_WRITE,
-    SIGNAL_RUN_ENDED,
 )
-from workflows_core.wire.records import ActionTraits, LoadedRun, RunWrite
+from workflows_core.wire.records import ActionTraits, EndedRecord, LoadedRun, RunWrite
 
 PATCH_WAITS_FIRST = "waits-before-actions"
 
@@ -90,6 +87,7 @@ class RunDriver:
         self.calls: dict[str, asyncio.Task[None]] = {}
         self.timers: dict[str, asyncio.Task[None]] = {}
         self.traits: dict[str, ActionTraits] = {}
+        self.ended: EndedRecord | None = None
         self.write_in_flight = False
         self.write_wanted = False
         self.recorded = False
@@ -155,6 +153,8 @@ class RunDriver:
             self.budget.effort += self.state.effort
             self.effort += self.state.effort
             self._issue(commands)
+        if self.ended is not None:
+            require_agreement(self.ended, self._state.outcome)
         if self._state.outcome is not None:
             return
         if continuing.is_due(self._spent, self.loaded):
@@ -255,13 +255,20 @@ class RunDriver:
             elif local:
                 self._spawn(self._short_action(command, traits))
             else:
-                if traits["place"] == "app" and self._state.outbox.uncarried and not self.write_in_flight:
-                    # What the run has done so far is not kept from people's eyes by an application that is away.
-                    self._start_write()
-                self.state, write = take_carried_write(self._state, command.step_path)
-                task = self._spawn(self._action(command, traits, write))
-                if traits["cancellable"]:
-                    self.calls[command.command_id] = task
+                self._call_regular(command, traits)
+
+    def _call_regular(self, command: RunAction, traits: ActionTraits) -> None:
+        is_app = traits["place"] == "app"
+        if is_app and self._state.outbox.uncarried and not self.write_in_flight:
+            # What the run has done so far is not kept from people's eyes by an application that is away.
+            self._start_write()
+        self.state, write = take_carried_write(self._state, command.step_path)
+        last: LastCall | None = None
+        if self.loaded.get("last_action_ends") and not is_app and not self.write_in_flight:
+            self.state, last = last_call(self.plan, self._state, command, write)
+        task = self._spawn(self._action(command, traits, write, last))
+        if traits["cancellable"]:
+            self.calls[command.command_id] = task
 
     def _waits_are_told(self) -> bool:
         """Whether a write has named every open wait; else one is started, and calls follow the one under way.
@@ -288,18 +295,21 @@ class RunDriver:
             # A fault of ours: the main loop raises it, so that the task fails visibly instead of hanging.
             self.crash = error
 
-    async def _action(self, command: RunAction, traits: ActionTraits, write: RunWrite) -> None:
+    async def _action(self, command: RunAction, traits: ActionTraits, write: RunWrite, last: LastCall | None) -> None:
         config = options.for_action(traits, self.input.tenant_id, command.name or command.step_id)
         body = action_calls.call_input(command, write, has_row=self.recorded)
         event: Event
         try:
             if size_of(body) > action_calls.MAX_INPUT_BYTES:
                 raise StepFailed(action_calls.input_too_large(command, size_of(body)))
-            if traits["place"] == "app":
-                raw = await availability.run_while_served(command.call, body, config, self._unavailable_after_ms)
+            if last is not None:
+                event = await self._last_action(last, body, config)
             else:
-                raw = await workflow.execute_activity(ACTIVITY_ACTION, body, result_type=RawValue, **config)
-            event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
+                if traits["place"] == "app":
+                    raw = await availability.run_while_served(command.call, body, config, self._unavailable_after_ms)
+                else:
+                    raw = await workflow.execute_activity(ACTIVITY_ACTION, body, result_type=RawValue, **config)
+                event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
             self._acknowledge(write["sequence"])
         except (FailureError, StepFailed) as error:
             failed = action_calls.failure_of(error)
@@ -311,7 +321,24 @@ class RunDriver:
                 return
             event = ActionStepFailed(command.command_id, now_ms(), failed.failure, failed.recorded)
         self._begin_task()
-        self.inbox.append(event)
+        # An end that is written comes before all else that has arrived meanwhile.
+        self.inbox.appendleft(event) if self.ended else self.inbox.append(event)
+
+    async def _last_action(self, last: LastCall, body: RawValue, config: ActivityConfig) -> ActionSucceeded:
+        try:
+            answer = await last.make(body, config)
+        except (FailureError, asyncio.CancelledError) as error:
+            # An eviction cancels too; what the action itself has recorded is no end.
+            if step_failure(error).recorded if isinstance(error, FailureError) else not self.stopping:
+                raise
+            self.state, write = take_write(self._state, now_ms())
+            found = await last.revoke(write)
+            self._acknowledge(write["sequence"])
+            if found is None:
+                raise
+            answer = found
+        self.ended = answer.get("ended")
+        return last.event_of(answer)
 
     async def _wait_until_served(self, command: RunAction) -> None:
         def on_wait(message: str) -> None:
@@ -342,18 +369,9 @@ class RunDriver:
     async def _launch_child(self, command: LaunchChild) -> None:
         if not self._state.awaits(command.command_id):
             return
-        body = {
-            "tenant": self.input.tenant_id,
-            "parentRunId": self.input.run_id,
-            "childRunId": command.child_run_id,
-            "workflowId": command.workflow_id,
-            "workflowVersion": command.workflow_version,
-            "payload": command.payload,
-        }
         event: Event
         try:
-            config = options.for_child(self.input.tenant_id, f"{command.step_id}: start {command.workflow_id}")
-            await workflow.execute_activity(ACTIVITY_LAUNCH_CHILD, encode(body), result_type=RawValue, **config)
+            await child_calls.launch(self.input, command)
             event = ChildLaunched(command.command_id, now_ms())
         except FailureError as error:
             failure = step_failure(error).failure
@@ -366,10 +384,7 @@ class RunDriver:
     async def _cancel_child(self, command: CancelChild) -> None:
         if command.child_run_id in self.launches:
             await asyncio.wait([self.launches[command.child_run_id]])
-        reason = f"run {self.input.run_id} does not need it any more ({command.step_path})"
-        body = {"tenant": self.input.tenant_id, "childRunId": command.child_run_id, "reason": reason}
-        config = options.for_child(self.input.tenant_id, f"cancel child {command.child_run_id}")
-        await workflow.execute_activity(ACTIVITY_CANCEL_CHILD, encode(body), result_type=RawValue, **config)
+        await child_calls.cancel(self.input, command)
 
     async def _timer(self, command: StartTimer) -> None:
         remaining = command.due_at - now_ms()
@@ -440,32 +455,17 @@ class RunDriver:
         for cancel in self.cancels.values():
             await shielded(cancel)
         result = result_of(self._state)
-        self.state, write = take_final_write(self._state, result)
-        await self._write_end(write)
-        await self._tell_scheduled_launch()
+        if self.ended is None:
+            self.state, write = take_final_write(self._state, result)
+            await self._write_end(write)
+        if "scheduled_launch" in self.loaded:
+            await run_ends.tell_scheduled_launch(self.loaded["scheduled_launch"], self.input.run_id)
         return self._return(self._state.outcome, result)
 
     async def _write_end(self, write: RunWrite) -> None:
-        config = options.for_write(write["tenant"], "write the end")
-        body = action_calls.write_input(write, has_row=self.recorded)
-        work = workflow.execute_activity(ACTIVITY_FINISH, body, result_type=RawValue, **config)
-        try:
-            await shielded(asyncio.create_task(work))
-        except FailureError as error:
-            # A run that was reset may not write; its row is the first execution's.
-            failure = step_failure(error).failure
-            if failure.category != ErrorCategory.RUN_RESET:
-                raise
-            self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failure))
-
-    async def _tell_scheduled_launch(self) -> None:
-        launch = self.loaded.get("scheduled_launch")
-        if launch is None:
-            return
-        telling = workflow.get_external_workflow_handle(launch).signal(SIGNAL_RUN_ENDED, self.input.run_id)
-        # It may have ended, by an operator's hand; and it looks for itself from time to time.
-        with suppress(FailureError):
-            await shielded(asyncio.create_task(telling))
+        refused = await run_ends.write_end(write, has_row=self.recorded)
+        if refused is not None:
+            self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), refused))
 
     async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
         """Ends a run whose definition could not be loaded: nothing of it has happened."""

@@ -75,6 +75,7 @@ class RunLoader:
             "continue_after_effort": self.policy.continue_after_effort,
             "continue_after_signals": self.policy.continue_after_signals,
             "call_ahead": self.policy.call_ahead,
+            "last_action_ends": self.policy.last_action_ends,
             "unavailable_after_ms": self.policy.unavailable_after_ms,
             "semantics": run.runtime_semantics_version,
         }

@@ -17,6 +17,7 @@ class RunPolicy:
             four times as much of each of these, since continuing would cancel it.
         continue_after_signals: Signals until continue-as-new; the server refuses more than 10,000.
         call_ahead: Short actions that follow one another are called by one local activity (`execution.short_calls`).
+        last_action_ends: The last action of a run writes its end as well (`execution.last_calls`).
         unavailable_after_ms: An action that no process serves for this long, in milliseconds, fails its step as
             `ActionUnavailable`.
         max_output_bytes: An action's output above this fails as `PayloadTooLarge`.
@@ -27,6 +28,7 @@ class RunPolicy:
     continue_after_effort: int = 2_000
     continue_after_signals: int = 1_000
     call_ahead: bool = True
+    last_action_ends: bool = True
     unavailable_after_ms: int = 60_000
     max_output_bytes: int = 1024 * 1024
     max_short_output_bytes: int = 64 * 1024

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from workflows_core.actions.action import Action, Effect
@@ -90,9 +91,9 @@ class RegularAction:
             async with self._watched(action):
                 output = await self._handle(action)
         except StepFailed as error:
-            await self._complete("FAILED", None, error.failure)
+            await self._complete(self._step("FAILED", None, error.failure))
             raise authored_error(error.failure, recorded=True) from None
-        await self._complete("SUCCEEDED", output, None)
+        await self._complete(self._step("SUCCEEDED", output, None))
         return output
 
     async def _before(self, action: Action) -> tuple[bool, Any]:
@@ -168,14 +169,15 @@ class RegularAction:
                 tenant, run_id = self.write["tenant"], self.write["run_id"]
                 store = PostgresKeyValueStore(conn, tenant, run_id)
                 output = await self._handle(action, store, PostgresEntityLinks(conn, tenant, run_id))
-                step = self._step("SUCCEEDED", output, None)
-                await ledger.complete_in(conn, self._called(), step, self.token, self.execution)
+                await self._complete_in(conn, self._step("SUCCEEDED", output, None))
                 return output
         return await self._known_end(before)
 
-    async def _complete(self, status: StepStatus, output: Any, failure: Failure | None) -> None:
-        step = self._step(status, output, failure)
+    async def _complete(self, step: StepRecord) -> None:
         await ledger.complete(self.db, self._called(), step, self.token, self.execution)
+
+    async def _complete_in(self, conn: AsyncConnection, step: StepRecord) -> None:
+        await ledger.complete_in(conn, self._called(), step, self.token, self.execution)
 
     def _called(self) -> ActionCall:
         return {**self.call, "write": {**self.write, "steps": self._carried()}}

@@ -35,7 +35,7 @@ from workflows_core.log_context import about
 from workflows_core.wire.records import ActionCall, ShortAnswer
 
 _LOG = logging.getLogger(__name__)
-_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="short-actions")
+THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="short-actions")
 """Of their own: authors put into the default ones what blocks."""
 
 
@@ -135,7 +135,7 @@ class _Follower:
         if self._budget.exhausted or left <= 0 or isinstance(self._event, ActionStepFailed):
             return None
         # In a thread: an expression may take longer than the other work of this process should wait.
-        finding = asyncio.get_running_loop().run_in_executor(_THREADS, self._step)
+        finding = asyncio.get_running_loop().run_in_executor(THREADS, self._step)
         return await asyncio.wait_for(finding, left / 1000)
 
     def _step(self) -> RunAction | None:

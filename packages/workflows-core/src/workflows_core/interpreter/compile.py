@@ -63,6 +63,14 @@ NodeStep = (
     | model.RenderCommentBlocksStep
 )
 
+_ASKING = (
+    model.ActionCallStep,
+    model.EventWaitStep,
+    model.TimeWaitStep,
+    model.HumanTaskStep,
+    model.CallWorkflowStep,
+)
+
 LONGEST_MS = 1_000 * 365 * 86_400_000
 """A thousand years: a longer time in a document is as good as this one, and has a date in every calendar still."""
 
@@ -94,6 +102,7 @@ def compile_plan(definition: model.Definition, engine: ExpressionEngine, schemas
         engine.version,
         tuple(sorted(compiler.action_keys)),
         frozenset(definition.compensate_on or ()),
+        compiler.last_asking,
     )
 
 
@@ -102,6 +111,7 @@ class _Compiler:
         self.engine = engine
         self.schemas = schemas
         self.blocks: dict[str, tuple[PlanStep, ...]] = {}
+        self.last_asking: dict[str, int] = {}
         self.action_keys: set[str] = set()
         self.problems: list[Problem] = []
 
@@ -109,6 +119,14 @@ class _Compiler:
         # Registered first, so that blocks are listed parents first.
         self.blocks[path] = ()
         self.blocks[path] = tuple(self.step(f"{path}[{index}]", step) for index, step in enumerate(steps))
+        self.last_asking[path] = max((i for i, step in enumerate(steps) if self.asks(f"{path}[{i}]", step)), default=-1)
+
+    def asks(self, path: str, step: model.Step) -> bool:
+        """Whether the step, or one inside it, may need an answer from outside; what would undo it does not count."""
+        if isinstance(step, _ASKING):
+            return True
+        inside = (name for name, steps in branches_of(step) if steps and name != "onCompensate")
+        return any(self.last_asking[f"{path}.{name}.steps"] >= 0 for name in inside)
 
     def step(self, path: str, step: model.Step) -> PlanStep:
         blocks: dict[str, str | None] = {}

@@ -115,6 +115,10 @@ class Outbox:
         written = self.waits_written if waits is None else waits
         return Outbox(tuple(entries), sequence, written, status), taken
 
+    def leaving_out_one(self) -> Outbox:
+        """The next sequence is for somebody else's write."""
+        return replace(self, sequence=self.sequence + 1)
+
     def acknowledge(self, sequence: int) -> Outbox:
         """Write `sequence` is in the database."""
         return replace(self, entries=tuple(e for e in self.entries if not _settled(e, sequence)))

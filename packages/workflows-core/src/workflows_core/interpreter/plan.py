@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflows_core.definitions.paths import AssignPath
@@ -231,3 +231,5 @@ class Plan:
     """`id@version` of every action the definition calls, sorted."""
     compensate_on: frozenset[str] = frozenset()
     """`failure`, `cancel`: the ends before which completed steps are undone."""
+    last_asking: Mapping[str, int] = field(default_factory=dict)
+    """By block the position of its last step that an answer from outside may be needed for; -1 where none is."""

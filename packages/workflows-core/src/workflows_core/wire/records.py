@@ -145,7 +145,15 @@ class RunWrite(TypedDict):
     refused: NotRequired[list[RefusedRecord]]
 
 
-class ActionCall(TypedDict):
+class ActionKey(TypedDict):
+    """What the ledger knows a call by, within its tenant."""
+
+    action_id: str
+    action_version: int
+    idempotency_key: str
+
+
+class ActionCall(ActionKey):
     """Input of the action activities: what to call, and the write that travels with it."""
 
     step_path: str
@@ -153,9 +161,6 @@ class ActionCall(TypedDict):
     definition_step_id: str
     name: str | None
     attempt: int
-    action_id: str
-    action_version: int
-    idempotency_key: str
     authored_key: bool
     input: Any
     write: RunWrite
@@ -184,6 +189,20 @@ class ShortAnswer(TypedDict):
     at: NotRequired[int]
     call: NotRequired[str]
     ahead: NotRequired[list[ShortAnswer]]
+
+
+class EndedRecord(TypedDict):
+    """The end of a run that its last action has written: status, and the time that the end counts from."""
+
+    status: RunStatus
+    at: int
+
+
+class LastAnswer(TypedDict):
+    """Result of the activity that calls what may be a run's last action; `ended` is absent where the run goes on."""
+
+    output: Any
+    ended: NotRequired[EndedRecord]
 
 
 class FoundAction(TypedDict):
@@ -217,6 +236,7 @@ class LoadedRun(TypedDict):
     # Absent in histories older than them.
     continue_after_effort: NotRequired[int]
     call_ahead: NotRequired[bool]
+    last_action_ends: NotRequired[bool]
     unavailable_after_ms: NotRequired[int]
     semantics: NotRequired[int]
     # Temporal workflow id of the scheduled launch that waits for the end of the run.

@@ -1,0 +1,43 @@
+"""The run's side of child runs: the activities that start and cancel one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from workflows_core.execution import options
+from workflows_core.execution.payloads import encode
+from workflows_core.interpreter.messages import CancelChild, LaunchChild
+from workflows_core.wire.messages import RunInput
+from workflows_core.wire.names import ACTIVITY_CANCEL_CHILD, ACTIVITY_LAUNCH_CHILD
+
+
+async def launch(parent: RunInput, command: LaunchChild) -> None:
+    """Starts the child run.
+
+    Raises:
+        FailureError: It was refused, or the run is being cancelled.
+    """
+    body = {
+        "tenant": parent.tenant_id,
+        "parentRunId": parent.run_id,
+        "childRunId": command.child_run_id,
+        "workflowId": command.workflow_id,
+        "workflowVersion": command.workflow_version,
+        "payload": command.payload,
+    }
+    await _run(ACTIVITY_LAUNCH_CHILD, parent, f"{command.step_id}: start {command.workflow_id}", body)
+
+
+async def cancel(parent: RunInput, command: CancelChild) -> None:
+    """Cancels the child run, which nobody waits for any more."""
+    reason = f"run {parent.run_id} does not need it any more ({command.step_path})"
+    body = {"tenant": parent.tenant_id, "childRunId": command.child_run_id, "reason": reason}
+    await _run(ACTIVITY_CANCEL_CHILD, parent, f"cancel child {command.child_run_id}", body)
+
+
+async def _run(activity: str, parent: RunInput, summary: str, body: dict[str, Any]) -> None:
+    config = options.for_child(parent.tenant_id, summary)
+    await workflow.execute_activity(activity, encode(body), result_type=RawValue, **config)

@@ -1,0 +1,119 @@
+"""An action that may be the last of its run: behind its handler the activity goes on as the run would.
+
+If that comes to the end of the run and needs no other answer from outside, the end is written with the action.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workflows_core.execution.budget import MAX_EFFORT, MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE
+from workflows_core.execution.last_calls import succeeded
+from workflows_core.execution.plans import compiled_plan
+from workflows_core.execution.regular_action import RegularAction
+from workflows_core.execution.run_view import result_of
+from workflows_core.execution.short_actions import THREADS
+from workflows_core.interpreter.outbox import Outbox
+from workflows_core.interpreter.state import State
+from workflows_core.interpreter.step import step as take
+from workflows_core.interpreter.writes import take_final_write
+from workflows_core.storage import last_actions
+from workflows_core.storage.ledger import LedgerEntry
+from workflows_core.storage.statements import single_statement
+from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord
+
+_LOG = logging.getLogger(__name__)
+
+
+class Ending(NamedTuple):
+    """The end of a run: its final write, and what the run is told of it."""
+
+    write: RunWrite
+    record: EndedRecord
+
+
+class LastAction(RegularAction):
+    """One start of such a call; `follows` has the run's state and the command that waits for the answer."""
+
+    def __init__(self, *args: Any, follows: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.follows = follows
+        self.ended: EndedRecord | None = None
+
+    async def run(self) -> LastAnswer:
+        """As of a regular action, with the run's end if it was written."""
+        answer: LastAnswer = {"output": await super().run()}
+        if self.ended is not None:
+            answer["ended"] = self.ended
+        return answer
+
+    async def _complete(self, step: StepRecord) -> None:
+        end = await self._end_behind(step)
+        if end is None:
+            await super()._complete(step)
+        else:
+            async with single_statement(self.db) as conn:
+                await self._end_in(conn, step, end)
+
+    async def _complete_in(self, conn: AsyncConnection, step: StepRecord) -> None:
+        end = await self._end_behind(step)
+        if end is None:
+            await super()._complete_in(conn, step)
+        else:
+            await self._end_in(conn, step, end)
+
+    async def _end_in(self, conn: AsyncConnection, step: StepRecord, end: Ending) -> None:
+        write = self._called()["write"]
+        if await last_actions.complete_last(conn, write, end.write, step, self.token, self.execution):
+            self.ended = end.record
+
+    async def _known_end(self, before: LedgerEntry) -> Any:
+        output = await super()._known_end(before)
+        found = await last_actions.end_of(self.db, self.write, self.call)
+        if found is not None:
+            self.ended = found["ended"]
+        return output
+
+    async def _end_behind(self, step: StepRecord) -> Ending | None:
+        """The final write of the run if the action's success leads to its end; carries what the action carries."""
+        if step["status"] != "SUCCEEDED" or step["invocation"] is None or step["completed_at"] is None:
+            return None
+        output, at = step["invocation"]["output_json"], step["completed_at"]
+        try:
+            # In a thread: an expression may take longer than the other work of this process should wait.
+            finding = asyncio.get_running_loop().run_in_executor(THREADS, self._follow, output, at)
+            end = await asyncio.wait_for(finding, MAX_ELAPSED_MS / 1000)
+        except TimeoutError:
+            return None
+        except Exception:
+            # Not the fault of the action. The run meets it itself, and is told so by its task.
+            _LOG.exception("run %s: what follows its last action could not be found out", self.write["run_id"])
+            return None
+        return end if end is None else Ending(self._with_carried(end.write, step), end.record)
+
+    def _with_carried(self, end: RunWrite, step: StepRecord) -> RunWrite:
+        merged: RunWrite = {**end, "consumed": self.write["consumed"], "closed": self.write["closed"]}
+        merged["steps"] = [*self._carried(), {**step, "invocation": None}, *end["steps"]]
+        merged["logs"] = [*self.write["logs"], *end["logs"]]
+        if "refused" in self.write:
+            merged["refused"] = self.write["refused"]
+        return merged
+
+    def _follow(self, output: Any, at: int) -> Ending | None:
+        copy = self.follows["state"]
+        plan = compiled_plan(copy["identity"]["definition_hash"])
+        if plan is None:
+            return None
+        before = replace(State.from_checkpoint(copy), outbox=Outbox(sequence=self.write["sequence"]))
+        event = succeeded(self.follows["commandId"], output, at)
+        after, _ = take(plan, before, event, max_steps=MAX_STEPS_AT_ONCE, max_effort=MAX_EFFORT)
+        if after.outcome is None:
+            return None
+        _, write = take_final_write(after, result_of(after))
+        return Ending(write, {"status": after.outcome.status, "at": after.outcome.at})

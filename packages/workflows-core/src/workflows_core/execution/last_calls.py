@@ -1,0 +1,96 @@
+"""The run's side of an action that may be its last: if it succeeds and nothing else is left, it writes the run's end.
+
+So a run needs no activity of its own for its end. With the call, which is in history, the run has consented to that
+end: it holds whatever comes beside it, such as a cancel. Where the run does not hear how the call ended, it takes its
+consent back: it learns of the end, or writes something newer, behind which the action cannot end it any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.workflow import ActivityConfig
+
+from workflows_core.execution import options
+from workflows_core.execution.clock import now_ms
+from workflows_core.execution.payloads import decode, encode
+from workflows_core.execution.short_calls import MAX_COPIED_BYTES
+from workflows_core.expressions.reading import json_bytes
+from workflows_core.interpreter.endings import may_end_next
+from workflows_core.interpreter.messages import ActionSucceeded, RunAction
+from workflows_core.interpreter.plan import Plan
+from workflows_core.interpreter.state import Outcome, State
+from workflows_core.wire.compact import compact_write
+from workflows_core.wire.names import ACTIVITY_LAST_ACTION, ACTIVITY_REVOKE_LAST_ACTION
+from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite
+
+
+@dataclass(frozen=True, slots=True)
+class LastCall:
+    """One call of an action that may be the last of its run.
+
+    Attributes:
+        command: What the run asked for.
+        sequence: Of the write that the call carries; the end's is the next one.
+        state: Of the run, for whoever goes on behind the action.
+    """
+
+    command: RunAction
+    sequence: int
+    state: dict[str, Any]
+
+    async def make(self, call: RawValue, config: ActivityConfig) -> LastAnswer:
+        """Calls the action."""
+        body = encode({"call": decode(call), "commandId": self.command.command_id, "state": self.state})
+        raw = await workflow.execute_activity(ACTIVITY_LAST_ACTION, body, result_type=RawValue, **config)
+        answer: LastAnswer = decode(raw)
+        return answer
+
+    async def revoke(self, write: RunWrite) -> LastAnswer | None:
+        """Its answer if it has ended the run already; otherwise it cannot any more, since `write` is newer."""
+        key = {name: self.command.call[name] for name in ("action_id", "action_version", "idempotency_key")}
+        known = compact_write(write, workflow.info().workflow_id, has_row=True)
+        body = encode({"write": known, "end": self.sequence + 1, "key": key})
+        config = options.for_write(
+            write["tenant"], f"take back the end from {self.command.name or self.command.step_id}"
+        )
+        raw = await workflow.execute_activity(ACTIVITY_REVOKE_LAST_ACTION, body, result_type=RawValue, **config)
+        found: LastAnswer | None = decode(raw)
+        return found
+
+    def event_of(self, answer: LastAnswer) -> ActionSucceeded:
+        """The answer as the interpreter takes it."""
+        at = answer["ended"]["at"] if "ended" in answer else now_ms()
+        return succeeded(self.command.command_id, answer["output"], at)
+
+
+def last_call(plan: Plan, state: State, command: RunAction, write: RunWrite) -> tuple[State, LastCall | None]:
+    """The call as the last of its run if it may be that, and the state that leaves the next sequence to its end."""
+    if not may_end_next(plan, state):
+        return state, None
+    copy = state.to_copy()
+    if json_bytes(copy) > MAX_COPIED_BYTES:
+        return state, None
+    return replace(state, outbox=state.outbox.leaving_out_one()), LastCall(command, write["sequence"], copy)
+
+
+def succeeded(command_id: str, output: Any, at: int) -> ActionSucceeded:
+    """What both sides give to the interpreter."""
+    return ActionSucceeded(command_id, at, output, json_bytes(output), recorded=True)
+
+
+def require_agreement(ended: EndedRecord, outcome: Outcome | None) -> None:
+    """The run comes to the end that its last action has written.
+
+    Raises:
+        RuntimeError: It does not; its task fails visibly instead of writing another end.
+    """
+    if outcome is None or (outcome.status, outcome.at) != (ended["status"], ended["at"]):
+        found = "no end" if outcome is None else f"{outcome.status} at {outcome.at}"
+        raise RuntimeError(
+            f"the last action has written the run's end as {ended['status']} at {ended['at']}, the run comes to "
+            f"{found}: the processes of this queue differ in what they make of this definition"
+        )

@@ -1,0 +1,86 @@
+"""Which calls may be the last of their run. The answers stand in histories: none of them changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.interpreted import Run, act, wait
+from workflows_core.interpreter.endings import may_end_next
+
+
+def expr(source: str) -> dict[str, str]:
+    return {"$expr": source}
+
+
+ASSIGN = {"id": "n", "type": "transform.assign", "config": {"assign": {"vars.n": expr("1")}}}
+ACT = {"id": "a", **act()}
+PAUSE = {"id": "t", "type": "time.wait", "config": {"mode": "duration", "durationMs": 5}}
+
+
+def branch(*steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"id": "if", "type": "control.if", "condition": expr("true"), "then": list(steps), **fields}
+
+
+def guarded(attempt: list[dict[str, Any]], catch: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"id": "try", "type": "control.tryCatch", "try": attempt, "catch": catch}
+
+
+def side_by_side(*branches: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"id": "p", "type": "control.parallel", "branches": [{"steps": steps} for steps in branches]}
+
+
+def loop(**fields: Any) -> dict[str, Any]:
+    return {"id": "l", "type": "control.forEach", "items": expr("[1]"), "itemVar": "x", "body": [ACT], **fields}
+
+
+MAY = {
+    "alone": [act()],
+    "with control steps behind it": [act(), ASSIGN, branch(ASSIGN), {"type": "control.return"}],
+    "inside of branches": [branch(branch(ACT, ASSIGN), ASSIGN)],
+    "where only what a failure leads to would ask": [guarded([ACT, ASSIGN], [ACT])],
+    "in a catch": [guarded([branch(ASSIGN, condition=expr("1 + 'x'"))], [ACT])],
+    "with an undo behind it": [act(), {**ASSIGN, "onCompensate": [ACT]}],
+    "with a loop behind it that asks nothing": [act(), loop(body=[ASSIGN])],
+}
+MAY_NOT = {
+    "an action behind it": [act(), {"id": "b", **act()}],
+    "an action behind it, on a way that may not be taken": [act(), branch(ACT, condition=expr("false"))],
+    "a wait behind it": [act(), wait()],
+    "a time behind it": [branch(ACT), PAUSE],
+    "a task behind it": [act(), {"type": "human.task", "config": {"taskType": "approval", "title": expr("'t'")}}],
+    "a child behind it": [
+        act(),
+        {"type": "control.callWorkflow", "workflowId": "w", "workflowVersion": 1, "inputMapping": {}},
+    ],
+    "another beside it": [side_by_side([ACT], [{"id": "b", **act()}])],
+    "the last open one of several branches": [side_by_side([ACT], [ASSIGN])],
+    "in a loop": [loop()],
+    "a wait alone": [wait()],
+}
+
+
+@pytest.mark.parametrize("case", MAY)
+def test_a_call_that_may_be_the_last(case: str) -> None:
+    run = Run(*MAY[case])
+    assert may_end_next(run.plan, run.state)
+    run.succeed({})
+    assert run.outcome == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("case", MAY_NOT)
+def test_a_call_that_is_not_the_last(case: str) -> None:
+    run = Run(*MAY_NOT[case])
+    assert run.outcome is None
+    assert not may_end_next(run.plan, run.state)
+
+
+def test_what_undoes_a_run_is_not_its_last() -> None:
+    undone = {**act(), "onCompensate": [ACT]}
+    run = Run(undone, {"id": "b", **act()}, definition={"compensateOn": ["failure"]})
+    run.succeed({})
+    assert may_end_next(run.plan, run.state)
+    run.fail()
+    assert run.state.ending is not None
+    assert not may_end_next(run.plan, run.state)
