@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import pytest
 
 from harness.interpreted import Run, act, wait
+from workflows_core.execution.action_calls import call_body
 from workflows_core.interpreter.endings import may_end_next
+from workflows_core.interpreter.writes import take_carried_write
+from workflows_core.wire.compact import compact_copy, full_copy
+from workflows_core.wire.records import ActionCall
 
 
 def expr(source: str) -> dict[str, str]:
@@ -74,6 +79,21 @@ def test_a_call_that_is_not_the_last(case: str) -> None:
     run = Run(*MAY_NOT[case])
     assert run.outcome is None
     assert not may_end_next(run.plan, run.state)
+
+
+UNDONE = [{**act("booked"), "onCompensate": [ACT]}, {"id": "b", **act("paid")}]
+
+
+@pytest.mark.parametrize("case", [*MAY, "undone"])
+def test_the_state_beside_a_call_says_all_and_nothing_twice(case: str) -> None:
+    run = Run(*MAY.get(case, UNDONE))
+    if case == "undone":
+        run.succeed({"n": [1]})
+    state, write = take_carried_write(run.state, run.call.step_path)
+    copy, call = state.to_copy(), cast(ActionCall, call_body(run.call, write))
+    compact = json.loads(json.dumps(compact_copy(copy, run.call.command_id)))
+    assert full_copy(compact, call, run.call.command_id) == copy
+    assert len(json.dumps(compact)) < 0.7 * len(json.dumps(copy))
 
 
 def test_what_undoes_a_run_is_not_its_last() -> None:

@@ -26,6 +26,7 @@ from workflows_core.interpreter.writes import take_final_write
 from workflows_core.storage import last_actions
 from workflows_core.storage.ledger import LedgerEntry
 from workflows_core.storage.statements import single_statement
+from workflows_core.wire.compact import full_copy
 from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord
 
 _LOG = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class LastAction(RegularAction):
         return merged
 
     def _follow(self, output: Any, at: int) -> Ending | None:
-        copy = self.follows["state"]
+        copy = full_copy(self.follows["state"], self.call, self.follows["commandId"])
         plan = compiled_plan(copy["identity"]["definition_hash"])
         if plan is None:
             return None

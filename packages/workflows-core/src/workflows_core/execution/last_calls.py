@@ -23,7 +23,7 @@ from workflows_core.interpreter.endings import may_end_next
 from workflows_core.interpreter.messages import ActionSucceeded, RunAction
 from workflows_core.interpreter.plan import Plan
 from workflows_core.interpreter.state import Outcome, State
-from workflows_core.wire.compact import compact_write
+from workflows_core.wire.compact import compact_copy, compact_write
 from workflows_core.wire.names import ACTIVITY_LAST_ACTION, ACTIVITY_REVOKE_LAST_ACTION
 from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite
 
@@ -44,7 +44,9 @@ class LastCall:
 
     async def make(self, call: RawValue, config: ActivityConfig) -> LastAnswer:
         """Calls the action."""
-        body = encode({"call": decode(call), "commandId": self.command.command_id, "state": self.state})
+        command_id = self.command.command_id
+        state = compact_copy(self.state, command_id)
+        body = encode({"call": decode(call), "commandId": command_id, "state": state})
         raw = await workflow.execute_activity(ACTIVITY_LAST_ACTION, body, result_type=RawValue, **config)
         answer: LastAnswer = decode(raw)
         return answer

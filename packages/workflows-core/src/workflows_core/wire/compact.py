@@ -10,7 +10,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from workflows_core.wire.names import run_id_of
 from workflows_core.wire.records import ActionCall, LoadedRun, RunWrite, StepRecord
@@ -52,6 +52,30 @@ _INVOCATION: Final[Mapping[str, Any]] = {
     "output_json": None,
     "error_json": None,
 }
+_COPY: Final[Mapping[str, Any]] = {
+    "generation": 0,
+    "undo": [],
+    "bindings": [],
+    "outbox": {"entries": [], "waitsWritten": [], "statusWritten": None},
+    "keptEvents": [],
+    "consumedEvents": [],
+    "droppedEvents": 0,
+    "ending": None,
+}
+_FRAME: Final[Mapping[str, Any]] = {"parent": None, "pending": None, "binding": None}
+_IDENTITY: Final[tuple[Literal["run_id", "tenant", "workflow_id", "workflow_version"], ...]] = (
+    "run_id",
+    "tenant",
+    "workflow_id",
+    "workflow_version",
+)
+_CALLED: Final[tuple[Literal["action_id", "action_version", "idempotency_key", "authored_key", "input"], ...]] = (
+    "action_id",
+    "action_version",
+    "idempotency_key",
+    "authored_key",
+    "input",
+)
 
 
 def idempotency_key_of(run_id: str, step_path: str) -> str:
@@ -72,6 +96,20 @@ def full_call(body: Mapping[str, Any], temporal_id: str) -> ActionCall:
     write = _full(body["write"], temporal_id, {"node_path": body["step_path"]})
     usual = {**_CALL, "idempotency_key": idempotency_key_of(write["run_id"], body["step_path"])}
     return cast(ActionCall, {**usual, **body, "write": write})
+
+
+def compact_copy(copy: Mapping[str, Any], command_id: str) -> dict[str, Any]:
+    """The state of a run (`State.to_copy`) beside the call that the command made, which has the rest."""
+    identity = {name: value for name, value in copy["identity"].items() if name not in _IDENTITY}
+    frames = [_compact_frame(frame, command_id) for frame in copy["frames"]]
+    return {**_without(copy, _COPY), "identity": identity, "frames": frames}
+
+
+def full_copy(body: Mapping[str, Any], call: ActionCall, command_id: str) -> dict[str, Any]:
+    """Inverse of `compact_copy`."""
+    identity = {**{name: call["write"][name] for name in _IDENTITY}, **body["identity"]}
+    frames = [_full_frame(frame, call, command_id) for frame in body["frames"]]
+    return {**_COPY, **body, "identity": identity, "frames": frames}
 
 
 def compact_write(write: RunWrite, temporal_id: str, *, has_row: bool) -> dict[str, Any]:
@@ -136,6 +174,20 @@ def _full_step(body: Mapping[str, Any], write: Mapping[str, Any]) -> dict[str, A
         usual = {**_INVOCATION, "idempotency_key": idempotency_key_of(write["run_id"], step["step_path"])}
         step["invocation"] = {**usual, **step["invocation"]}
     return step
+
+
+def _compact_frame(frame: Mapping[str, Any], command_id: str) -> dict[str, Any]:
+    known = dict(frame)
+    if frame["pending"] is not None and frame["pending"]["command_id"] == command_id:
+        known["pending"] = {name: value for name, value in frame["pending"].items() if name != "call"}
+    return _without(known, {**_FRAME, "block": frame["path"]})
+
+
+def _full_frame(body: Mapping[str, Any], call: ActionCall, command_id: str) -> dict[str, Any]:
+    frame = {**_FRAME, "block": body["path"], **body}
+    if frame["pending"] is not None and frame["pending"]["command_id"] == command_id:
+        frame["pending"] = {**frame["pending"], "call": {name: call[name] for name in _CALLED}}
+    return frame
 
 
 def _of_write(write: Mapping[str, Any]) -> dict[str, Any]:
