@@ -44,6 +44,8 @@ POINTS = (
     "LoadRun:workflow_load_run-1:after",
     "RunAction:commit1:before",
     "RunAction:commit1:after",
+    "RunLastAction:commit1:before",
+    "RunLastAction:commit1:after",
     "WriteRun:commit1:before",
     "WriteRun:commit1:after",
     "FinishRun:workflow_write_run-1:before",
@@ -71,6 +73,7 @@ WAITER = {
         lowered("'WAITED'", "what"),
         lowered("what.text & '-' & payload.id", "counter"),
         increment("counter.text"),
+        lowered("'DONE'", "done"),
     ),
     "id": "waiter",
 }
