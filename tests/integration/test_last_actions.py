@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 
-from harness.authored import LIMITS, Authored, Started, authored_runtime
+from harness.authored import LIMITS, TENANT, Authored, Started, authored_runtime
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import rows
@@ -52,15 +55,20 @@ def counting() -> Sequence[Action]:
     return [Action("count.runs", 1, count, anything, anything, "Counts.", effect=Effect.TRANSACTIONAL)]
 
 
+async def scheduled(run: Started) -> list[str]:
+    """Types of the regular activities that the run has asked for, in order."""
+    found = [e.activity_task_scheduled_event_attributes for e in (await run.handle.fetch_history()).events]
+    return [one.activity_type.name.removeprefix("workflowRuntimeV2") for one in found if one.activity_type.name]
+
+
 async def activities(run: Started) -> list[str]:
-    """Types of the run's regular activities, in order; its history replays."""
+    """The same of a run that has ended; its history replays."""
     history = await run.handle.fetch_history()
     replayed = await authored_replayer().replay_workflow(
         WorkflowHistory.from_json(run.handle.id, history.to_json()), raise_on_replay_failure=False
     )
     assert replayed.replay_failure is None
-    scheduled = [e.activity_task_scheduled_event_attributes for e in history.events]
-    return [s.activity_type.name.removeprefix("workflowRuntimeV2") for s in scheduled if s.activity_type.name]
+    return await scheduled(run)
 
 
 async def ended(run: Started) -> Any:
@@ -269,6 +277,56 @@ async def test_a_time_out_behind_the_end_changes_nothing(
     assert [s.status for s in timeline.steps] == ["SUCCEEDED", "SUCCEEDED"]
 
 
+async def test_a_cancel_while_the_run_asks_for_the_end_changes_nothing(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "_TIME_OUT_MARGIN", timedelta(seconds=-598))
+    async with authored_runtime(db, client) as authored, held_behind_the_end(monkeypatch) as (written, _):
+        run = await authored.start(document(act("one")))
+        await written.wait()
+        async with db.tenant(TENANT) as conn:
+            # What the run asks waits for this, and the cancel is there before it is answered.
+            await conn.execute(text("SELECT 1 FROM workflow_runs WHERE run_id = :id FOR UPDATE"), {"id": run.run_id})
+            while "RevokeLastAction" not in await scheduled(run):
+                await asyncio.sleep(0.05)
+            await run.handle.cancel()
+            await asyncio.sleep(0.5)
+        result = await ended(run)
+        timeline = await run.timeline()
+    assert (timeline.run.status, timeline.run.result_json) == ("SUCCEEDED", result)
+
+
+async def test_a_clock_that_is_late_takes_no_run_back(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = SimpleNamespace(time=lambda: time.time() - 60, monotonic=time.monotonic)
+    monkeypatch.setattr("workflows_core.execution.regular_action.time", late)
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(assign("before", "$millis()"), act("one"), assign("behind", "$millis()")))
+        found = (await run.handle.result())["scopes"]["vars"]
+        assert await activities(run) == ["RunLastAction"]
+    assert found["behind"] >= found["before"]
+
+
+async def test_the_end_sees_the_output_as_the_run_does(db: Database, client: Client) -> None:
+    """Python has more than JSON can tell."""
+
+    async def give(*_: Any) -> Any:
+        return {"pair": (1, 2), "numbered": {1: "one"}}
+
+    def pack() -> Sequence[Action]:
+        return [Action("odd.give", 1, give, {"type": "object"}, {}, "Gives.", effect=Effect.IDEMPOTENT)]
+
+    async with authored_runtime(db, client, more={"odd": pack}) as authored:
+        steps = [act("one", "odd.give"), assign("n", "$count(one.pair) & $lookup(one.numbered, '1')")]
+        run = await authored.start(document(*steps))
+        result = await run.handle.result()
+        assert await activities(run) == ["RunLastAction"]
+        timeline = await run.timeline()
+    assert result["scopes"]["vars"] == {"one": {"pair": [1, 2], "numbered": {"1": "one"}}, "n": "2one"}
+    assert timeline.run.result_json == result
+
+
 async def test_a_time_out_before_the_end_fails_the_step_and_the_action_ends_nothing_later(
     db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,18 +377,13 @@ async def test_a_run_that_has_written_something_newer_writes_its_end_itself(db: 
         for number in range(80):
             await run.handle.signal(SIGNAL_EVENT, {"eventId": f"e{number}", "eventName": 7})
         async with asyncio.timeout(20):
-            while "WriteRun" not in await _scheduled(run):
+            while "WriteRun" not in await scheduled(run):
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.3)
         gate.set()
         await run.handle.result()
         assert (await activities(run))[-1] == "FinishRun"
         assert (await run.timeline()).run.status == "SUCCEEDED"
-
-
-async def _scheduled(run: Started) -> list[str]:
-    scheduled = [e.activity_task_scheduled_event_attributes for e in (await run.handle.fetch_history()).events]
-    return [s.activity_type.name.removeprefix("workflowRuntimeV2") for s in scheduled if s.activity_type.name]
 
 
 async def test_a_parent_is_told_of_an_end_that_an_action_wrote(db: Database, client: Client) -> None:

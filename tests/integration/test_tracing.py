@@ -40,7 +40,7 @@ async def test_a_trace_leads_from_the_launch_to_the_action(db: Database, client:
     while parent is not None and parent.span_id in by_id:
         chain.append(by_id[parent.span_id].name)
         parent = by_id[parent.span_id].parent
-    assert chain[1] == "RunActivity:workflowRuntimeV2RunAction"
+    assert chain[1] == "RunActivity:workflowRuntimeV2RunLastAction"
     assert chain[-1] == "StartWorkflow:workflowRuntimeV2RunWorkflow"
     assert any(name.startswith("RunWorkflow:") for name in spans)
     tracing.provider.shutdown()

@@ -122,7 +122,7 @@ class RunActivities:
         """Calls an action as `run_action`, and writes the run's end with it where the action leads to that."""
         body = decode(raw)
         call = full_call(body["call"], activity.info().workflow_id or "")
-        work = LastAction(self.db, self.registry, self.secrets, self.policy, call, self.observe, follows=body)
+        work = LastAction(self.db, self.registry, self.secrets, self.policy, call, self.observe, asked=body)
         with about(**_of_write(call["write"]), step_path=call["step_path"], action=call["action_id"]):
             return encode(await durably(lambda: self._run_here(work)))
 

@@ -264,7 +264,7 @@ class RunDriver:
             self._start_write()
         self.state, write = take_carried_write(self._state, command.step_path)
         last: LastCall | None = None
-        if self.loaded.get("last_action_ends") and not is_app and not self.write_in_flight:
+        if self.loaded.get("last_action_ends") and not is_app and not self.activities:
             self.state, last = last_call(self.plan, self._state, command, write)
         task = self._spawn(self._action(command, traits, write, last))
         if traits["cancellable"]:
@@ -332,9 +332,10 @@ class RunDriver:
             if step_failure(error).recorded if isinstance(error, FailureError) else not self.stopping:
                 raise
             self.state, write = take_write(self._state, now_ms())
-            found = await last.revoke(write)
+            revoking = asyncio.create_task(last.revoke(write))
+            await shielded(revoking)
             self._acknowledge(write["sequence"])
-            if found is None:
+            if (found := revoking.result()) is None:
                 raise
             answer = found
         self.ended = answer.get("ended")

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from workflows_core.errors import Failure
 from workflows_core.execution.budget import MAX_EFFORT, MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE
 from workflows_core.execution.last_calls import succeeded
+from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.plans import compiled_plan
 from workflows_core.execution.regular_action import RegularAction
 from workflows_core.execution.run_view import result_of
@@ -27,7 +29,7 @@ from workflows_core.storage import last_actions
 from workflows_core.storage.ledger import LedgerEntry
 from workflows_core.storage.statements import single_statement
 from workflows_core.wire.compact import full_copy
-from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord
+from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord, StepStatus
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,11 +42,11 @@ class Ending(NamedTuple):
 
 
 class LastAction(RegularAction):
-    """One start of such a call; `follows` has the run's state and the command that waits for the answer."""
+    """One start of such a call; `asked` is what the run gave to it (`execution.last_calls`)."""
 
-    def __init__(self, *args: Any, follows: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, asked: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.follows = follows
+        self.asked = asked
         self.ended: EndedRecord | None = None
 
     async def run(self) -> LastAnswer:
@@ -81,14 +83,18 @@ class LastAction(RegularAction):
             self.ended = found["ended"]
         return output
 
+    def _step(self, status: StepStatus, output: Any, failure: Failure | None) -> StepRecord:
+        step = super()._step(status, output, failure)
+        # The run's clock does not go back where the one of this machine is late.
+        return {**step, "completed_at": max(step["completed_at"] or 0, self.asked["at"])}
+
     async def _end_behind(self, step: StepRecord) -> Ending | None:
         """The final write of the run if the action's success leads to its end; carries what the action carries."""
-        if step["status"] != "SUCCEEDED" or step["invocation"] is None or step["completed_at"] is None:
+        if step["status"] != "SUCCEEDED":
             return None
-        output, at = step["invocation"]["output_json"], step["completed_at"]
         try:
             # In a thread: an expression may take longer than the other work of this process should wait.
-            finding = asyncio.get_running_loop().run_in_executor(THREADS, self._follow, output, at)
+            finding = asyncio.get_running_loop().run_in_executor(THREADS, self._follow, step)
             end = await asyncio.wait_for(finding, MAX_ELAPSED_MS / 1000)
         except TimeoutError:
             return None
@@ -106,13 +112,16 @@ class LastAction(RegularAction):
             merged["refused"] = self.write["refused"]
         return merged
 
-    def _follow(self, output: Any, at: int) -> Ending | None:
-        copy = full_copy(self.follows["state"], self.call, self.follows["commandId"])
+    def _follow(self, step: StepRecord) -> Ending | None:
+        command_id = self.asked["commandId"]
+        copy = full_copy(self.asked["state"], self.call, command_id)
         plan = compiled_plan(copy["identity"]["definition_hash"])
-        if plan is None:
+        if plan is None or step["invocation"] is None or step["completed_at"] is None:
             return None
+        # As the run will read it.
+        output = decode(encode(step["invocation"]["output_json"]))
         before = replace(State.from_checkpoint(copy), outbox=Outbox(sequence=self.write["sequence"]))
-        event = succeeded(self.follows["commandId"], output, at)
+        event = succeeded(command_id, output, step["completed_at"])
         after, _ = take(plan, before, event, max_steps=MAX_STEPS_AT_ONCE, max_effort=MAX_EFFORT)
         if after.outcome is None:
             return None

@@ -46,7 +46,7 @@ class LastCall:
         """Calls the action."""
         command_id = self.command.command_id
         state = compact_copy(self.state, command_id)
-        body = encode({"call": decode(call), "commandId": command_id, "state": state})
+        body = encode({"call": decode(call), "commandId": command_id, "at": now_ms(), "state": state})
         raw = await workflow.execute_activity(ACTIVITY_LAST_ACTION, body, result_type=RawValue, **config)
         answer: LastAnswer = decode(raw)
         return answer
