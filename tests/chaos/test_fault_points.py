@@ -9,9 +9,8 @@ import pytest
 from temporalio.client import Client
 
 from harness.databases import MigratedDatabase
-from harness.faults import POINTS, kill_at, load_of
+from harness.faults import POINTS, kill_at, load_of, worker_with_fault
 from harness.run_records import rows
-from harness.service_process import running
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.storage.database import Database
 
@@ -27,16 +26,22 @@ async def test_a_kill_at_any_boundary_costs_no_event_and_repeats_none(
         "TEMPORAL_ADDRESS": temporal.address,
         "TEMPORAL_NAMESPACE": client.namespace,
     }
-    load = load_of(db, client)
+    load = load_of(db, client, pausers=True)
     await load.prepare()
     assert len(POINTS) >= 20
     for point in POINTS:
         for turn in range(TIMES):
             await kill_at(load, environment, tmp_path, point, 1 + turn % 3)
-    async with running("workflow-worker", environment, tmp_path):
+    async with worker_with_fault(environment, tmp_path, "", 0):
         await load.until_done()
     assert await load.counted() == load.wanted
-    runs = await rows(db, "workflow_runs")
-    assert Counter(row["status"] for row in runs) == {"SUCCEEDED": len(load.wanted)}
+    ends = await load.ends(client)
+    paused = {end: ends.pop(end) for end in list(ends) if end[0] == "pauser"}
+    assert ends == {
+        ("waiter", "SUCCEEDED", "COMPLETED"): load.number,
+        ("starter", "SUCCEEDED", "COMPLETED"): load.number,
+    }
+    assert paused.keys() == {("pauser", "SUCCEEDED", "COMPLETED"), ("pauser", "CANCELED", "CANCELED")}
+    assert sum(paused.values()) == load.number
     verdicts = Counter(row["status"] for row in await rows(db, "workflow_event_deliveries"))
     assert verdicts == {"consumed": len(load.wanted)}

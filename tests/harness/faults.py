@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from temporalio.client import Client
 from harness.interpreted import document, wait
 from harness.run_records import TENANT, publish, rows
 from harness.service_process import ServiceProcess, running
+from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
@@ -46,6 +48,10 @@ POINTS = (
     "RunAction:commit1:after",
     "RunLastAction:commit1:before",
     "RunLastAction:commit1:after",
+    "RunLastAction:workflow_complete_last_action-1:before",
+    "RunLastAction:workflow_complete_last_action-1:after",
+    "RevokeLastAction:commit1:before",
+    "RevokeLastAction:commit1:after",
     "WriteRun:commit1:before",
     "WriteRun:commit1:after",
     "FinishRun:workflow_write_run-1:before",
@@ -82,21 +88,33 @@ STARTER = {
     "id": "starter",
     "trigger": {"type": "event", "eventName": "BEGIN", "payloadMapping": {"id": {"$expr": "event.payload.id"}}},
 }
+PAUSER = {
+    **document(
+        {"type": "action.call", "config": {"actionId": "fault.pause", "version": 1, "inputMapping": {"ms": 400}}},
+        {"type": "control.return", "value": {"$expr": "'paused'"}},
+    ),
+    "id": "pauser",
+}
+"""Needs a worker of `worker_with_fault`, which has the action."""
 
 
 @dataclass
 class Load:
-    """Publishes events for waits and triggers, and knows what has to come of them."""
+    """Publishes events for waits and triggers, and knows what has to come of them.
+
+    With `pausers` it starts runs as well that end with an action, and cancels one of two while that is on its way.
+    """
 
     db: Database
     launcher: Launcher
+    pausers: bool = False
     number: int = 0
     wanted: dict[str, str] = field(default_factory=dict)
 
     async def prepare(self) -> None:
-        """Publishes the two workflows."""
+        """Publishes the workflows."""
         async with self.db.tenant(TENANT) as conn:
-            for content in (WAITER, STARTER):
+            for content in (WAITER, STARTER, PAUSER):
                 key = str(content["id"])
                 await save_draft(conn, workflow_id=key, key=key, name=key, document=content)
                 await publish_version(conn, key, content)
@@ -115,7 +133,25 @@ class Load:
                 await publish(self.db, f"go-{number}", str(number), event_name="GO")
             await publish(self.db, f"begin-{number}", str(number), event_name="BEGIN", payload={"id": str(number)})
             self.wanted[f"waited-{number}"] = self.wanted[f"started-{number}"] = "1"
+            if self.pausers:
+                await self._pause(number)
         self.number += size
+
+    async def _pause(self, number: int) -> None:
+        run_id = f"pauser-{number}"
+        await self.launcher.launch(LaunchRequest(tenant=TENANT, workflow="pauser", payload={}, run_id=run_id))
+        if number % 2:
+            await asyncio.sleep(0.3)
+            with suppress(Refused):
+                await self.launcher.cancel(TENANT, run_id, "a test")
+
+    async def ends(self, client: Client) -> Counter[tuple[str, str, str]]:
+        """Of the runs the workflow, the end that the row tells, and the one that Temporal tells."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for row in await rows(self.db, "workflow_runs"):
+            told = (await client.get_workflow_handle(row["temporal_workflow_id"]).describe()).status
+            found[row["workflow_id"], row["status"], "" if told is None else told.name] += 1
+        return found
 
     async def until_done(self) -> None:
         """Waits until no run is open and no event is pending."""
@@ -141,9 +177,12 @@ class Load:
 def script(directory: Path) -> Path:
     """A folder with a `workflow-worker` that can be killed at a point."""
     found = directory / "faulty" / "workflow-worker"
-    found.parent.mkdir(exist_ok=True)
-    tests = Path(__file__).parents[1]
-    found.write_text(f"#!/bin/sh\nPYTHONPATH={tests} exec {sys.executable} -m harness.faulty_worker run\n")
+    announced = found.parent / "fault_actions-1.dist-info"
+    announced.mkdir(parents=True, exist_ok=True)
+    (announced / "METADATA").write_text("Metadata-Version: 2.1\nName: fault-actions\nVersion: 1\n")
+    (announced / "entry_points.txt").write_text("[workflows.action_packs]\nfault = harness.fault_actions:actions\n")
+    path = f"{Path(__file__).parents[1]}:{found.parent}"
+    found.write_text(f"#!/bin/sh\nPYTHONPATH='{path}' exec {sys.executable} -m harness.faulty_worker run\n")
     found.chmod(0o755)
     return found.parent
 
@@ -152,8 +191,8 @@ def script(directory: Path) -> Path:
 async def worker_with_fault(
     environment: Mapping[str, str], directory: Path, point: str, count: int
 ) -> AsyncIterator[ServiceProcess]:
-    """Dies at the point, the so-manieth time it comes there."""
-    fault = {"FAULT_POINT": point, "FAULT_COUNT": str(count)}
+    """Dies at the point, the so-manieth time it comes there; it never comes to one that is called nothing."""
+    fault = {"FAULT_POINT": point, "FAULT_COUNT": str(count), "WORKFLOW_ACTION_PACKS": "fault"}
     async with running("workflow-worker", {**environment, **fault}, directory, scripts=script(directory)) as worker:
         yield worker
 
@@ -167,6 +206,6 @@ async def kill_at(load: Load, environment: Mapping[str, str], directory: Path, p
         assert worker.process.returncode == -signal.SIGKILL, worker.log.read_text("utf-8")
 
 
-def load_of(db: Database, client: Client) -> Load:
+def load_of(db: Database, client: Client, *, pausers: bool = False) -> Load:
     """Over a launcher of the test's own process."""
-    return Load(db, Launcher(db, client))
+    return Load(db, Launcher(db, client), pausers)

@@ -169,9 +169,7 @@ class RunActivities:
         write = full_write(body["write"], info.workflow_id or "")
         execution = info.workflow_run_id or ""
         with about(**_of_write(write)):
-            return encode(
-                await durably(lambda: last_actions.revoke(self.db, write, execution, body["end"], body["key"]))
-            )
+            return encode(await durably(lambda: last_actions.revoke(self.db, write, execution, body["end"])))
 
     @activity.defn(name=names.ACTIVITY_FINISH)
     async def finish(self, raw: RawValue) -> RawValue:

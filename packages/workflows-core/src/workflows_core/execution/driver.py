@@ -25,7 +25,7 @@ from workflows_core.execution.budget import MAX_STEPS_AT_ONCE, TaskBudget
 from workflows_core.execution.clock import now_ms
 from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.handed_over import handed_over
-from workflows_core.execution.last_calls import LastCall, last_call, require_agreement
+from workflows_core.execution.last_calls import LastCall, last_call, outcome_of, require_agreement
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.plans import plan_for
 from workflows_core.execution.run_view import details_of, result_of
@@ -67,7 +67,7 @@ from workflows_core.wire.names import (
     ACTIVITY_LOAD,
     ACTIVITY_WRITE,
 )
-from workflows_core.wire.records import ActionTraits, EndedRecord, LoadedRun, RunWrite
+from workflows_core.wire.records import ActionTraits, EndedRecord, LoadedRun, RunWrite, WrittenEnd
 
 PATCH_WAITS_FIRST = "waits-before-actions"
 
@@ -88,6 +88,8 @@ class RunDriver:
         self.timers: dict[str, asyncio.Task[None]] = {}
         self.traits: dict[str, ActionTraits] = {}
         self.ended: EndedRecord | None = None
+        self.found: WrittenEnd | None = None
+        self.has_more_to_tell = False
         self.write_in_flight = False
         self.write_wanted = False
         self.recorded = False
@@ -154,7 +156,7 @@ class RunDriver:
             self.effort += self.state.effort
             self._issue(commands)
         if self.ended is not None:
-            require_agreement(self.ended, self._state.outcome)
+            require_agreement(self.ended, self._state.outcome, result_of(self._state))
         if self._state.outcome is not None:
             return
         if continuing.is_due(self._spent, self.loaded):
@@ -311,6 +313,7 @@ class RunDriver:
                     raw = await workflow.execute_activity(ACTIVITY_ACTION, body, result_type=RawValue, **config)
                 event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
             self._acknowledge(write["sequence"])
+            self.has_more_to_tell = bool(self._state.outbox.entries)
         except (FailureError, StepFailed) as error:
             failed = action_calls.failure_of(error)
             if failed.recorded:
@@ -321,10 +324,9 @@ class RunDriver:
                 return
             event = ActionStepFailed(command.command_id, now_ms(), failed.failure, failed.recorded)
         self._begin_task()
-        # An end that is written comes before all else that has arrived meanwhile.
-        self.inbox.appendleft(event) if self.ended else self.inbox.append(event)
+        self.inbox.append(event)
 
-    async def _last_action(self, last: LastCall, body: RawValue, config: ActivityConfig) -> ActionSucceeded:
+    async def _last_action(self, last: LastCall, body: RawValue, config: ActivityConfig) -> Event:
         try:
             answer = await last.make(body, config)
         except (FailureError, asyncio.CancelledError) as error:
@@ -337,9 +339,16 @@ class RunDriver:
             self._acknowledge(write["sequence"])
             if (found := revoking.result()) is None:
                 raise
-            answer = found
+            return self._take_end(found)
+        if "found" in answer:
+            return self._take_end(answer["found"])
         self.ended = answer.get("ended")
         return last.event_of(answer)
+
+    def _take_end(self, found: WrittenEnd) -> Event:
+        self.found = found
+        self.state = replace(self._state, outcome=outcome_of(found))
+        return Begin(now_ms())
 
     async def _wait_until_served(self, command: RunAction) -> None:
         def on_wait(message: str) -> None:
@@ -455,8 +464,8 @@ class RunDriver:
             timer.cancel()
         for cancel in self.cancels.values():
             await shielded(cancel)
-        result = result_of(self._state)
-        if self.ended is None:
+        result = result_of(self._state) if self.found is None else self.found["result_json"]
+        if (self.ended is None and self.found is None) or self.has_more_to_tell:
             self.state, write = take_final_write(self._state, result)
             await self._write_end(write)
         if "scheduled_launch" in self.loaded:

@@ -7,31 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Failure
 from workflows_core.execution.budget import MAX_EFFORT, MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE
-from workflows_core.execution.last_calls import succeeded
+from workflows_core.execution.last_answers import digest, succeeded
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.plans import compiled_plan
 from workflows_core.execution.regular_action import RegularAction
 from workflows_core.execution.run_view import result_of
 from workflows_core.execution.short_actions import THREADS
-from workflows_core.interpreter.outbox import Outbox
-from workflows_core.interpreter.state import State
+from workflows_core.interpreter.outbox import Entry, EntryKind, Outbox
+from workflows_core.interpreter.state import SUPPORTED_SEMANTICS, State
 from workflows_core.interpreter.step import step as take
 from workflows_core.interpreter.writes import take_final_write
 from workflows_core.storage import last_actions
 from workflows_core.storage.ledger import LedgerEntry
 from workflows_core.storage.statements import single_statement
 from workflows_core.wire.compact import full_copy
-from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord, StepStatus
+from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord, StepStatus, WrittenEnd
 
 _LOG = logging.getLogger(__name__)
+_OF_WAITS = frozenset({"consumed", "closed", "refused"})
 
 
 class Ending(NamedTuple):
@@ -48,21 +50,29 @@ class LastAction(RegularAction):
         super().__init__(*args, **kwargs)
         self.asked = asked
         self.ended: EndedRecord | None = None
+        self.found: WrittenEnd | None = None
 
     async def run(self) -> LastAnswer:
         """As of a regular action, with the run's end if it was written."""
         answer: LastAnswer = {"output": await super().run()}
         if self.ended is not None:
             answer["ended"] = self.ended
+        if self.found is not None:
+            answer["found"] = self.found
         return answer
 
     async def _complete(self, step: StepRecord) -> None:
         end = await self._end_behind(step)
         if end is None:
             await super()._complete(step)
-        else:
+            return
+        try:
             async with single_statement(self.db) as conn:
                 await self._end_in(conn, step, end)
+        except (DBAPIError, TimeoutError):
+            # Whatever keeps the run from its end: the action has had its effect, and that is recorded.
+            await super()._complete(step)
+            self.found = await last_actions.end_of(self.db, self.write)
 
     async def _complete_in(self, conn: AsyncConnection, step: StepRecord) -> None:
         end = await self._end_behind(step)
@@ -78,9 +88,7 @@ class LastAction(RegularAction):
 
     async def _known_end(self, before: LedgerEntry) -> Any:
         output = await super()._known_end(before)
-        found = await last_actions.end_of(self.db, self.write, self.call)
-        if found is not None:
-            self.ended = found["ended"]
+        self.found = await last_actions.end_of(self.db, self.write)
         return output
 
     def _step(self, status: StepStatus, output: Any, failure: Failure | None) -> StepRecord:
@@ -89,28 +97,19 @@ class LastAction(RegularAction):
         return {**step, "completed_at": max(step["completed_at"] or 0, self.asked["at"])}
 
     async def _end_behind(self, step: StepRecord) -> Ending | None:
-        """The final write of the run if the action's success leads to its end; carries what the action carries."""
+        """The end of the run if the action's success leads to it; what the action carries is written with it."""
         if step["status"] != "SUCCEEDED":
             return None
         try:
             # In a thread: an expression may take longer than the other work of this process should wait.
             finding = asyncio.get_running_loop().run_in_executor(THREADS, self._follow, step)
-            end = await asyncio.wait_for(finding, MAX_ELAPSED_MS / 1000)
+            return await asyncio.wait_for(finding, MAX_ELAPSED_MS / 1000)
         except TimeoutError:
             return None
         except Exception:
             # Not the fault of the action. The run meets it itself, and is told so by its task.
             _LOG.exception("run %s: what follows its last action could not be found out", self.write["run_id"])
             return None
-        return end if end is None else Ending(self._with_carried(end.write, step), end.record)
-
-    def _with_carried(self, end: RunWrite, step: StepRecord) -> RunWrite:
-        merged: RunWrite = {**end, "consumed": self.write["consumed"], "closed": self.write["closed"]}
-        merged["steps"] = [*self._carried(), {**step, "invocation": None}, *end["steps"]]
-        merged["logs"] = [*self.write["logs"], *end["logs"]]
-        if "refused" in self.write:
-            merged["refused"] = self.write["refused"]
-        return merged
 
     def _follow(self, step: StepRecord) -> Ending | None:
         command_id = self.asked["commandId"]
@@ -118,12 +117,29 @@ class LastAction(RegularAction):
         plan = compiled_plan(copy["identity"]["definition_hash"])
         if plan is None or step["invocation"] is None or step["completed_at"] is None:
             return None
+        before = replace(State.from_checkpoint(copy), outbox=self._outbox({**step, "invocation": None}))
+        if before.semantics not in SUPPORTED_SEMANTICS or before.engine != plan.engine:
+            return None
         # As the run will read it.
         output = decode(encode(step["invocation"]["output_json"]))
-        before = replace(State.from_checkpoint(copy), outbox=Outbox(sequence=self.write["sequence"]))
         event = succeeded(command_id, output, step["completed_at"])
         after, _ = take(plan, before, event, max_steps=MAX_STEPS_AT_ONCE, max_effort=MAX_EFFORT)
-        if after.outcome is None:
+        if after.outcome is None or any(e.kind in _OF_WAITS and e.carried_by is None for e in after.outbox.entries):
+            # A wait that was opened and left: it may have taken an event that only the run has.
             return None
-        _, write = take_final_write(after, result_of(after))
-        return Ending(write, {"status": after.outcome.status, "at": after.outcome.at})
+        result = result_of(after)
+        _, write = take_final_write(after, result)
+        return Ending(write, {"at": after.outcome.at, "digest": digest(after.outcome, result)})
+
+    def _outbox(self, step: StepRecord) -> Outbox:
+        """As it is at the run, with the action's own row on its way."""
+        carried: Mapping[EntryKind, Sequence[Any]] = {
+            "step": [*self._carried(), step],
+            "log": self.write["logs"],
+            "consumed": self.write["consumed"],
+            "closed": self.write["closed"],
+            "refused": self.write.get("refused", ()),
+        }
+        sequence = self.write["sequence"]
+        entries = [Entry(kind, record, 0, sequence) for kind, records in carried.items() for record in records]
+        return Outbox(tuple(entries), sequence)

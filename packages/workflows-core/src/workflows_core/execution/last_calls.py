@@ -14,8 +14,10 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.workflow import ActivityConfig
 
+from workflows_core.errors import Failure
 from workflows_core.execution import options
 from workflows_core.execution.clock import now_ms
+from workflows_core.execution.last_answers import digest, succeeded
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.short_calls import MAX_COPIED_BYTES
 from workflows_core.expressions.reading import json_bytes
@@ -25,7 +27,7 @@ from workflows_core.interpreter.plan import Plan
 from workflows_core.interpreter.state import Outcome, State
 from workflows_core.wire.compact import compact_copy, compact_write
 from workflows_core.wire.names import ACTIVITY_LAST_ACTION, ACTIVITY_REVOKE_LAST_ACTION
-from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite
+from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, WrittenEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,15 @@ class LastCall:
         answer: LastAnswer = decode(raw)
         return answer
 
-    async def revoke(self, write: RunWrite) -> LastAnswer | None:
-        """Its answer if it has ended the run already; otherwise it cannot any more, since `write` is newer."""
-        key = {name: self.command.call[name] for name in ("action_id", "action_version", "idempotency_key")}
+    async def revoke(self, write: RunWrite) -> WrittenEnd | None:
+        """The end if it has written that already; otherwise it cannot any more, since `write` is newer."""
         known = compact_write(write, workflow.info().workflow_id, has_row=True)
-        body = encode({"write": known, "end": self.sequence + 1, "key": key})
+        body = encode({"write": known, "end": self.sequence + 1})
         config = options.for_write(
             write["tenant"], f"take back the end from {self.command.name or self.command.step_id}"
         )
         raw = await workflow.execute_activity(ACTIVITY_REVOKE_LAST_ACTION, body, result_type=RawValue, **config)
-        found: LastAnswer | None = decode(raw)
+        found: WrittenEnd | None = decode(raw)
         return found
 
     def event_of(self, answer: LastAnswer) -> ActionSucceeded:
@@ -79,20 +80,21 @@ def last_call(plan: Plan, state: State, command: RunAction, write: RunWrite) -> 
     return replace(state, outbox=state.outbox.leaving_out_one()), LastCall(command, write["sequence"], copy)
 
 
-def succeeded(command_id: str, output: Any, at: int) -> ActionSucceeded:
-    """What both sides give to the interpreter."""
-    return ActionSucceeded(command_id, at, output, json_bytes(output), recorded=True)
+def outcome_of(end: WrittenEnd) -> Outcome:
+    """The outcome of a run that takes an end as it was written."""
+    failure = None if end["error_json"] is None else Failure.from_json(end["error_json"])
+    return Outcome(end["status"], end["at"], failure)
 
 
-def require_agreement(ended: EndedRecord, outcome: Outcome | None) -> None:
+def require_agreement(ended: EndedRecord, outcome: Outcome | None, result: dict[str, Any]) -> None:
     """The run comes to the end that its last action has written.
 
     Raises:
         RuntimeError: It does not; its task fails visibly instead of writing another end.
     """
-    if outcome is None or (outcome.status, outcome.at) != (ended["status"], ended["at"]):
-        found = "no end" if outcome is None else f"{outcome.status} at {outcome.at}"
+    if outcome is None or digest(outcome, result) != ended["digest"]:
+        found = "no end" if outcome is None else f"{outcome.status} with another result, status or error"
         raise RuntimeError(
-            f"the last action has written the run's end as {ended['status']} at {ended['at']}, the run comes to "
-            f"{found}: the processes of this queue differ in what they make of this definition"
+            f"the last action has written the run's end, and the run comes to {found}: "
+            "the processes of this queue differ in what they make of this definition"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +12,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.run_writes import write_in
 from workflows_core.storage.statements import coded_errors
-from workflows_core.wire.records import ActionKey, LastAnswer, RunWrite, StepRecord
+from workflows_core.wire.records import RunWrite, StepRecord, WrittenEnd
 
 _COMPLETE = text(
     """
@@ -23,12 +22,9 @@ _COMPLETE = text(
 )
 _END = text(
     """
-    SELECT r.status, i.output_json, i.completed_at
-      FROM workflow_runs r
-      JOIN workflow_action_invocations i ON i.tenant = r.tenant AND i.run_id = r.run_id
+    SELECT r.status, r.completed_at, r.result_json, r.error_json FROM workflow_runs r
      WHERE r.tenant = :tenant AND r.run_id = :run_id AND workflow_is_final(r.status)
        AND (r.generation, r.sequence) = (:generation, :sequence)
-       AND i.action_id = :action_id AND i.action_version = :action_version AND i.idempotency_key = :idempotency_key
     """
 )
 
@@ -47,8 +43,8 @@ async def complete_last(
         execution: As for `run_writes.write_run`.
 
     Returns:
-        Whether the run has ended. If not, another start owns the action and nothing is written, or the run has gone on
-        without it and `write` is.
+        Whether the run has ended with this. If not, another start owns the action and nothing is written, or the run
+        has gone on without it and `write` is.
 
     Raises:
         RunReset: The execution is not the run's own; nothing is written.
@@ -66,13 +62,13 @@ async def complete_last(
         return bool((await conn.execute(_COMPLETE, values)).scalar_one())
 
 
-async def end_of(db: Database, write: RunWrite, key: ActionKey) -> LastAnswer | None:
-    """The answer of the call that carried `write`, if it has ended the run."""
+async def end_of(db: Database, write: RunWrite) -> WrittenEnd | None:
+    """The end of the run, if the call that carried `write` has written it."""
     async with db.tenant(write["tenant"]) as conn:
-        return await _end_in(conn, write["tenant"], write["run_id"], write["generation"], write["sequence"] + 1, key)
+        return await _end_in(conn, write, write["sequence"] + 1)
 
 
-async def revoke(db: Database, write: RunWrite, execution: str, end: int, key: ActionKey) -> LastAnswer | None:
+async def revoke(db: Database, write: RunWrite, execution: str, end: int) -> WrittenEnd | None:
     """Writes for a run that does not know how its last action ended, so that the action cannot end it any more.
 
     Args:
@@ -80,30 +76,29 @@ async def revoke(db: Database, write: RunWrite, execution: str, end: int, key: A
         write: Newer than what the action would write.
         execution: As for `run_writes.write_run`.
         end: Sequence of the end that the action would write.
-        key: Of the action.
 
     Returns:
-        The action's answer if it has ended the run before.
+        The end if the action has written it before.
     """
     async with db.tenant(write["tenant"]) as conn:
         await write_in(conn, write, execution)
-        return await _end_in(conn, write["tenant"], write["run_id"], write["generation"], end, key)
+        return await _end_in(conn, write, end)
 
 
-async def _end_in(
-    conn: AsyncConnection, tenant: str, run_id: str, generation: int, sequence: int, key: ActionKey
-) -> LastAnswer | None:
-    values: dict[str, Any] = {
-        "tenant": tenant,
-        "run_id": run_id,
-        "generation": generation,
+async def _end_in(conn: AsyncConnection, write: RunWrite, sequence: int) -> WrittenEnd | None:
+    values = {
+        "tenant": write["tenant"],
+        "run_id": write["run_id"],
+        "generation": write["generation"],
         "sequence": sequence,
-        "action_id": key["action_id"],
-        "action_version": key["action_version"],
-        "idempotency_key": key["idempotency_key"],
     }
     row = (await conn.execute(_END, values)).mappings().one_or_none()
     if row is None:
         return None
-    at: datetime = row["completed_at"]
-    return {"output": row["output_json"], "ended": {"status": row["status"], "at": round(at.timestamp() * 1000)}}
+    ended_at: datetime = row["completed_at"]
+    return {
+        "status": row["status"],
+        "at": round(ended_at.timestamp() * 1000),
+        "result_json": row["result_json"],
+        "error_json": row["error_json"],
+    }

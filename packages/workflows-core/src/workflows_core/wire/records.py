@@ -145,15 +145,7 @@ class RunWrite(TypedDict):
     refused: NotRequired[list[RefusedRecord]]
 
 
-class ActionKey(TypedDict):
-    """What the ledger knows a call by, within its tenant."""
-
-    action_id: str
-    action_version: int
-    idempotency_key: str
-
-
-class ActionCall(ActionKey):
+class ActionCall(TypedDict):
     """Input of the action activities: what to call, and the write that travels with it."""
 
     step_path: str
@@ -161,6 +153,9 @@ class ActionCall(ActionKey):
     definition_step_id: str
     name: str | None
     attempt: int
+    action_id: str
+    action_version: int
+    idempotency_key: str
     authored_key: bool
     input: Any
     write: RunWrite
@@ -192,17 +187,31 @@ class ShortAnswer(TypedDict):
 
 
 class EndedRecord(TypedDict):
-    """The end of a run that its last action has written: status, and the time that the end counts from."""
+    """An end that the action has come to and written: when, and what it is (`execution.last_answers.digest`)."""
 
-    status: RunStatus
     at: int
+    digest: str
+
+
+class WrittenEnd(TypedDict):
+    """The end of a run as its row has it."""
+
+    status: Literal["SUCCEEDED", "FAILED", "CANCELED"]
+    at: int
+    result_json: Any
+    error_json: dict[str, Any] | None
 
 
 class LastAnswer(TypedDict):
-    """Result of the activity that calls what may be a run's last action; `ended` is absent where the run goes on."""
+    """Result of the activity that calls what may be a run's last action.
+
+    `ended` is there where this start has written the run's end, `found` where an earlier one had: the run takes that
+    end as it is. Neither where the run goes on.
+    """
 
     output: Any
     ended: NotRequired[EndedRecord]
+    found: NotRequired[WrittenEnd]
 
 
 class FoundAction(TypedDict):
