@@ -9,7 +9,7 @@ _PASSED_ONCE = frozenset({"block", "try", "catch"})
 
 
 def may_end_next(plan: Plan, state: State) -> bool:
-    """True when the run waits for one action alone, and no step behind it needs an answer from outside if nothing fails.
+    """True when the run waits for one action alone, and, if nothing fails, no step behind it asks for an answer.
 
     Which activity calls the action depends on it, so the answer for a plan and a state never changes: it stands in
     histories.
