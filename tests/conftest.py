@@ -150,3 +150,10 @@ async def module_db(module_database: MigratedDatabase) -> AsyncIterator[Database
     """The module's `module_database` as processes use it."""
     async with engine_of(module_database.url) as engine:
         yield Database(engine)
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that short actions may take together, or what follows a last action, cuts nothing on a busy machine."""
+    for module in ("budget", "short_actions", "options", "last_action"):
+        monkeypatch.setattr(f"workflows_core.execution.{module}.MAX_ELAPSED_MS", 30_000)

@@ -22,6 +22,7 @@ from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.wire.names import workflow_id_of
 
 POINTS = (
     "route:commit1:before",
@@ -91,7 +92,7 @@ STARTER = {
 }
 PAUSER = {
     **document(
-        {"type": "action.call", "config": {"actionId": "fault.pause", "version": 1, "inputMapping": {"ms": 400}}},
+        {"type": "action.call", "config": {"actionId": "fault.pause", "version": 1, "inputMapping": {"ms": 1500}}},
         {"type": "control.return", "value": {"$expr": "'paused'"}},
     ),
     "id": "pauser",
@@ -107,6 +108,7 @@ class Load:
     """
 
     db: Database
+    client: Client
     launcher: Launcher
     pausers: bool = False
     number: int = 0
@@ -134,23 +136,30 @@ class Load:
                 await publish(self.db, f"go-{number}", str(number), event_name="GO")
             await publish(self.db, f"begin-{number}", str(number), event_name="BEGIN", payload={"id": str(number)})
             self.wanted[f"waited-{number}"] = self.wanted[f"started-{number}"] = "1"
-            if self.pausers:
-                await self._pause(number)
+        if self.pausers:
+            await asyncio.gather(*(self._pause(number) for number in range(self.number, self.number + size)))
         self.number += size
 
     async def _pause(self, number: int) -> None:
         run_id = f"pauser-{number}"
         await self.launcher.launch(LaunchRequest(tenant=TENANT, workflow="pauser", payload={}, run_id=run_id))
-        if number % 2:
-            await asyncio.sleep(0.3)
+        if number % 2 and await self._is_under_way(run_id):
             with suppress(Refused):
                 await self.launcher.cancel(TENANT, run_id, "a test")
 
-    async def ends(self, client: Client) -> Counter[tuple[str, str, str]]:
+    async def _is_under_way(self, run_id: str) -> bool:
+        handle = self.client.get_workflow_handle(workflow_id_of(run_id))
+        for _ in range(20):
+            if (await handle.describe()).raw_description.pending_activities:
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
+    async def ends(self) -> Counter[tuple[str, str, str]]:
         """Of the runs the workflow, the end that the row tells, and the one that Temporal tells."""
         found: Counter[tuple[str, str, str]] = Counter()
         for row in await rows(self.db, "workflow_runs"):
-            told = (await client.get_workflow_handle(row["temporal_workflow_id"]).describe()).status
+            told = (await self.client.get_workflow_handle(row["temporal_workflow_id"]).describe()).status
             found[row["workflow_id"], row["status"], "" if told is None else told.name] += 1
         return found
 
@@ -209,4 +218,4 @@ async def kill_at(load: Load, environment: Mapping[str, str], directory: Path, p
 
 def load_of(db: Database, client: Client, *, pausers: bool = False) -> Load:
     """Over a launcher of the test's own process."""
-    return Load(db, Launcher(db, client), pausers)
+    return Load(db, client, Launcher(db, client), pausers)

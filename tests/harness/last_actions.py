@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHistory
 
 from harness.authored import Authored, Started
@@ -58,6 +59,16 @@ async def activities(run: Started) -> list[str]:
     )
     assert replayed.replay_failure is None
     return await scheduled(run)
+
+
+async def cancel_heard(run: Started) -> None:
+    """Waits until the run has had a workflow task with its cancel."""
+    asked, done = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED, EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    while True:
+        types = [event.event_type for event in (await run.handle.fetch_history()).events]
+        if asked in types and done in types[types.index(asked) :]:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def ended(run: Started) -> Any:

@@ -17,7 +17,7 @@ from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 from workflows_core.wire.names import SIGNAL_EVENT
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("unhurried")]
 
 
 async def recorded(run: Started) -> Any:

@@ -73,13 +73,6 @@ async def recorded(run: Started) -> Any:
     return timeline.run.status, steps, outputs, calls
 
 
-@pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time that short actions may take together, which a busy machine needs, ends no row."""
-    for module in ("budget", "short_actions", "options"):
-        monkeypatch.setattr(f"workflows_core.execution.{module}.MAX_ELAPSED_MS", 30_000)
-
-
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("cached", [100, 0], ids=["kept between tasks", "replayed for each task"])
 async def test_calls_in_a_row_are_one_local_activity(db: Database, client: Client, cached: int) -> None:

@@ -1,4 +1,4 @@
-"""The run's activities: load, write, and the two that call actions.
+"""The run's activities: load, write, and those that call actions.
 
 Only regular activities write, because only their schedule is durable before they run.
 """

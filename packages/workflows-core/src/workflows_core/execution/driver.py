@@ -62,11 +62,7 @@ from workflows_core.interpreter.writes import (
 )
 from workflows_core.wire.compact import full_loaded
 from workflows_core.wire.messages import RunInput
-from workflows_core.wire.names import (
-    ACTIVITY_ACTION,
-    ACTIVITY_LOAD,
-    ACTIVITY_WRITE,
-)
+from workflows_core.wire.names import ACTIVITY_ACTION, ACTIVITY_LOAD, ACTIVITY_WRITE
 from workflows_core.wire.records import ActionTraits, EndedRecord, LoadedRun, RunWrite, WrittenEnd
 
 PATCH_WAITS_FIRST = "waits-before-actions"
@@ -140,6 +136,11 @@ class RunDriver:
         return bool(self.inbox) and self.budget.effort_left > 0
 
     @property
+    def _has_heard(self) -> bool:
+        """Whether something from outside waits to be taken."""
+        return any(not isinstance(event, Begin) for event in self.inbox)
+
+    @property
     def _spent(self) -> continuing.Spent:
         return continuing.Spent(self._state.steps_run, self.effort, self.signals)
 
@@ -156,7 +157,7 @@ class RunDriver:
             self.effort += self.state.effort
             self._issue(commands)
         if self.ended is not None:
-            require_agreement(self.ended, self._state.outcome, result_of(self._state))
+            require_agreement(self.ended, self._state)
         if self._state.outcome is not None:
             return
         if continuing.is_due(self._spent, self.loaded):
@@ -174,7 +175,7 @@ class RunDriver:
             # Waits that have opened are told, so that events find them, however long the rest takes.
             if not self.write_in_flight and write_is_due(self._state, now_ms()):
                 self._start_write()
-        elif any(not isinstance(event, Begin) for event in self.inbox):
+        elif self._has_heard:
             # This workflow task has done enough: what has come is taken in another one, before the checkpoint.
             self._start_write()
         else:
@@ -313,7 +314,7 @@ class RunDriver:
                     raw = await workflow.execute_activity(ACTIVITY_ACTION, body, result_type=RawValue, **config)
                 event = ActionSucceeded(command.command_id, now_ms(), decode(raw), size_of(raw), recorded=True)
             self._acknowledge(write["sequence"])
-            self.has_more_to_tell = bool(self._state.outbox.entries)
+            self.has_more_to_tell = bool(self._state.outbox.entries) or self._has_heard
         except (FailureError, StepFailed) as error:
             failed = action_calls.failure_of(error)
             if failed.recorded:
@@ -330,7 +331,7 @@ class RunDriver:
         try:
             answer = await last.make(body, config)
         except (FailureError, asyncio.CancelledError) as error:
-            # An eviction cancels too; what the action itself has recorded is no end.
+            # What the action itself has recorded is no end; and an eviction cancels too.
             if step_failure(error).recorded if isinstance(error, FailureError) else not self.stopping:
                 raise
             self.state, write = take_write(self._state, now_ms())
@@ -339,16 +340,13 @@ class RunDriver:
             self._acknowledge(write["sequence"])
             if (found := revoking.result()) is None:
                 raise
-            return self._take_end(found)
+            answer = {"found": found}
         if "found" in answer:
-            return self._take_end(answer["found"])
+            self.found = answer["found"]
+            self.state = replace(self._state, outcome=outcome_of(self.found))
+            return Begin(now_ms())
         self.ended = answer.get("ended")
         return last.event_of(answer)
-
-    def _take_end(self, found: WrittenEnd) -> Event:
-        self.found = found
-        self.state = replace(self._state, outcome=outcome_of(found))
-        return Begin(now_ms())
 
     async def _wait_until_served(self, command: RunAction) -> None:
         def on_wait(message: str) -> None:

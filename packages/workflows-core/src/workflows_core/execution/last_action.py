@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_core.errors import Failure
+from workflows_core.errors import Failure, WorkflowsError
 from workflows_core.execution.budget import MAX_EFFORT, MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE
-from workflows_core.execution.last_answers import digest, succeeded
+from workflows_core.execution.last_answers import ended_of, succeeded
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.plans import compiled_plan
 from workflows_core.execution.regular_action import RegularAction
@@ -27,6 +26,7 @@ from workflows_core.interpreter.state import SUPPORTED_SEMANTICS, State
 from workflows_core.interpreter.step import step as take
 from workflows_core.interpreter.writes import take_final_write
 from workflows_core.storage import last_actions
+from workflows_core.storage.database import is_unavailable
 from workflows_core.storage.ledger import LedgerEntry
 from workflows_core.storage.statements import single_statement
 from workflows_core.wire.compact import full_copy
@@ -54,12 +54,10 @@ class LastAction(RegularAction):
 
     async def run(self) -> LastAnswer:
         """As of a regular action, with the run's end if it was written."""
-        answer: LastAnswer = {"output": await super().run()}
-        if self.ended is not None:
-            answer["ended"] = self.ended
+        output = await super().run()
         if self.found is not None:
-            answer["found"] = self.found
-        return answer
+            return {"found": self.found}
+        return {"output": output} if self.ended is None else {"output": output, "ended": self.ended}
 
     async def _complete(self, step: StepRecord) -> None:
         end = await self._end_behind(step)
@@ -69,10 +67,12 @@ class LastAction(RegularAction):
         try:
             async with single_statement(self.db) as conn:
                 await self._end_in(conn, step, end)
-        except (DBAPIError, TimeoutError):
-            # Whatever keeps the run from its end: the action has had its effect, and that is recorded.
+        except Exception as error:
+            if is_unavailable(error) or isinstance(error, WorkflowsError):
+                raise
+            # What keeps the run from its end is not the action's fault: it has had its effect, and that is recorded.
+            _LOG.exception("run %s: its last action could not write the end", self.write["run_id"])
             await super()._complete(step)
-            self.found = await last_actions.end_of(self.db, self.write)
 
     async def _complete_in(self, conn: AsyncConnection, step: StepRecord) -> None:
         end = await self._end_behind(step)
@@ -124,12 +124,12 @@ class LastAction(RegularAction):
         output = decode(encode(step["invocation"]["output_json"]))
         event = succeeded(command_id, output, step["completed_at"])
         after, _ = take(plan, before, event, max_steps=MAX_STEPS_AT_ONCE, max_effort=MAX_EFFORT)
-        if after.outcome is None or any(e.kind in _OF_WAITS and e.carried_by is None for e in after.outbox.entries):
+        ended = ended_of(after)
+        if ended is None or any(e.kind in _OF_WAITS and e.carried_by is None for e in after.outbox.entries):
             # A wait that was opened and left: it may have taken an event that only the run has.
             return None
-        result = result_of(after)
-        _, write = take_final_write(after, result)
-        return Ending(write, {"at": after.outcome.at, "digest": digest(after.outcome, result)})
+        _, write = take_final_write(after, result_of(after))
+        return Ending(write, ended)
 
     def _outbox(self, step: StepRecord) -> Outbox:
         """As it is at the run, with the action's own row on its way."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.messages import ActionSucceeded
-from workflows_core.interpreter.state import Outcome
+from workflows_core.interpreter.state import State
+from workflows_core.wire.records import EndedRecord
 
 
 def succeeded(command_id: str, output: Any, at: int) -> ActionSucceeded:
@@ -16,11 +15,15 @@ def succeeded(command_id: str, output: Any, at: int) -> ActionSucceeded:
     return ActionSucceeded(command_id, at, output, json_bytes(output), recorded=True)
 
 
-def digest(outcome: Outcome, result: dict[str, Any]) -> str:
-    """Equal for two ends of the same status, result and error.
-
-    Stands in histories: it never changes.
-    """
-    error = None if outcome.failure is None else outcome.failure.to_json()
-    text = json.dumps([outcome.status, result, error], separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def ended_of(state: State) -> EndedRecord | None:
+    """The end that a run has come to, without texts: those of errors may change from one build to the next."""
+    outcome = state.outcome
+    if outcome is None:
+        return None
+    return {
+        "at": outcome.at,
+        "status": outcome.status,
+        "category": None if outcome.failure is None else str(outcome.failure.category),
+        "path": state.current_path,
+        "steps": state.steps_run,
+    }

@@ -17,10 +17,8 @@ from temporalio.workflow import ActivityConfig
 from workflows_core.errors import Failure
 from workflows_core.execution import options
 from workflows_core.execution.clock import now_ms
-from workflows_core.execution.last_answers import digest, succeeded
+from workflows_core.execution.last_answers import ended_of, succeeded
 from workflows_core.execution.payloads import decode, encode
-from workflows_core.execution.short_calls import MAX_COPIED_BYTES
-from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.endings import may_end_next
 from workflows_core.interpreter.messages import ActionSucceeded, RunAction
 from workflows_core.interpreter.plan import Plan
@@ -28,6 +26,9 @@ from workflows_core.interpreter.state import Outcome, State
 from workflows_core.wire.compact import compact_copy, compact_write
 from workflows_core.wire.names import ACTIVITY_LAST_ACTION, ACTIVITY_REVOKE_LAST_ACTION
 from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, WrittenEnd
+
+MAX_STATE_BYTES = 32 * 1024
+"""A run that carries more writes its end apart. Which activity is called depends on it, so it stands in histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,10 @@ def last_call(plan: Plan, state: State, command: RunAction, write: RunWrite) -> 
     """The call as the last of its run if it may be that, and the state that leaves the next sequence to its end."""
     if not may_end_next(plan, state):
         return state, None
-    copy = state.to_copy()
-    if json_bytes(copy) > MAX_COPIED_BYTES:
+    called = sum(pending.call_bytes for _, pending in state.pending("action"))
+    if state.scope_bytes + called > MAX_STATE_BYTES:
         return state, None
-    return replace(state, outbox=state.outbox.leaving_out_one()), LastCall(command, write["sequence"], copy)
+    return replace(state, outbox=state.outbox.leaving_out_one()), LastCall(command, write["sequence"], state.to_copy())
 
 
 def outcome_of(end: WrittenEnd) -> Outcome:
@@ -86,15 +87,15 @@ def outcome_of(end: WrittenEnd) -> Outcome:
     return Outcome(end["status"], end["at"], failure)
 
 
-def require_agreement(ended: EndedRecord, outcome: Outcome | None, result: dict[str, Any]) -> None:
+def require_agreement(ended: EndedRecord, state: State) -> None:
     """The run comes to the end that its last action has written.
 
     Raises:
         RuntimeError: It does not; its task fails visibly instead of writing another end.
     """
-    if outcome is None or digest(outcome, result) != ended["digest"]:
-        found = "no end" if outcome is None else f"{outcome.status} with another result, status or error"
+    found = ended_of(state)
+    if found != ended:
         raise RuntimeError(
-            f"the last action has written the run's end, and the run comes to {found}: "
+            f"the last action has written the run's end as {ended}, and the run comes to {found}: "
             "the processes of this queue differ in what they make of this definition"
         )

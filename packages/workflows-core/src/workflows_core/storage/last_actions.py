@@ -20,6 +20,7 @@ _COMPLETE = text(
         CAST(:write AS jsonb), CAST(:end AS jsonb), CAST(:step AS jsonb), :token, :execution, :semantics)
     """
 )
+# The fence tells whose end it is. The reconciler ends only what Temporal has closed, which asks for nothing any more.
 _END = text(
     """
     SELECT r.status, r.completed_at, r.result_json, r.error_json FROM workflow_runs r

@@ -187,10 +187,13 @@ class ShortAnswer(TypedDict):
 
 
 class EndedRecord(TypedDict):
-    """An end that the action has come to and written: when, and what it is (`execution.last_answers.digest`)."""
+    """An end that the action has come to and written: when, what, and where its way led."""
 
     at: int
-    digest: str
+    status: Literal["SUCCEEDED", "FAILED", "CANCELED"]
+    category: str | None
+    path: str | None
+    steps: int
 
 
 class WrittenEnd(TypedDict):
@@ -205,11 +208,11 @@ class WrittenEnd(TypedDict):
 class LastAnswer(TypedDict):
     """Result of the activity that calls what may be a run's last action.
 
-    `ended` is there where this start has written the run's end, `found` where an earlier one had: the run takes that
-    end as it is. Neither where the run goes on.
+    `output`, with `ended` where this start has written the run's end; or `found` alone where an earlier one had, and
+    the run takes that end as it is.
     """
 
-    output: Any
+    output: NotRequired[Any]
     ended: NotRequired[EndedRecord]
     found: NotRequired[WrittenEnd]
 
