@@ -89,6 +89,14 @@ async def last_action_ends(authored: Authored) -> Started:
     return await authored.start(document(*steps))
 
 
+async def last_action_fails_behind(authored: Authored) -> Started:
+    """A failure of the step behind the last action, caught once and not the second time."""
+    wrong = {"type": "transform.assign", "config": {"assign": {"vars.n": expr("one.name + 1")}}}
+    caught = {"type": "transform.assign", "config": {"assign": {"vars.caught": expr("error.category")}}}
+    tried = {"type": "control.tryCatch", "try": [{"id": "w", **wrong}], "catch": [{"id": "c", **caught}]}
+    return await authored.start(document(act("one"), tried, wrong))
+
+
 async def last_action_revoked(authored: Authored) -> Started:
     """A cancel while the action runs that would have ended the run."""
     authored.effects.gates["one"] = asyncio.Event()
@@ -256,6 +264,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "short_actions": short_actions,
     "short_actions_ahead": short_actions_ahead,
     "last_action_ends": last_action_ends,
+    "last_action_fails_behind": last_action_fails_behind,
     "last_action_revoked": last_action_revoked,
     "wait_beside_action": wait_beside_action,
     "waits": waits,
