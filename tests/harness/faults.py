@@ -209,10 +209,14 @@ async def worker_with_fault(
 
 async def kill_at(load: Load, environment: Mapping[str, str], directory: Path, point: str, count: int) -> None:
     """Gives the worker work until it has killed itself there."""
-    async with worker_with_fault(environment, directory, point, count) as worker, asyncio.timeout(60):
-        while worker.process.returncode is None:
-            await load.batch()
-            await asyncio.wait([asyncio.create_task(worker.process.wait())], timeout=1.5)
+    async with worker_with_fault(environment, directory, point, count) as worker:
+        try:
+            async with asyncio.timeout(60):
+                while worker.process.returncode is None:
+                    await load.batch()
+                    await asyncio.wait([asyncio.create_task(worker.process.wait())], timeout=1.5)
+        except TimeoutError:
+            raise AssertionError(f"it did not come to {point} ({count})") from None
         assert worker.process.returncode == -signal.SIGKILL, worker.log.read_text("utf-8")
 
 
