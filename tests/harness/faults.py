@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,37 +123,49 @@ class Load:
                 await publish_version(conn, key, content)
 
     async def batch(self, size: int = 3) -> None:
-        """As many runs that wait, their events before or behind them, and as many events that start a run."""
-        for number in range(self.number, self.number + size):
-            early = number % 2 == 0
-            if early:
-                await publish(self.db, f"go-{number}", str(number), event_name="GO")
-            request = LaunchRequest(
-                tenant=TENANT, workflow="waiter", payload={"id": str(number)}, run_id=f"waiter-{number}"
-            )
-            await self.launcher.launch(request)
-            if not early:
-                await publish(self.db, f"go-{number}", str(number), event_name="GO")
-            await publish(self.db, f"begin-{number}", str(number), event_name="BEGIN", payload={"id": str(number)})
+        """As many runs that wait, their events before or behind the wait, and as many events that start a run."""
+        numbers = range(self.number, self.number + size)
+        for number in numbers:
             self.wanted[f"waited-{number}"] = self.wanted[f"started-{number}"] = "1"
-        if self.pausers:
-            await asyncio.gather(*(self._pause(number) for number in range(self.number, self.number + size)))
         self.number += size
+        parts = (self._waiter, self._starter, *([self._pause] if self.pausers else []))
+        await asyncio.gather(*(part(number) for number in numbers for part in parts))
+
+    async def _waiter(self, number: int) -> None:
+        run_id = f"waiter-{number}"
+        request = LaunchRequest(tenant=TENANT, workflow="waiter", payload={"id": str(number)}, run_id=run_id)
+        if number % 2 == 0:
+            await publish(self.db, f"go-{number}", str(number), event_name="GO")
+            await self.launcher.launch(request)
+        else:
+            await self.launcher.launch(request)
+            await self._within_two_seconds(lambda: self._waits(run_id))
+            await publish(self.db, f"go-{number}", str(number), event_name="GO")
+
+    async def _starter(self, number: int) -> None:
+        await publish(self.db, f"begin-{number}", str(number), event_name="BEGIN", payload={"id": str(number)})
 
     async def _pause(self, number: int) -> None:
         run_id = f"pauser-{number}"
         await self.launcher.launch(LaunchRequest(tenant=TENANT, workflow="pauser", payload={}, run_id=run_id))
-        if number % 2 and await self._is_under_way(run_id):
+        if number % 2 and await self._within_two_seconds(lambda: self._is_under_way(run_id)):
             with suppress(Refused):
                 await self.launcher.cancel(TENANT, run_id, "a test")
 
-    async def _is_under_way(self, run_id: str) -> bool:
-        handle = self.client.get_workflow_handle(workflow_id_of(run_id))
+    async def _within_two_seconds(self, holds: Callable[[], Awaitable[bool]]) -> bool:
+        """A worker that has been killed does not hold up the rest."""
         for _ in range(20):
-            if (await handle.describe()).raw_description.pending_activities:
+            if await holds():
                 return True
             await asyncio.sleep(0.1)
         return False
+
+    async def _waits(self, run_id: str) -> bool:
+        return any(row["run_id"] == run_id for row in await rows(self.db, "workflow_run_waits"))
+
+    async def _is_under_way(self, run_id: str) -> bool:
+        described = await self.client.get_workflow_handle(workflow_id_of(run_id)).describe()
+        return bool(described.raw_description.pending_activities)
 
     async def ends(self) -> Counter[tuple[str, str, str]]:
         """Of the runs the workflow, the end that the row tells, and the one that Temporal tells."""
