@@ -34,8 +34,8 @@ async def test_a_kill_at_any_boundary_costs_no_event_and_repeats_none(
             await kill_at(load, environment, tmp_path, point, 1 + turn % 3)
     async with worker_with_fault(environment, tmp_path, "", 0):
         await load.until_done()
+        ends = await load.ends()
     assert await load.counted() == load.wanted
-    ends = await load.ends()
     paused = {end: ends.pop(end) for end in list(ends) if end[0] == "pauser"}
     assert ends == {
         ("waiter", "SUCCEEDED", "COMPLETED"): load.number,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 
 from harness.interpreted import document, wait
 from harness.run_records import TENANT, publish, rows
@@ -168,10 +168,16 @@ class Load:
         return bool(described.raw_description.pending_activities)
 
     async def ends(self) -> Counter[tuple[str, str, str]]:
-        """Of the runs the workflow, the end that the row tells, and the one that Temporal tells."""
+        """Of the runs the workflow, the end that the row tells, and the one that Temporal tells, once it has one.
+
+        That may take the heartbeat time of an action whose worker was killed before it said that it has ended the run.
+        """
         found: Counter[tuple[str, str, str]] = Counter()
         for row in await rows(self.db, "workflow_runs"):
-            told = (await self.client.get_workflow_handle(row["temporal_workflow_id"]).describe()).status
+            handle = self.client.get_workflow_handle(row["temporal_workflow_id"])
+            with suppress(WorkflowFailureError):
+                await handle.result()
+            told = (await handle.describe()).status
             found[row["workflow_id"], row["status"], "" if told is None else told.name] += 1
         return found
 
