@@ -9,8 +9,9 @@ import pytest
 
 from harness.interpreted import Run, act, wait
 from workflows_core.execution.action_calls import call_body
+from workflows_core.execution.last_calls import last_call
 from workflows_core.interpreter.endings import may_end_next
-from workflows_core.interpreter.writes import take_carried_write
+from workflows_core.interpreter.writes import take_carried_write, take_write
 from workflows_core.wire.compact import compact_copy, full_copy
 from workflows_core.wire.records import ActionCall
 
@@ -104,3 +105,12 @@ def test_what_undoes_a_run_is_not_its_last() -> None:
     run.fail()
     assert run.state.ending is not None
     assert not may_end_next(run.plan, run.state)
+
+
+def test_the_end_has_a_number_that_no_other_write_has() -> None:
+    run = Run(act())
+    state, write = take_carried_write(run.state, run.call.step_path)
+    left, last = last_call(run.plan, state, run.call, write)
+    assert last is not None
+    _, following = take_write(left, 2_000)
+    assert following["sequence"] == write["sequence"] + 2
