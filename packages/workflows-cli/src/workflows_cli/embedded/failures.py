@@ -17,9 +17,19 @@ class EmbeddedStartFailed(WorkflowsError):
 
 
 def last_lines(log: Path) -> str:
-    """The end of a server's log, indented, for the message of a failed start."""
+    """The end of a server's log, indented, for the message of a failed start; with the panic that has a trace there."""
+    lines = _lines(log)
+    panics = [line for line in lines[:-_SHOWN_LINES] if line.startswith("panic:")]
+    return "".join(f"\n  {line}" for line in (*panics, *lines[-_SHOWN_LINES:])) or "\n  (it wrote nothing)"
+
+
+def says(log: Path, words: str) -> bool:
+    """Whether a server's log has these words in any line."""
+    return any(words in line for line in _lines(log))
+
+
+def _lines(log: Path) -> list[str]:
     try:
-        lines = log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
+        return log.read_text(errors="replace").splitlines()
     except OSError:
-        lines = []
-    return "".join(f"\n  {line}" for line in lines) or "\n  (it wrote nothing)"
+        return []

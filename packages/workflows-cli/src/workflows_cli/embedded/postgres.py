@@ -17,7 +17,7 @@ from psycopg import sql
 from workflows_cli.embedded.account import belongs_to, new_directory, reachable_installation, unprivileged_account
 from workflows_cli.embedded.binaries import postgres_installation
 from workflows_cli.embedded.child import Child, Program
-from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
+from workflows_cli.embedded.failures import EmbeddedStartFailed, says
 from workflows_cli.embedded.loopback import LOOPBACK, PORT_TRIES, child_environment, free_ports
 from workflows_cli.embedded.state import StateDirectory
 
@@ -236,7 +236,7 @@ class EmbeddedPostgres:
                 self._wait_until_ready(child)
             except EmbeddedStartFailed:
                 child.stop(keep=True)
-                port_was_taken = "Address already in use" in last_lines(self.log)
+                port_was_taken = says(self.log, "Address already in use")
                 if not port_was_taken or attempt == PORT_TRIES - 1:
                     raise
             except BaseException:

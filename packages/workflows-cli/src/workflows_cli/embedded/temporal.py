@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_cli.embedded.binaries import temporal_program
 from workflows_cli.embedded.child import Child, Program
-from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
+from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines, says
 from workflows_cli.embedded.loopback import LOOPBACK, PORT_TRIES, child_environment, free_ports
 from workflows_cli.embedded.state import StateDirectory
 from workflows_core.wire import names
@@ -185,7 +185,7 @@ class EmbeddedTemporal:
                 self._wait_until_ready(child)
             except EmbeddedStartFailed:
                 child.stop(keep=True)
-                port_was_taken = "address already in use" in last_lines(self.log)
+                port_was_taken = says(self.log, "address already in use")
                 if not port_was_taken or attempt == PORT_TRIES - 1:
                     raise
             except BaseException:
