@@ -87,6 +87,15 @@ async def act_alone(authored: Authored) -> list[str]:
     return await activities(run)
 
 
+async def under_way(authored: Authored, definition: dict[str, Any]) -> tuple[Started, asyncio.Event]:
+    """A run whose action `one` has begun, and what lets that end."""
+    gate = authored.effects.gates["one"] = asyncio.Event()
+    run = await authored.start(definition)
+    while not authored.effects.count("one"):
+        await asyncio.sleep(0.01)
+    return run, gate
+
+
 @asynccontextmanager
 async def held_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[asyncio.Event, asyncio.Event]]:
     """The activity has written the end, and does not say so before it may; sets the first, waits for the second."""

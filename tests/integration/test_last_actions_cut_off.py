@@ -30,6 +30,7 @@ from harness.last_actions import (
     held_behind_the_end,
     losing,
     scheduled,
+    under_way,
 )
 from workflows_core.actions.action import Action, Effect
 from workflows_core.execution import options
@@ -157,10 +158,7 @@ async def test_a_wait_behind_a_failure_leaves_the_end_to_the_run(db: Database, c
     caught = {"id": "p", "type": "control.parallel", "wait": "any", "branches": branches}
     steps = {"id": "try", "type": "control.tryCatch", "try": [act("one"), assign("n", "1 + 'x'")], "catch": [caught]}
     async with authored_runtime(db, client) as authored:
-        gate = authored.effects.gates["one"] = asyncio.Event()
-        run = await authored.start(document(steps))
-        while not authored.effects.count("one"):
-            await asyncio.sleep(0.01)
+        run, gate = await under_way(authored, document(steps))
         signal = {"eventId": "e1", "eventName": "GO", "correlationKey": "k", "payload": {}}
         await run.handle.signal(SIGNAL_EVENT, signal)
         gate.set()
@@ -173,10 +171,7 @@ async def test_a_wait_behind_a_failure_leaves_the_end_to_the_run(db: Database, c
 
 async def test_what_the_run_notes_beside_its_last_action_is_told(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
-        gate = authored.effects.gates["one"] = asyncio.Event()
-        run = await authored.start(document(act("one")))
-        while not authored.effects.count("one"):
-            await asyncio.sleep(0.01)
+        run, gate = await under_way(authored, document(act("one")))
         await run.handle.signal(SIGNAL_EVENT, {"eventId": "e", "eventName": 7})
         await run.handle.query(QUERY_SUMMARY)
         gate.set()
@@ -294,10 +289,7 @@ async def test_an_end_whose_answer_was_lost_is_answered_again(
 async def test_a_run_that_has_written_something_newer_writes_its_end_itself(db: Database, client: Client) -> None:
     """Signals beside the last action may give the run something to write."""
     async with authored_runtime(db, client) as authored:
-        gate = authored.effects.gates["one"] = asyncio.Event()
-        run = await authored.start(document(act("one")))
-        while not authored.effects.count("one"):
-            await asyncio.sleep(0.01)
+        run, gate = await under_way(authored, document(act("one")))
         for number in range(80):
             await run.handle.signal(SIGNAL_EVENT, {"eventId": f"e{number}", "eventName": 7})
         async with asyncio.timeout(20):
