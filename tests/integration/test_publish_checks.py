@@ -32,9 +32,16 @@ async def said_of(db: Database, *steps: dict[str, Any], **definition: Any) -> li
     return []
 
 
+def call(action: str, mapping: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "action.call", "config": {"actionId": action, "version": 1, "inputMapping": mapping}}
+
+
 def truncate(**mapping: Any) -> dict[str, Any]:
-    config = {"actionId": "transform.truncate_text", "version": 1, "inputMapping": mapping}
-    return {"type": "action.call", "config": config}
+    return call("transform.truncate_text", mapping)
+
+
+def fetch(**mapping: Any) -> dict[str, Any]:
+    return call("http.request", mapping)
 
 
 @pytest.mark.parametrize("minute", ["5-", "*5", "-5", ",5", "*-5"])
@@ -47,10 +54,16 @@ async def test_a_field_of_cron_that_is_no_number_range_or_step_is_named(db: Data
 
 async def test_a_secret_stands_for_a_text_and_for_nothing_else(db: Database) -> None:
     token = {"$secret": "API_TOKEN"}
-    [(code, path, message)] = await said_of(db, truncate(text="x", maxLength=token))
-    assert (code, path) == ("MAPPING_TYPE_INCOMPATIBLE", "root.steps[0].config.inputMapping.maxLength")
+    [(code, path, message)] = await said_of(db, fetch(url="https://example.com/", timeoutMs=token))
+    assert (code, path) == ("MAPPING_TYPE_INCOMPATIBLE", "root.steps[0].config.inputMapping.timeoutMs")
     assert "a secret is a text" in message
-    assert await said_of(db, truncate(text=token, maxLength=5)) == []
+    assert await said_of(db, fetch(url="https://example.com/", headers={"Authorization": token})) == []
+
+
+async def test_an_action_that_could_only_store_a_secret_or_give_it_back_is_given_none(db: Database) -> None:
+    [(code, path, message)] = await said_of(db, truncate(text={"$secret": "API_TOKEN"}, maxLength=5))
+    assert (code, path) == ("SECRET_NOT_ALLOWED", "root.steps[0].config.inputMapping.text")
+    assert "use the secret in the step that sends it" in message
 
 
 async def test_a_task_may_take_any_answer_and_one_with_a_schema_needs_a_good_one(db: Database) -> None:

@@ -117,6 +117,16 @@ async def test_hole_17_a_secret_reaches_the_handler_and_nothing_else(db: Databas
     assert "s3cr3t-value" not in str(timeline)
 
 
+async def test_what_data_says_is_no_secret_reference(db: Database, client: Client) -> None:
+    reference = {"$secret": "API_TOKEN"}
+    async with authored_runtime(db, client, secrets={"API_TOKEN": "s3cr3t-value"}) as authored:
+        mapping = {"token": reference, "note": {"$expr": "payload.note"}, "all": {"$expr": "[payload]"}}
+        run = await authored.start(document(act("one", "out", input=mapping), act("two")), {"note": reference})
+        await run.handle.result()
+    given = authored.effects.calls[0][1]
+    assert (given["token"], given["note"], given["all"]) == ("s3cr3t-value", reference, [{"note": reference}])
+
+
 async def test_hole_14_a_waiting_run_says_so_and_a_bare_signal_resumes_it(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         run = await authored.start(document(wait("PAID", "payload.id"), act("after")), {"id": "k1"})

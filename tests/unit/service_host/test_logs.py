@@ -100,6 +100,18 @@ def test_a_failure_has_its_traceback_without_the_values_of_variables() -> None:
     assert "hunter2" not in stream.getvalue()
 
 
+def test_a_traceback_given_as_text_is_shown_as_one() -> None:
+    given = {"exception": "Traceback:\n  somewhere\nValueError: [REDACTED]"}
+    stream = configured(io.StringIO(), LOG_IS_FORMAT_JSON="true")
+    logging.getLogger("a.handler").error("it broke", extra=given)
+    assert lines(stream)[0]["exception"] == given["exception"]
+    terminal = configured(Terminal())
+    logging.getLogger("a.handler").error("it broke", extra=given)
+    first, rest = terminal.getvalue().split("\n", 1)
+    assert first.endswith("it broke")
+    assert rest == given["exception"] + "\n"
+
+
 def test_configured_twice_logs_once() -> None:
     configured(io.StringIO())
     stream = configured(io.StringIO())

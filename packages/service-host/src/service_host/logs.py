@@ -145,18 +145,20 @@ def json_line(record: Record, *, service: str, identity: str) -> str:
         "logger": record["name"],
     }
     line.update({name: value for name, value in record["extra"].items() if name not in line})
-    if record["exception"] is not None:
-        line["exception"] = _exception_text(record)
+    if text := _exception_text(record):
+        line["exception"] = text
     return json.dumps(line, default=str, ensure_ascii=False)
 
 
 def text_line(record: Record) -> str:
     """One record for a terminal: time, level, event, message, fields; a traceback follows on lines of its own."""
-    extra = {name: value for name, value in record["extra"].items() if name not in ("event", *_CONTEXT_ATTRIBUTES)}
+    apart = ("event", "exception", *_CONTEXT_ATTRIBUTES)
+    extra = {name: value for name, value in record["extra"].items() if name not in apart}
     fields = "".join(f" {name}={_short(value)}" for name, value in extra.items())
     event = record["extra"].get("event", record["name"])
     text = f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<7} {event}: {record['message']}{fields}"
-    return text if record["exception"] is None else f"{text}\n{_exception_text(record)}"
+    exception = _exception_text(record)
+    return f"{text}\n{exception}" if exception else text
 
 
 def _short(value: Any) -> str:
@@ -164,6 +166,9 @@ def _short(value: Any) -> str:
 
 
 def _exception_text(record: Record) -> str:
+    given = record["extra"].get("exception")
+    if isinstance(given, str):
+        return given  # A handler's, whose secrets are left out of it.
     exception = record["exception"]
     if exception is None or exception.value is None:
         return ""

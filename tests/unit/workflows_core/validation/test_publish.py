@@ -22,6 +22,7 @@ EXPR = {"$expr": "payload.id"}
 @dataclass(frozen=True)
 class KnownAction:
     input_schema: Mapping[str, Any] = field(default_factory=dict)
+    takes_secrets: bool = True
 
 
 class Actions:

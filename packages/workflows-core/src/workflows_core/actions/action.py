@@ -118,3 +118,8 @@ class Action:
     def key(self) -> str:
         """`id@version`, the name it is registered under."""
         return f"{self.id}@{self.version}"
+
+    @property
+    def takes_secrets(self) -> bool:
+        """Whether a secret may be in its input: not where it could only give it back or store it."""
+        return self.effect not in (Effect.PURE, Effect.TRANSACTIONAL)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 from jsonschema import Draft202012Validator
 
-from workflows_core.actions.action import Action, Effect
+from workflows_core.actions.action import Action
 from workflows_core.actions.json_schemas import (
     MAX_PROBLEMS,
     ValueProblem,
@@ -65,9 +65,14 @@ class TrackedSecrets:
 
 
 async def resolve_secrets(
-    value: Json, tenant_id: str, provider: SecretProvider, *, action: Action | None = None
+    value: Json,
+    tenant_id: str,
+    provider: SecretProvider,
+    *,
+    action: Action | None = None,
+    paths: Sequence[Sequence[str | int]] | None = None,
 ) -> tuple[Json, tuple[str, ...]]:
-    """Puts values in the place of every `{"$secret": NAME}`, at any depth; the given value stays as it is.
+    """Puts values in the place of references `{"$secret": NAME}`; the given value stays as it is.
 
     Args:
         value: An action's input as it is stored.
@@ -75,6 +80,8 @@ async def resolve_secrets(
         provider: Asked once per name.
         action: When given, one that can only put a secret into storage (`pure` and `transactional`)
             is refused any.
+        paths: Places of the references that are meant, as fields and positions; what looks like one elsewhere is data.
+            None for all of them, at any depth.
 
     Returns:
         The input for the handler, and the values that are in it, for `scrub`.
@@ -84,14 +91,15 @@ async def resolve_secrets(
             `INVALID_SECRET_NAME`, `SECRET_NOT_ALLOWED`, `ACTION_INPUT_INVALID` for too deep an input);
             what the provider raises.
     """
-    places = list(_references(value))
+    meant = None if paths is None else {tuple(path) for path in paths}
+    places = [found for found in _references(value) if meant is None or found[0] in meant]
     if not places:
         return value, ()
     problems: list[tuple[str, ValueProblem]] = []
     values: dict[str, str] = {}
     for path, name in places:
         found = None
-        if action is not None and action.effect in (Effect.PURE, Effect.TRANSACTIONAL):
+        if action is not None and not action.takes_secrets:
             message = (
                 f"holds a secret, but {action.key} only gives back or stores what it gets; use it where it is sent"
             )
@@ -110,7 +118,8 @@ async def resolve_secrets(
                 values[name] = found
     if problems:
         raise _refusal("the secrets of the input cannot be used", problems[0][0], [found for _, found in problems])
-    return _with_values(value, values), tuple(dict.fromkeys(values.values()))
+    resolved = _with_values(value, {path: values[name] for path, name in places}, ())
+    return resolved, tuple(dict.fromkeys(values.values()))
 
 
 def validate_input(action: Action, value: Json) -> None:
@@ -200,13 +209,13 @@ def _references(value: Json) -> Sequence[tuple[_Path, str]]:
     return found
 
 
-def _with_values(value: Json, values: dict[str, str]) -> Json:
+def _with_values(value: Json, values: Mapping[_Path, str], here: _Path) -> Json:
+    if here in values:
+        return values[here]
     if isinstance(value, dict):
-        if len(value) == 1 and isinstance(value.get(_REFERENCE), str):
-            return values[value[_REFERENCE]]
-        return {key: _with_values(item, values) for key, item in value.items()}
+        return {key: _with_values(item, values, (*here, key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [_with_values(item, values) for item in value]
+        return [_with_values(item, values, (*here, index)) for index, item in enumerate(value)]
     return value
 
 

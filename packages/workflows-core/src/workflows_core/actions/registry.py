@@ -125,6 +125,7 @@ class ActionRegistry:
                 "version": action.version,
                 "traits": dict(self.traits(action)),
                 "inputSchema": dict(action.input_schema),
+                "takesSecrets": action.takes_secrets,
             }
             for action in self
             if action.place is place

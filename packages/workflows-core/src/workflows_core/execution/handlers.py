@@ -17,6 +17,7 @@ from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueSt
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import action_unavailable
+from workflows_core.execution.handler_logs import HandlerLogger
 from workflows_core.wire.records import ActionCall
 
 _LOG = logging.getLogger("workflows_core.actions")
@@ -52,7 +53,9 @@ async def call_handler(
         StepFailed: The authored failure, without any secret's value in it.
     """
     tracked = TrackedSecrets(secrets)
-    resolved, _ = await resolve_secrets(call["input"], tenant_id, tracked, action=action)
+    resolved, _ = await resolve_secrets(call["input"], tenant_id, tracked, action=action, paths=call.get("secrets"))
+    about = {"run_id": run_id, "step_path": call["step_path"], "tenant": tenant_id}
+    logger = HandlerLogger(_LOG, about, lambda: tracked.values)
     context = ActionContext(
         tenant_id=tenant_id,
         run_id=run_id,
@@ -60,7 +63,7 @@ async def call_handler(
         attempt=call["attempt"],
         idempotency_key=call["idempotency_key"],
         now=datetime.now(UTC),
-        logger=logging.LoggerAdapter(_LOG, {"run_id": run_id, "step_path": call["step_path"], "tenant": tenant_id}),
+        logger=logger,
         store=store,
         links=links,
         secrets=tracked,
@@ -83,7 +86,7 @@ async def call_handler(
             raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME")) from None
         raise StepFailed(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT")) from None
     except Exception as error:
-        _LOG.exception("action %s failed by a fault of its own", action.key)
+        logger.exception("action %s failed by a fault of its own", action.key)
         message = scrub(f"{type(error).__name__}: {error}", tracked.values)
         raise StepFailed(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT")) from None
     return scrub(output, tracked.values)

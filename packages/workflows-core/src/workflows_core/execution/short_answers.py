@@ -30,5 +30,6 @@ def fingerprint(command: RunAction) -> str:
 
     Stands in histories: it never changes.
     """
-    text = json.dumps([command.command_id, command.call], separators=(",", ":"), sort_keys=True)
+    called = {name: value for name, value in command.call.items() if name != "secrets"}
+    text = json.dumps([command.command_id, called], separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

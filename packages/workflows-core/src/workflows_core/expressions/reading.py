@@ -88,4 +88,9 @@ def json_bytes(value: Any) -> int:
         return 4
     if type(value) is int:
         return len(int.__repr__(value))
-    return len(_JSON.encode(value))
+    return len(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON, in ASCII, as `json.dumps` writes it."""
+    return _JSON.encode(value)

@@ -6,12 +6,13 @@ from typing import Any
 
 from workflows_core.errors import Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE
-from workflows_core.expressions.reading import json_bytes
+from workflows_core.expressions.reading import as_json
 from workflows_core.interpreter.correlation import key_text
 from workflows_core.interpreter.evaluation import Evaluator, expression_failure
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceeded, RunAction
 from workflows_core.interpreter.plan import ActionStep
+from workflows_core.interpreter.secret_places import paths_in
 from workflows_core.interpreter.state import Frame, Pending
 from workflows_core.interpreter.wait_steps import WAIT_BYTES, new_wait
 from workflows_core.wire.compact import idempotency_key_of
@@ -33,7 +34,11 @@ def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> 
         "input": None if value is NO_VALUE else value,
     }
     command_id = f"{frame.step_path}@{pending.attempt}"
-    size = json_bytes(details_of_call)
+    text = as_json(details_of_call)
+    size = len(text)
+    if '"$secret"' in text:
+        # Said wherever the input has what looks like one, so that a call without it is known to be of an earlier build.
+        details_of_call["secrets"] = paths_in(value, step.secrets)
     machine.call_beside(size, f"the input of {step.action_id}@{step.version}")
     waiting = Pending("action", command_id, pending.attempt, pending.started_at, call=details_of_call, call_bytes=size)
     machine.block(frame, waiting)

@@ -32,6 +32,7 @@ from workflows_core.interpreter.plan import (
     PlanFilter,
     PlanStep,
     ReturnStep,
+    SecretPlace,
     StateStep,
     SwitchStep,
     TimeWaitStep,
@@ -40,6 +41,7 @@ from workflows_core.interpreter.plan import (
     WhileStep,
 )
 from workflows_core.interpreter.retry import RetryRule
+from workflows_core.interpreter.secret_places import secrets_in, secrets_of_payload
 
 ControlStep = (
     model.IfStep
@@ -93,7 +95,7 @@ def compile_plan(definition: model.Definition, engine: ExpressionEngine, schemas
     Raises:
         Refused: With every expression and path that is wrong.
     """
-    compiler = _Compiler(engine, schemas)
+    compiler = _Compiler(engine, schemas, secrets_of_payload(definition))
     compiler.block(ROOT_BLOCK, definition.steps)
     if compiler.problems:
         raise Refused(compiler.problems)
@@ -107,9 +109,12 @@ def compile_plan(definition: model.Definition, engine: ExpressionEngine, schemas
 
 
 class _Compiler:
-    def __init__(self, engine: ExpressionEngine, schemas: AnswerSchemas) -> None:
+    def __init__(
+        self, engine: ExpressionEngine, schemas: AnswerSchemas, payload_secrets: tuple[SecretPlace, ...]
+    ) -> None:
         self.engine = engine
         self.schemas = schemas
+        self.payload_secrets = payload_secrets
         self.blocks: dict[str, tuple[PlanStep, ...]] = {}
         self.last_asking: dict[str, int] = {}
         self.action_keys: set[str] = set()
@@ -215,11 +220,13 @@ class _Compiler:
         self.action_keys.add(f"{config.action_id}@{config.version}")
         on_error = step.on_error or config.on_error
         common["continue_on_error"] = on_error is not None and on_error.policy == "continue"
+        mapping = self.input_of(path, config)
         return ActionStep(
             **common,
             action_id=config.action_id,
             version=config.version,
-            input=self.value(f"{path}.config.inputMapping", self.input_of(path, config)),
+            input=self.value(f"{path}.config.inputMapping", mapping),
+            secrets=tuple(secrets_in(mapping, self.payload_secrets)),
             save_as=self.target(f"{path}.config.saveAs", config.save_as),
             idempotency_key=self.optional(f"{path}.config.idempotencyKey", config.idempotency_key),
         )

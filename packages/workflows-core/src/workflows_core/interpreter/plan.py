@@ -48,6 +48,14 @@ Assignments = tuple[tuple[AssignPath, Expression], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class SecretPlace:
+    """A secret that the document names, and its place in a mapped value: fields and positions from the outermost."""
+
+    path: tuple[str | int, ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanStep:
     """What every step has. `type` is the authored type."""
 
@@ -67,6 +75,7 @@ class ActionStep(PlanStep):
     action_id: str
     version: int
     input: Value = Constant(None)
+    secrets: tuple[SecretPlace, ...] = ()
     save_as: AssignPath | None = None
     idempotency_key: Expression | None = None
 

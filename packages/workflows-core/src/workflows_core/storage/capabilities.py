@@ -35,6 +35,7 @@ class AnnouncedAction:
         place: Where it runs.
         traits: What a run must know to schedule it.
         input_schema: JSON Schema of its input.
+        takes_secrets: Whether a secret may be in its input; True where a process of an earlier build does not say.
         identity: The process, `<service>@<host>:<pid>`.
         service: Its service.
         seen_at: Its last heartbeat, by the database's clock.
@@ -46,6 +47,7 @@ class AnnouncedAction:
     place: Literal["worker", "app"]
     traits: ActionTraits
     input_schema: Mapping[str, Any]
+    takes_secrets: bool
     identity: str
     service: str
     seen_at: datetime
@@ -76,6 +78,7 @@ async def announced_actions(
                 place=traits["place"],
                 traits=traits,
                 input_schema=action["inputSchema"],
+                takes_secrets=action.get("takesSecrets", True),
                 identity=identity,
                 service=service,
                 seen_at=seen_at,

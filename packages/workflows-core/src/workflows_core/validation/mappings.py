@@ -22,6 +22,11 @@ class KnownAction(Protocol):
         """JSON Schema of the input."""
         ...
 
+    @property
+    def takes_secrets(self) -> bool:
+        """Whether a secret may be in its input."""
+        ...
+
 
 class KnownActions(Protocol):
     """What validation needs of an action registry."""
@@ -65,6 +70,7 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
         message = f"only {COMPOSE_TEXT} reads it; {config.action_id} gets what inputMapping says"
         where = f"{path}.config.outputs"
         yield Problem("INVALID_ACTION_CONFIG", message, where, severity="warning", step_id=step.id)
+    yield from _secret_problems(f"{path}.config.inputMapping", step, action)
     schema = action.input_schema
     for missing in missing_fields(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
         where, field, given = missing
@@ -84,6 +90,18 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
             where,
             step_id=step.id,
         )
+
+
+def _secret_problems(path: str, step: ActionCallStep, action: KnownAction) -> Iterator[Problem]:
+    if action.takes_secrets:
+        return
+    message = (
+        f"action {step.config.action_id}@{step.config.version} only gives back or stores what it gets, so it gets no "
+        "secret; use the secret in the step that sends it"
+    )
+    for where, value in walk_value(path, dict(step.config.input_mapping)):
+        if isinstance(value, SecretRef):
+            yield Problem("SECRET_NOT_ALLOWED", message, where, step_id=step.id)
 
 
 def literal_problems(

@@ -69,13 +69,9 @@ _IDENTITY: Final[tuple[Literal["run_id", "tenant", "workflow_id", "workflow_vers
     "workflow_id",
     "workflow_version",
 )
-_CALLED: Final[tuple[Literal["action_id", "action_version", "idempotency_key", "authored_key", "input"], ...]] = (
-    "action_id",
-    "action_version",
-    "idempotency_key",
-    "authored_key",
-    "input",
-)
+_CALLED: Final[
+    tuple[Literal["action_id", "action_version", "idempotency_key", "authored_key", "input", "secrets"], ...]
+] = ("action_id", "action_version", "idempotency_key", "authored_key", "input", "secrets")
 
 
 def idempotency_key_of(run_id: str, step_path: str) -> str:
@@ -186,7 +182,7 @@ def _compact_frame(frame: Mapping[str, Any], command_id: str) -> dict[str, Any]:
 def _full_frame(body: Mapping[str, Any], call: ActionCall, command_id: str) -> dict[str, Any]:
     frame = {**_FRAME, "block": body["path"], **body}
     if frame["pending"] is not None and frame["pending"]["command_id"] == command_id:
-        frame["pending"] = {**frame["pending"], "call": {name: call[name] for name in _CALLED}}
+        frame["pending"] = {**frame["pending"], "call": {name: call[name] for name in _CALLED if name in call}}
     return frame
 
 

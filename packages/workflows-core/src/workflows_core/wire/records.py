@@ -146,7 +146,11 @@ class RunWrite(TypedDict):
 
 
 class ActionCall(TypedDict):
-    """Input of the action activities: what to call, and the write that travels with it."""
+    """Input of the action activities: what to call, and the write that travels with it.
+
+    `secrets`, there where the input has what looks like a reference to one, are the places of those that the document
+    puts there; a call of an earlier build has none, and all that it has are meant.
+    """
 
     step_path: str
     visit: int
@@ -159,6 +163,7 @@ class ActionCall(TypedDict):
     authored_key: bool
     input: Any
     write: RunWrite
+    secrets: NotRequired[list[list[str | int]]]
 
 
 class ActionTraits(TypedDict):

@@ -1,0 +1,49 @@
+"""The logger of a handler: what it and its errors say, without the secrets that it was given."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from workflows_core.actions.call import scrub
+
+
+class HandlerLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs for one call of an action.
+
+    Args:
+        logger: Where its lines go.
+        about: Fields of every line.
+        secrets: The values that no line may have, asked for at each.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, about: Mapping[str, object], secrets: Callable[[], Collection[str]]
+    ) -> None:
+        super().__init__(logger, dict(about))
+        self._about = about
+        self._secrets = secrets
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        """One line; a traceback is in its field `exception`."""
+        if not self.isEnabledFor(level):
+            return
+        secrets = self._secrets()
+        fields = {**(kwargs.pop("extra", None) or {}), **self._about}
+        if error := _error_of(kwargs.pop("exc_info", None)):
+            fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+        # Put together here: a secret may be in an argument, or in both.
+        text = logging.LogRecord("", level, "", 0, msg, args, None).getMessage()
+        self.logger.log(level, "%s", scrub(text, secrets), extra=scrub(fields, secrets), **kwargs)
+
+
+def _error_of(given: Any) -> BaseException | None:
+    """The error that `exc_info` means, in the forms that the standard library takes."""
+    if isinstance(given, BaseException):
+        return given
+    found = given if isinstance(given, tuple) else sys.exc_info() if given else (None, None, None)
+    error: BaseException | None = found[1]
+    return error

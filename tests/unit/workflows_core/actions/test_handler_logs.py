@@ -1,0 +1,78 @@
+"""What a handler and its errors say in the process log: everything but the secrets that it was given."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from workflows_core.actions.action import Action, ActionContext
+from workflows_core.errors import StepFailed
+from workflows_core.testing import call_action
+
+SECRET = "sk_live_12345"
+ANY: dict[str, Any] = {"type": "object"}
+
+
+async def breaks(value: Any, _context: ActionContext) -> Any:
+    try:
+        raise KeyError(value["token"])
+    except KeyError as error:
+        raise ValueError(f"Illegal header value {value['token']!r}") from error
+
+
+async def talks(value: Any, context: ActionContext) -> Any:
+    context.logger.info("sending %s to %s", value["token"], "the bank", extra={"header": f"Bearer {value['token']}"})
+    context.logger.warning("sent %(token)s", {"token": value["token"]})
+    try:
+        raise ValueError(value["token"])
+    except ValueError:
+        context.logger.exception("refused")
+    assert context.secrets is not None
+    looked_up = await context.secrets.get("any", "OTHER")
+    context.logger.error("looked up %s", looked_up)
+    context.logger.debug("nobody reads %s", value["token"])
+    return {}
+
+
+def pack() -> list[Action]:
+    return [Action("test.breaks", 1, breaks, ANY, ANY, "Breaks."), Action("test.talks", 1, talks, ANY, ANY, "Talks.")]
+
+
+async def said_by(action: str, caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    caplog.set_level(logging.INFO)
+    secrets = {"TOKEN": SECRET, "OTHER": "hunter2hunter2"}
+    with suppress(StepFailed):
+        await call_action(pack, action, {"token": {"$secret": "TOKEN"}}, secrets=secrets)
+    for record in caplog.records:
+        assert SECRET not in str(vars(record)) + record.getMessage()
+        assert "hunter2hunter2" not in str(vars(record)) + record.getMessage()
+    return caplog.records
+
+
+@pytest.mark.asyncio
+async def test_a_fault_of_a_handler_is_logged_with_its_traceback_and_without_secrets(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    [record] = await said_by("test.breaks", caplog)
+    assert record.getMessage() == "action test.breaks@1 failed by a fault of its own"
+    text: str = vars(record)["exception"]
+    assert text.startswith("Traceback (most recent call last):")
+    assert "KeyError: '[REDACTED]'" in text
+    assert text.endswith("ValueError: Illegal header value '[REDACTED]'")
+    assert vars(record)["step_path"] == "root.steps[0]"
+
+
+@pytest.mark.asyncio
+async def test_lines_of_a_handler_are_logged_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    records = await said_by("test.talks", caplog)
+    assert [record.getMessage() for record in records] == [
+        "sending [REDACTED] to the bank",
+        "sent [REDACTED]",
+        "refused",
+        "looked up [REDACTED]",
+    ]
+    assert vars(records[0])["header"] == "Bearer [REDACTED]"
+    assert "ValueError: [REDACTED]" in vars(records[2])["exception"]
