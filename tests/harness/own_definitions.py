@@ -82,6 +82,7 @@ def side(*branches: list[dict[str, Any]], wait: str = "all", step_id: str = "p")
 
 _KEY = {"id": "k1"}
 _GO_ON = {"policy": "continue"}
+_TIMES_OUT = {"$timeout": True}
 _COUNT = assign("count", n="coalesce(vars.n, 0) + 1")
 _TASK = {"taskType": "t", "title": expr("'T ' & payload.id"), "responseSchema": {"type": "object", "required": ["ok"]}}
 
@@ -144,6 +145,18 @@ OWN: list[Own] = [
     ),
     Own("branches side by side", [side([assign("a", a="1")], [assign("b", b="2"), assign("c", c="b + 1")])]),
     Own("the first branch", [side([event("w", "NEVER")], [echo("a")], wait="any"), echo("b")], payload=_KEY),
+    Own(
+        "the first to time out",
+        [
+            side(
+                [event("slow", "NEVER", timeoutMs=86_400_000), assign("a", won="'slow'")],
+                [{**event("fast", "NEVER", timeoutMs=500), "onError": _GO_ON}, assign("b", won="'fast'")],
+                wait="any",
+            )
+        ],
+        payload=_KEY,
+        answers={"slow": _TIMES_OUT, "fast": _TIMES_OUT},
+    ),
     Own(
         "return from the depths", [each("l", "[1, 2]", step("control.return", "r", value=expr("x + 1"))), echo("never")]
     ),

@@ -78,7 +78,7 @@ async def ended(run: Started) -> Any:
 
 async def _answer(authored: Authored, run: Started, own: Own) -> None:
     """Gives the waits what the fixtures give them."""
-    if not own.answers or "c" in own.answers:
+    if not own.answers or "c" in own.answers or {"$timeout": True} in own.answers.values():
         return
     await run.until("WAITING")
     (wait,) = [row for row in await rows(authored.db, "workflow_run_waits") if row["status"] == "WAITING"]

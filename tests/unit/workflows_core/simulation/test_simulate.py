@@ -115,6 +115,76 @@ async def test_time_passes_at_once_and_a_wait_without_a_fixture_pauses() -> None
     assert (timed_out.status, timed_out.errors[0]["code"]) == ("failed", "EVENT_WAIT_TIMED_OUT")
 
 
+def until_time_out(kind: str, step_id: str, after: int) -> dict[str, Any]:
+    """A step that lasts so many milliseconds, and fails then unless it is a time."""
+    if kind == "time.wait":
+        return {"id": step_id, "type": kind, "config": {"mode": "duration", "durationMs": after}}
+    asks = {"eventName": "E", "correlationKey": {"$expr": "'k'"}}
+    if kind == "human.task":
+        asks = {"taskType": "t", "title": {"$expr": "'T'"}}
+    config = {**asks, "timeoutMs": after}
+    return {"id": step_id, "type": kind, "config": config, "onError": {"policy": "continue"}}
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["time.wait", "event.wait", "human.task"]), min_size=1, max_size=5),
+    durations=st.lists(st.integers(1, 100_000_000), min_size=5, max_size=5, unique=True),
+    first_only=st.booleans(),
+)
+async def test_side_by_side_whatever_is_due_first_is_first(
+    kinds: list[str], durations: list[int], first_only: bool
+) -> None:
+    lasting = dict(zip((f"w{number}" for number in range(len(kinds))), durations, strict=False))
+    branches = []
+    for kind, (name, after) in zip(kinds, lasting.items(), strict=True):
+        note = {"vars.order": {"$expr": f"append(vars.order, '{name}')"}, "vars.at": {"$expr": "$millis()"}}
+        noting = {"id": f"note_{name}", "type": "transform.assign", "config": {"assign": note}}
+        branches.append({"steps": [until_time_out(kind, name, after), noting]})
+    both = {"type": "control.parallel", "branches": branches, "wait": "any" if first_only else "all"}
+    report = await run(both, fixtures={name: {"$timeout": True} for name in lasting}, now_ms=5)
+    expected = sorted(lasting, key=lambda name: lasting[name])[: 1 if first_only else None]
+    assert (report.status, report.final_vars["order"]) == ("completed", expected)
+    last = lasting[expected[-1]]
+    assert (report.virtual_ms, report.final_vars["at"]) == (last, 5 + last)
+
+
+async def test_a_retry_that_is_due_before_a_time_out_comes_before_it() -> None:
+    again = act("done", retry={"maxAttempts": 2, "backoffMs": 1_000, "jitter": False})
+    branches = [{"steps": [until_time_out("event.wait", "w", 2_000)]}, {"steps": [{"id": "a", **again}]}]
+    both = {"type": "control.parallel", "branches": branches, "wait": "any"}
+    fixtures = {"w": {"$timeout": True}, "a": [{"$error": {"category": "ActionError"}}, {"n": 2}]}
+    report = await run(both, fixtures=fixtures)
+    assert (report.virtual_ms, report.final_vars) == (1_000, {"done": {"n": 2}})
+
+
+async def test_a_time_out_is_drawn_once_for_each_visit_of_its_wait() -> None:
+    loop = {
+        "type": "control.forEach",
+        "items": {"$expr": "[1, 2, 3]"},
+        "itemVar": "x",
+        "body": [until_time_out("event.wait", "w", 10), until_time_out("time.wait", "t", 20)],
+    }
+    report = await run(loop, fixtures={"w": [{"$timeout": True}, {"n": 7}, {"$timeout": True}]})
+    waited = [entry.status for entry in report.trace if entry.type == "event.wait"]
+    assert (report.status, waited) == ("completed", ["FAILED", "SUCCEEDED", "FAILED"])
+    assert report.virtual_ms == 2 * 10 + 3 * 20
+
+
+async def test_an_answer_that_no_run_could_get_is_refused() -> None:
+    child = {"type": "control.callWorkflow", "workflowId": "w", "workflowVersion": 1}
+    timeout, error = {"$timeout": True}, {"$error": {"category": "ActionError"}}
+    steps = [act(), act(), wait(), until_time_out("human.task", "s3", 5), child]
+    given_to = {"s0": timeout, "test.act": [{}, timeout], "s2": timeout, "s3": error, "s4": timeout}
+    with pytest.raises(Refused) as refused:
+        await run(*steps, fixtures=given_to)
+    assert {problem.code for problem in refused.value.problems} == {"FIXTURES_INVALID"}
+    said = {problem.path: problem.message for problem in refused.value.problems}
+    assert list(said) == ["fixtures.s0", "fixtures.test.act", "fixtures.s2", "fixtures.s3", "fixtures.s4"]
+    assert '{"$error": {"category": "TimeoutError"}}' in said["fixtures.s0"]
+    assert "has no timeoutMs" in said["fixtures.s2"]
+    assert "$error is for actions and children" in said["fixtures.s3"]
+
+
 async def test_a_fixture_that_the_wait_would_not_take_leaves_it_open() -> None:
     large = wait(filters=[{"path": "amount", "op": ">", "value": 100}])
     options: dict[str, Any] = {"payload": {"id": "k1"}, "limits": SimulationLimits(max_steps=50)}

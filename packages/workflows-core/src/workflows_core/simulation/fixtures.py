@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows_core.definitions.model import (
+    ActionCallStep,
+    CallWorkflowStep,
+    Definition,
+    EventWaitStep,
+    HumanTaskStep,
+    Step,
+)
+from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import ErrorCategory, Failure, Problem, Refused
 
-_MISSING = object()
 _DEPTH = 8
+_TIMEOUT = {"$timeout": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Fixtures:
         problems = [
             Problem("FIXTURES_INVALID", message, f"fixtures.{name}")
             for name, value in given.items()
-            for one in (value if isinstance(value, list) else [value])
+            for one in _visits_of(value)
             if (message := _wrong(one)) is not None
         ]
         if isinstance(given, Mapping):
@@ -51,6 +60,22 @@ class Fixtures:
         if problems:
             raise Refused(problems)
         return cls(given)
+
+    def require_fitting(self, definition: Definition) -> None:
+        """Looks whether the definition's steps can get what is given for them.
+
+        Raises:
+            Refused: `FIXTURES_INVALID`, with everything that no run could do.
+        """
+        problems = {
+            Problem("FIXTURES_INVALID", message, f"fixtures.{name}"): None
+            for _, step in walk_steps(definition)
+            for name in _names_of(step)
+            for one in _visits_of(self.given.get(name))
+            if (message := _not_for(step, one)) is not None
+        }
+        if problems:
+            raise Refused(list(problems))
 
     def next(self, *names: str) -> Any:
         """The output for this visit of the first name that has any: a value, a `Failure`, `TimedOut`, or None.
@@ -93,12 +118,39 @@ def placeholder(schema: Any, depth: int = 0) -> Any:
     return {name: placeholder(members.get(name), depth + 1) for name in schema.get("required", ())}
 
 
+def _visits_of(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _names_of(step: Step) -> Iterator[str]:
+    """The names by which a step is answered."""
+    yield step.id
+    if isinstance(step, ActionCallStep):
+        yield step.config.action_id
+
+
+def _not_for(step: Step, value: Any) -> str | None:
+    """Why no run of the step could get this; None where one could."""
+    times_out, fails = value == _TIMEOUT, isinstance(value, Mapping) and set(value) == {"$error"}
+    match step:
+        case EventWaitStep() | HumanTaskStep() if fails:
+            return f"$error is for actions and children: this {step.type} gets a payload, or $timeout"
+        case EventWaitStep() | HumanTaskStep() if times_out and step.config.timeout_ms is None:
+            return f"this {step.type} has no timeoutMs, so it never times out: give it one, or leave $timeout out"
+        case ActionCallStep() if times_out:
+            instead = '{"$error": {"category": "TimeoutError"}}'
+            return f"$timeout is for event.wait and human.task: an action that takes too long is {instead}"
+        case CallWorkflowStep() if times_out:
+            return "$timeout is for event.wait and human.task: the end of a child is waited for without limit"
+    return None
+
+
 def _read(value: Any) -> Any:
     if isinstance(value, Mapping) and set(value) == {"$error"}:
         error = value["$error"]
         code, details = error.get("code"), error.get("details")
         return Failure(error["category"], error.get("message", "as the fixture says"), code=code, details=details)
-    return TimedOut() if value == {"$timeout": True} else value
+    return TimedOut() if value == _TIMEOUT else value
 
 
 def _wrong(value: Any) -> str | None:

@@ -1,7 +1,8 @@
 """Runs a definition with no server, no side effect and no waiting: the same `step` that Temporal drives.
 
 Actions that are pure and short run for real unless a fixture answers for them; every other action is answered by its
-fixture, or by a placeholder of its output's shape. Waits are answered by fixtures; timers pass at once.
+fixture, or by a placeholder of its output's shape. Waits are answered by fixtures at once; then whatever timer is due
+first fires, so that what runs side by side comes in the order of a run.
 """
 
 from __future__ import annotations
@@ -84,10 +85,12 @@ async def simulate(
         limits: Bounds.
 
     Raises:
-        Refused: The definition cannot be planned.
+        Refused: The definition cannot be planned, or `FIXTURES_INVALID` for answers that its steps cannot get.
     """
+    fixtures = fixtures or Fixtures({})
+    fixtures.require_fitting(definition)
     engine: ExpressionEngine = ExplainingEngine(JlensEngine()) if explain else JlensEngine()
-    simulation = _Simulation(definition, registry, fixtures or Fixtures({}), engine, limits or SimulationLimits())
+    simulation = _Simulation(definition, registry, fixtures, engine, limits or SimulationLimits())
     return await simulation.run(payload, now_ms)
 
 
@@ -112,6 +115,8 @@ class _Simulation:
         self.warnings: dict[str, None] = {}
         self.refused: set[str] = set()
         """Commands of waits whose fixture was not taken: they stay open."""
+        self.timing_out: set[str] = set()
+        """Commands of waits whose fixture lets them time out, once nothing else is due before."""
         self.steps = 0
         self.until = time.monotonic() + limits.max_seconds
 
@@ -179,38 +184,34 @@ class _Simulation:
                 return ChildLaunched(command.command_id, at)
         for frame, pending in state.pending("event"):
             planned = self.plan.blocks[frame.block][frame.position]
-            if pending.command_id in self.refused or (answered := self.fixtures.next(planned.id)) is None:
+            decided = pending.command_id in self.refused or pending.command_id in self.timing_out
+            if decided or (answered := self.fixtures.next(planned.id)) is None:
+                continue
+            if isinstance(answered[0], TimedOut):
+                self.timing_out.add(pending.command_id)
                 continue
             wrong = _refusal(planned, pending, answered[0])
             if wrong is None:
                 return self.resume(pending, answered[0], at)
             self.refused.add(pending.command_id)
             self.warnings[f"{frame.step_path}: the fixture is not taken: {wrong}"] = None
-        due = [c for c in self.commands if isinstance(c, StartTimer) and not self.is_event_wait(state, c.command_id)]
+        due = [c for c in self.commands if isinstance(c, StartTimer) and self.passes(state, c.command_id)]
         if not due:
             return None
         first = min(due, key=lambda timer: timer.due_at)
         self.commands.remove(first)
         return TimerFired(first.command_id, max(at, first.due_at))
 
-    @staticmethod
-    def is_event_wait(state: State, command_id: str) -> bool:
+    def passes(self, state: State, command_id: str) -> bool:
         """An event's time-out passes only where a fixture says so: else the simulation would never pause."""
-        return any(pending.command_id == command_id for _, pending in state.pending("event"))
+        return command_id in self.timing_out or all(p.command_id != command_id for _, p in state.pending("event"))
 
     def resume(self, pending: Pending, answer: Any, at: int) -> Event:
         wait = pending.wait
         if wait is None:
             raise _Over("a wait without its row")
-        if isinstance(answer, TimedOut):
-            self.commands = [c for c in self.commands if getattr(c, "command_id", "") != pending.command_id]
-            return TimerFired(pending.command_id, max(at, pending.due_at or at))
         if pending.progress is not None and "childRunId" in pending.progress:
             answer = _child_end(answer)
-        elif isinstance(answer, Failure):
-            raise _Over(
-                f"the fixture of the wait at {wait['step_path']} is an $error; a wait gets a payload or $timeout"
-            )
         event_id = f"fixture:{wait['wait_id']}:{self.steps}"
         signal = EventSignal(event_id, wait["event_name"] or "", wait["key"], answer, wait_id=wait["wait_id"])
         return EventReceived(signal, at)
@@ -286,7 +287,7 @@ class _Simulation:
 def _refusal(step: PlanStep, pending: Pending, answer: Any) -> str | None:
     """Why the wait does not take what its fixture gives; None when it does."""
     wait = pending.wait
-    if wait is None or isinstance(answer, (TimedOut, Failure)):
+    if wait is None:
         return None
     if isinstance(step, HumanTaskStep):
         return "; ".join(step.check(answer)) or None if step.check is not None else None
