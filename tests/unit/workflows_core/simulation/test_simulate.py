@@ -185,6 +185,47 @@ async def test_an_answer_that_no_run_could_get_is_refused() -> None:
     assert "$error is for actions and children" in said["fixtures.s3"]
 
 
+async def test_an_input_that_the_action_would_refuse_fails_as_in_a_run() -> None:
+    def call(action: str, **mapping: Any) -> dict[str, Any]:
+        return {"type": "action.call", "config": {"actionId": action, "version": 1, "inputMapping": mapping}}
+
+    wrong = [call("log.write", message={"$expr": "payload.nope"}), call("http.request", url={"$expr": "42"})]
+    answers: list[dict[str, Any]] = [{}, {"s0": {}}]
+    for step in wrong:
+        for fixtures in answers:
+            report = await run(step, fixtures=fixtures)
+            assert (report.status, report.errors[0]["code"]) == ("failed", "ACTION_INPUT_INVALID")
+            assert (report.errors[0]["category"], len(report.invocations)) == ("ValidationError", 1)
+    assert (await run(call("log.write", message="m"))).status == "completed"
+    assert (await run(call("no.such", url=42))).status == "completed"
+
+
+async def test_nothing_is_said_of_a_secret_whose_value_nobody_knows() -> None:
+    async def send(value: Any, _: ActionContext) -> Any:
+        return value
+
+    key = {"type": "string", "pattern": "^sk_[a-z]{20}$"}
+    schema = {
+        "type": "object",
+        "properties": {"key": key, "to": {"type": "string"}, "in": {"type": "object", "properties": {"key": key}}},
+        "required": ["to"],
+        "anyOf": [{"properties": {"key": {"const": "sk_a"}}}, {"required": ["other"]}],
+    }
+    action = Action("test.send", 1, send, schema, {"type": "object"}, "Sends.")
+    registry = ActionRegistry.of({"test": lambda: [action]})
+
+    async def sent(**mapping: Any) -> Report:
+        config = {"actionId": "test.send", "version": 1, "inputMapping": mapping}
+        return await simulate(parse_definition(document({"type": "action.call", "config": config})), registry)
+
+    secret = {"$secret": "API_KEY"}
+    report = await sent(key=secret, to="a", **{"in": {"key": secret}})
+    assert report.status == "completed", report.errors
+    assert report.invocations[0]["input"]["key"] == secret
+    assert "/to is required" in (await sent(key=secret)).errors[0]["message"]
+    assert "/key must match" in (await sent(key="typed", to="a")).errors[0]["message"]
+
+
 async def test_a_fixture_that_the_wait_would_not_take_leaves_it_open() -> None:
     large = wait(filters=[{"path": "amount", "op": ">", "value": 100}])
     options: dict[str, Any] = {"payload": {"id": "k1"}, "limits": SimulationLimits(max_steps=50)}

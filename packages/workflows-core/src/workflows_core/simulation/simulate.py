@@ -8,12 +8,16 @@ first fires, so that what runs side by side comes in the order of a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 
 from workflows_core.actions.action import Effect
 from workflows_core.actions.answers import answer_check
+from workflows_core.actions.call import validate_input
 from workflows_core.actions.registry import ActionRegistry, RegisteredAction
 from workflows_core.definitions.model import Definition
 from workflows_core.errors import Failure, StepFailed
@@ -48,6 +52,10 @@ from workflows_core.wire.messages import EventSignal
 
 RUN_ID = "simulated-run"
 _MAX_OUTPUT_BYTES = 1024 * 1024
+_OF_FIELDS = ("type", "required", "additionalProperties", "dependentRequired")
+"""Keywords over an object that look at which fields it has, and at no value."""
+
+_Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +237,11 @@ class _Simulation:
                 "input": command.call["input"],
             }
         )
-        given = self.fixtures.next(command.step_id, action_id)
-        if given is not None:
-            output: Any = given[0]
-        else:
-            output = await self.without_fixture(command, self.registry.get(action_id, version))
+        action = self.registry.get(action_id, version)
+        output: Any = None if action is None else _wrong_input(action, command.call["input"])
+        if output is None:
+            given = self.fixtures.next(command.step_id, action_id)
+            output = given[0] if given is not None else await self.without_fixture(command, action)
         if isinstance(output, Failure):
             return ActionStepFailed(command.command_id, at, output, recorded=False)
         return ActionSucceeded(command.command_id, at, output, len(repr(output)), recorded=False)
@@ -295,6 +303,50 @@ def _refusal(step: PlanStep, pending: Pending, answer: Any) -> str | None:
         return None
     keys = () if wait["key"] is None else (wait["key"],)
     return mismatch(EventFacts("fixture", wait["event_name"] or "", keys, answer), wait)
+
+
+def _wrong_input(action: RegisteredAction, value: Any) -> Failure | None:
+    """Why the action would refuse its input; of secrets, whose values nobody knows here, nothing is said."""
+    secrets: list[_Path] = []
+    named = _with_names(value, (), secrets)
+    if secrets:
+        known = cast(Draft202012Validator, _WithoutSecrets(action.input_validator, secrets))
+        action = replace(action, input_validator=known)
+    try:
+        validate_input(action, named)
+    except StepFailed as error:
+        return error.failure
+    return None
+
+
+def _with_names(value: Any, path: _Path, secrets: list[_Path]) -> Any:
+    """The value with a text in the place of each secret; adds the paths of these."""
+    if isinstance(value, dict):
+        if set(value) == {"$secret"}:
+            secrets.append(path)
+            return "secret"
+        return {name: _with_names(item, (*path, name), secrets) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_names(item, (*path, index), secrets) for index, item in enumerate(value)]
+    return value
+
+
+class _WithoutSecrets:
+    """A validator that leaves out what may depend on the value of a secret."""
+
+    def __init__(self, validator: Draft202012Validator, secrets: Sequence[_Path]) -> None:
+        self._validator = validator
+        self._around = {path[:length] for path in secrets for length in range(len(path) + 1)}
+        self._secrets = frozenset(secrets)
+
+    def iter_errors(self, value: Any) -> Iterator[ValidationError]:
+        return (error for error in self._validator.iter_errors(value) if not self._depends(error))
+
+    def _depends(self, error: ValidationError) -> bool:
+        path = tuple(error.absolute_path)
+        if path in self._secrets or "if" in error.absolute_schema_path:
+            return True
+        return path in self._around and error.validator not in _OF_FIELDS
 
 
 def _child_end(answer: Any) -> dict[str, Any]:
