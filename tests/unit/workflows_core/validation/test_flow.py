@@ -107,6 +107,26 @@ def test_what_may_be_reached_is_let_alone(maybe: dict[str, Any]) -> None:
     assert flow(maybe, echo("late")) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("event", step("event.wait", "w", config={"eventName": "E", "correlationKey": expr("1")})),
+        ("eventName", step("human.task", "w", config={"taskType": "t", "title": expr("'T'")})),
+        ("timeWait", step("time.wait", "w", config={"mode": "duration", "durationMs": 1})),
+        (
+            "childRun",
+            step("control.callWorkflow", "w", workflowId="c", workflowVersion=1, outputMapping={"n": expr("childRun")}),
+        ),
+    ],
+)
+def test_a_loop_variable_has_no_name_that_a_step_inside_gives(name: str, inside: dict[str, Any]) -> None:
+    loop = {**each("l", "[1]", attempt("t", [inside], [])), "itemVar": name}
+    (problem,) = flow(loop)
+    assert (problem.code, problem.path, problem.severity) == ("LOOP_VARIABLE_INVALID", "root.steps[0].itemVar", "error")
+    assert f"{inside['type']} 'w'" in problem.message
+    assert flow({**loop, "body": [echo("a")]}, inside) == []
+
+
 def test_a_variable_that_nothing_sets_is_named_with_what_is_near() -> None:
     (problem,) = flow(assign("a", total="1"), assign("b", y="vars.totl + 1"))
     assert (problem.code, problem.severity, problem.suggestion) == ("VARIABLE_NOT_DEFINED", "warning", "total")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from workflows_core.definitions.model import (
+    CallWorkflowStep,
     Definition,
     EventWaitStep,
     Expr,
@@ -49,6 +50,12 @@ def _loop_variables(parent: str, steps: Sequence[Step], outer: tuple[str, ...]) 
             elif name in RESERVED_NAMES:
                 message = f"{name!r} is the name of a scope, which expressions see instead; choose another name"
                 yield Problem("LOOP_VARIABLE_INVALID", message, where, step_id=step.id)
+            elif (giver := _giver(name, step.body)) is not None:
+                message = (
+                    f"{name!r} is what {giver} in the loop gives, and expressions would see only one of the two; "
+                    "choose another name"
+                )
+                yield Problem("LOOP_VARIABLE_INVALID", message, where, step_id=step.id)
             elif name in outer:
                 message = f"{name!r} is the variable of a loop around this one, which cannot be seen in here"
                 yield Problem("LOOP_VARIABLE_SHADOWED", message, where, severity="warning", step_id=step.id)
@@ -61,6 +68,18 @@ def _loop_variables(parent: str, steps: Sequence[Step], outer: tuple[str, ...]) 
             inner = (*outer, name)
         for branch, nested in branches_of(step):
             yield from _loop_variables(f"{path}.{branch}", nested, inner)
+
+
+def _giver(name: str, steps: Sequence[Step]) -> str | None:
+    """The first of the steps, or of those inside them, whose expressions get something of this name."""
+    for step in steps:
+        gives_child = isinstance(step, CallWorkflowStep) and bool(step.output_mapping)
+        if name in _given(step) or (name == "childRun" and gives_child):
+            return f"{step.type} {step.id!r}"
+        for _, nested in branches_of(step):
+            if (found := _giver(name, nested)) is not None:
+                return found
+    return None
 
 
 def _has_loop(steps: Sequence[Step]) -> bool:
@@ -160,12 +179,16 @@ def _set_below(steps: Sequence[Step]) -> set[str]:
     return found
 
 
+def _given(step: Step) -> tuple[str, ...]:
+    """Names of variables that the runtime sets."""
+    if isinstance(step, (EventWaitStep, HumanTaskStep)):
+        return ("event", "eventName")
+    return ("timeWait",) if isinstance(step, TimeWaitStep) else ()
+
+
 def _sets(step: Step) -> Iterator[str]:
     """Names of variables that a step may set."""
-    if isinstance(step, (EventWaitStep, HumanTaskStep)):
-        yield from ("event", "eventName")
-    elif isinstance(step, TimeWaitStep):
-        yield "timeWait"
+    yield from _given(step)
     for _, text, default_scope in assign_targets("", step):
         try:
             path = parse_assign_path(text, default_scope)
