@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.interpreted import document
 from harness.own_definitions import OWN, Own, assign, attempt, each, echo, expr, side, step
+from harness.random_definitions import CATEGORIES, definitions
+from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.parse import parse_definition
+from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Problem
 from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.simulation.fixtures import Fixtures
+from workflows_core.simulation.simulate import simulate
 from workflows_core.validation.flow import (
     compensation_problems,
     loop_variable_problems,
@@ -19,6 +26,7 @@ from workflows_core.validation.flow import (
 )
 
 END = step("control.return", "end")
+CASES: list[Any] = [1, "1", True, 0, False, None, "null"]
 ENGINE = JlensEngine()
 
 
@@ -84,8 +92,10 @@ def test_steps_that_undo_cannot_end_the_run() -> None:
             "control.switch", "w", value=expr("1"), cases=[{"equals": 1, "steps": [END]}], default=[{**END, "id": "e"}]
         ),
         attempt("t", [END], [{**END, "id": "e"}]),
+        side([END], [echo("a")]),
+        side([END], [{**END, "id": "e"}], wait="any"),
     ],
-    ids=["return", "if", "switch", "tryCatch"],
+    ids=["return", "if", "switch", "tryCatch", "parallel all", "parallel any"],
 )
 def test_what_stands_behind_a_sure_end_is_never_reached(ending: dict[str, Any]) -> None:
     (problem,) = flow(ending, echo("late"))
@@ -99,12 +109,23 @@ def test_what_stands_behind_a_sure_end_is_never_reached(ending: dict[str, Any]) 
         step("control.if", "i", condition=expr("true"), then=[END]),
         each("l", "[1]", END),
         attempt("t", [END], []),
-        side([END], [echo("a")]),
+        side([END], [echo("a")], wait="any"),
+        step("control.switch", "w", value=expr("1"), cases=[{"equals": v, "steps": [echo(f"c{v}")]} for v in CASES]),
     ],
-    ids=["if without else", "loop", "catch that goes on", "branch"],
+    ids=["if without else", "loop", "catch that goes on", "branch", "cases that differ"],
 )
 def test_what_may_be_reached_is_let_alone(maybe: dict[str, Any]) -> None:
     assert flow(maybe, echo("late")) == []
+
+
+def test_a_case_whose_value_an_earlier_one_has_is_never_reached() -> None:
+    cases = [{"equals": v, "steps": [echo(f"c{i}"), echo(f"d{i}")]} for i, v in enumerate([1, "a", 1.0, "a", True])]
+    problems = flow(step("control.switch", "w", value=expr("payload.v"), cases=cases))
+    assert [(problem.code, problem.path, problem.severity) for problem in problems] == [
+        ("UNREACHABLE_STEP", "root.steps[0].cases[2].steps[0]", "warning"),
+        ("UNREACHABLE_STEP", "root.steps[0].cases[3].steps[0]", "warning"),
+    ]
+    assert "cases[0]" in problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -139,6 +160,25 @@ def test_a_variable_that_is_set_later_only_says_so() -> None:
 
 
 @pytest.mark.parametrize(
+    ("early", "where"),
+    [
+        (assign("a", n="vars.n + 1"), "config.assign"),
+        (assign("a", m="vars.n", n="1"), "config.assign"),
+        (step("control.if", "i", condition=expr("vars.n = 1"), then=[assign("a", n="2")]), "condition"),
+        (step("control.if", "i", condition=expr("true"), then=[assign("a", m="vars.n"), assign("b", n="1")]), "then"),
+        (each("l", "vars.n", assign("a", n="[1]")), "items"),
+        (echo("n", "vars.n"), "config.inputMapping"),
+        (attempt("t", [assign("a", m="vars.problem")], [echo("n")]), "try"),
+    ],
+    ids=["itself", "in order", "condition", "inside a branch", "items", "an input", "the error, before"],
+)
+def test_what_a_step_sets_is_not_set_before_it(early: dict[str, Any], where: str) -> None:
+    (problem,) = flow(early)
+    assert (problem.code, problem.severity) == ("VARIABLE_NOT_DEFINED", "warning")
+    assert problem.path.startswith(f"root.steps[0].{where}")
+
+
+@pytest.mark.parametrize(
     "steps",
     [
         [each("l", "[1]", assign("a", n="coalesce(vars.m, 0)"), assign("b", m="1"))],
@@ -146,8 +186,73 @@ def test_a_variable_that_is_set_later_only_says_so() -> None:
         [step("control.if", "i", condition=expr("true"), then=[assign("a", n="1")]), assign("b", m="vars.n")],
         [attempt("t", [echo("saved")], [assign("c", e="vars.problem.category")])],
         [each("l", "[1]", assign("a", n="vars.x"))],
+        [each("l", "[1]", assign("a", n="vars.n + 1"))],
+        [step("control.while", "w", condition=expr("vars.n < 3"), maxIterations=9, body=[assign("a", n="1")])],
+        [assign("a", n="coalesce(vars.n, 0) + 1"), assign("b", l="append(vars.l, payload.x)", t="vars.t & 'x'")],
+        [assign("a", n="vars.n + payload.step")],
+        [assign("a", n="1", m="vars.n")],
+        [{**assign("a", m="vars.n", n="1"), "retry": {"maxAttempts": 2, "backoffMs": 1}}],
+        [step("control.if", "i", condition=expr("coalesce(vars.n, 0) = 0"), then=[assign("a", n="2")])],
+        [each("l", "[1]", assign("a", n="1"), collect=expr("vars.n"), saveAs="all")],
+        [step("time.wait", "w", config={"mode": "duration", "durationMs": 1, "assign": {"m": expr("vars.timeWait")}})],
+        [{**echo("n"), "onCompensate": [echo("u", "vars.n.id & vars.later")]}, echo("later")],
     ],
-    ids=["a later pass", "another branch", "one branch", "the captured error", "the item"],
+    ids=[
+        "a later pass",
+        "another branch",
+        "one branch",
+        "the captured error",
+        "the item",
+        "itself, in another pass",
+        "a pass before the condition",
+        "made for nothing before",
+        "nobody knows",
+        "in order",
+        "another attempt",
+        "a condition that provides",
+        "what a pass collects",
+        "what the runtime gives",
+        "what is undone at the end",
+    ],
 )
 def test_what_may_have_been_set_is_let_alone(steps: list[dict[str, Any]]) -> None:
     assert [problem for problem in flow(*steps) if problem.code == "VARIABLE_NOT_DEFINED"] == []
+
+
+def reading(found: Any, names: list[str]) -> Any:
+    """The definition with a variable that each assignment reads, and appends to another; few of its returns stay."""
+    if isinstance(found, list):
+        return [reading(one, names) for one in found]
+    if not isinstance(found, dict):
+        return found
+    number = int(found["id"][1:]) if found.get("id", "wf") != "wf" else 0
+    if found.get("type") == "transform.assign" or (found.get("type") == "control.return" and number % 4):
+        read, written = names[number % len(names)], names[number // 2 % len(names)]
+        return assign(found["id"], **{written: f"append(vars.{read}, '{found['id']}')"})
+    return {name: reading(one, names) for name, one in found.items()}
+
+
+@pytest.mark.asyncio
+@settings(max_examples=150, deadline=None)
+@given(
+    definition=definitions(depth=3),
+    names=st.lists(st.sampled_from(["p", "q", "i", "j", "x", "caught", "all_i"]), min_size=2, max_size=5, unique=True),
+    failing=st.dictionaries(st.integers(1, 20), st.sampled_from(CATEGORIES), max_size=4),
+)
+async def test_what_is_said_of_a_random_definition_holds_in_its_simulation(
+    definition: dict[str, Any], names: list[str], failing: dict[int, str]
+) -> None:
+    parsed = parse_definition(reading(definition, names))
+    problems = [*unreachable_problems(parsed), *variable_problems(parsed, ENGINE)]
+    ids = {step.id for _, step in walk_steps(parsed)}
+    answers = {f"s{number}": {"$error": {"category": category}} for number, category in failing.items()}
+    fixtures = Fixtures.of({name: answer for name, answer in answers.items() if name in ids})
+    report = await simulate(parsed, ActionRegistry.of({}), fixtures=fixtures, explain=True)
+    visited = {entry.step_id for entry in report.trace}
+    explained = [one for entry in report.trace for one in entry.explained]
+    for problem in problems:
+        if problem.code == "UNREACHABLE_STEP":
+            assert problem.step_id not in visited
+        else:
+            seen = [one["reads"] for one in explained if one["expression"].endswith(f"'{problem.step_id}')")]
+            assert all(set(reads.values()) == {"(no value)"} for reads in seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from workflows_core.definitions.model import (
@@ -12,17 +13,20 @@ from workflows_core.definitions.model import (
     ForEachStep,
     HumanTaskStep,
     IfStep,
+    ParallelStep,
     ReturnStep,
     Step,
     SwitchStep,
     TimeWaitStep,
     TryCatchStep,
+    WhileStep,
 )
 from workflows_core.definitions.paths import parse_assign_path
 from workflows_core.definitions.spelling import nearest
+from workflows_core.definitions.values import Scalar
 from workflows_core.definitions.walk import branches_of, walk_steps
 from workflows_core.errors import Problem
-from workflows_core.expressions.engine import ExpressionEngine, ExpressionInvalid
+from workflows_core.expressions.engine import NO_VALUE, ExpressionEngine, ExpressionFailed, ExpressionInvalid
 from workflows_core.expressions.reading import EVERYTHING
 from workflows_core.validation.targets import assign_targets
 from workflows_core.validation.values import references_of
@@ -32,6 +36,13 @@ RESERVED_NAMES = frozenset({"payload", "vars", "local", "meta", "error", "system
 
 LOOP_NAMES = frozenset({"index", "length", "isFirst", "isLast"})
 """Names that every loop gives its body, beside `item`."""
+
+
+VARYING = re.compile("random|shuffle|now|millis")
+"""In the source of an expression that may give another value each time."""
+
+_PROVIDES = re.compile("coalesce|exists")
+"""In the source of an expression whose author knows that something may be missing."""
 
 
 def loop_variable_problems(definition: Definition) -> Iterator[Problem]:
@@ -109,10 +120,29 @@ def _unreachable(parent: str, steps: Sequence[Step]) -> Iterator[Problem]:
             message = f"is never reached: {ended} ends the run before"
             yield Problem("UNREACHABLE_STEP", message, path, severity="warning", step_id=step.id)
             return
+        repeated = _repeated_cases(step) if isinstance(step, SwitchStep) else {}
         for branch, nested in branches_of(step):
-            yield from _unreachable(f"{path}.{branch}", nested)
+            if branch in repeated and nested:
+                message = f"is never reached: {repeated[branch]} takes the same value before"
+                where = f"{path}.{branch}.steps[0]"
+                yield Problem("UNREACHABLE_STEP", message, where, severity="warning", step_id=nested[0].id)
+            elif branch not in repeated:
+                yield from _unreachable(f"{path}.{branch}", nested)
         if _returns(step):
             ended = path
+
+
+def _repeated_cases(step: SwitchStep) -> dict[str, str]:
+    """The cases whose value an earlier one has, with that one."""
+    first: dict[tuple[bool, Scalar], str] = {}
+    repeated: dict[str, str] = {}
+    for index, case in enumerate(step.cases):
+        name = f"cases[{index}]"
+        # In JSON, true is not 1; in Python it is.
+        earlier = first.setdefault((isinstance(case.equals, bool), case.equals), name)
+        if earlier != name:
+            repeated[name] = earlier
+    return repeated
 
 
 def _returns(step: Step) -> bool:
@@ -127,6 +157,9 @@ def _returns(step: Step) -> bool:
             return all(_block_returns(block) for block in blocks)
         case TryCatchStep():
             return _block_returns(step.try_) and _block_returns(step.catch)
+        case ParallelStep():
+            # One that fails instead ends the step all the same, or with `any` is left out.
+            return (all if step.wait == "any" else any)(_block_returns(branch.steps) for branch in step.branches)
     return False
 
 
@@ -138,7 +171,7 @@ def variable_problems(definition: Definition, engine: ExpressionEngine) -> Itera
     """No expression reads `vars.x` that no step could have set before.
 
     What a loop's body sets counts for the whole body, since a later pass sees it; what side-by-side branches set counts
-    for all of them.
+    for all of them; and whatever any step sets for steps that undo, which run at the end.
     """
     everything = {name for _, step in walk_steps(definition) for name in _sets(step)}
     yield from _variables("root", definition.steps, set(), everything, engine)
@@ -150,24 +183,74 @@ def _variables(
     for index, step in enumerate(steps):
         path = f"{parent}.steps[{index}]"
         branches = branches_of(step)
-        inside = {name for _, nested in branches for name in _set_below(nested)}
-        names = {step.item_var} if isinstance(step, ForEachStep) else set()
-        if isinstance(step, TryCatchStep):
-            names = set(_sets(step))  # The captured error, in the catch block.
-        seen = known | names | inside | set(_sets(step))
+        seen_within, own = _seen_within(path, step), _set_below([step])
         for where, value in references_of(path, step):
-            for name in _reads(value, engine) if isinstance(value, Expr) else ():
-                if name not in seen:
-                    hint = nearest(name, sorted(everything | names))
-                    message = f"reads vars.{name}, which no step before sets"
-                    if name in everything:
-                        message += "; one that comes later does"
-                    yield Problem("VARIABLE_NOT_DEFINED", message, where, "warning", step_id=step.id, suggestion=hint)
+            if not isinstance(value, Expr):
+                continue
+            seen = known | seen_within.get(where, set())
+            missing = [name for name in _reads(value, engine) if name not in seen]
+            decides = where in (f"{path}.condition", f"{path}.value") and isinstance(step, (IfStep, SwitchStep))
+            for name in missing:
+                if name in own and not _in_vain(value.source, missing, engine, decides=decides):
+                    continue  # The first of those that count or collect: made for having nothing before it.
+                hint = None if name in everything else nearest(name, sorted(everything | seen))
+                message = f"reads vars.{name}, which no step before sets"
+                if name in own:
+                    message += "; this one does afterwards"
+                elif name in everything:
+                    message += "; one that comes later does"
+                yield Problem("VARIABLE_NOT_DEFINED", message, where, "warning", step_id=step.id, suggestion=hint)
         for branch, nested in branches:
-            looping = inside if len(branches) == 1 or branch.startswith("branches[") else set()
-            yield from _variables(f"{path}.{branch}", nested, known | names | looping, everything, engine)
+            seen = everything if branch == "onCompensate" else known | _seen_in(step, branch)
+            yield from _variables(f"{path}.{branch}", nested, seen | known, everything, engine)
             known = known | _set_below(nested)
         known = known | set(_sets(step))
+
+
+def _in_vain(source: str, missing: Sequence[str], engine: ExpressionEngine, *, decides: bool) -> bool:
+    """True when an expression reads nothing but these variables, and nothing comes of it without them.
+
+    Of one that decides between branches nothing comes whatever it gives: it is always the same.
+    """
+    expression = engine.compile(source)
+    if any(not read.startswith("vars.") or read.split(".")[1] not in missing for read in expression.reads):
+        return False
+    if decides:
+        return _PROVIDES.search(source) is None
+    try:
+        return VARYING.search(source) is None and expression.evaluate({}, now_ms=0, seed=0) is NO_VALUE
+    except ExpressionFailed:
+        return True
+
+
+def _seen_within(path: str, step: Step) -> dict[str, set[str]]:
+    """By the place of an expression of the step, what the step itself has set when it is evaluated."""
+    seen: dict[str, set[str]] = {}
+    inside = {name for _, nested in branches_of(step) for name in _set_below(nested)}
+    if isinstance(step, ForEachStep):
+        seen[f"{path}.collect"] = {step.item_var, *inside}
+    elif isinstance(step, WhileStep):
+        seen[f"{path}.condition"] = inside
+    # Another attempt sees what the one before has set.
+    before = set(_sets(step)) if getattr(step, "retry", None) is not None else set(_given(step))
+    for where, text, default_scope in assign_targets(path, step):
+        seen.setdefault(where, set(before))
+        before |= set(_variable_of(text, default_scope))
+    return seen
+
+
+def _seen_in(step: Step, branch: str) -> set[str]:
+    """What a branch of the step may see beside what is set before the step and in its earlier branches."""
+    match step:
+        case ForEachStep():
+            return {step.item_var, *_set_below(step.body)}
+        case WhileStep():
+            return _set_below(step.body)
+        case ParallelStep():
+            return {name for one in step.branches for name in _set_below(one.steps)}
+        case TryCatchStep() if branch == "catch":
+            return set(_sets(step))  # The captured error.
+    return set()
 
 
 def _set_below(steps: Sequence[Step]) -> set[str]:
@@ -190,12 +273,17 @@ def _sets(step: Step) -> Iterator[str]:
     """Names of variables that a step may set."""
     yield from _given(step)
     for _, text, default_scope in assign_targets("", step):
-        try:
-            path = parse_assign_path(text, default_scope)
-        except ValueError:
-            continue  # Said where paths are checked.
-        if path.scope == "vars":
-            yield path.segments[0]
+        yield from _variable_of(text, default_scope)
+
+
+def _variable_of(text: str, default_scope: str | None) -> Iterator[str]:
+    """The variable that a path assigns to, where it is one."""
+    try:
+        path = parse_assign_path(text, default_scope)
+    except ValueError:
+        return  # Said where paths are checked.
+    if path.scope == "vars":
+        yield path.segments[0]
 
 
 def _reads(expr: Expr, engine: ExpressionEngine) -> list[str]:

@@ -32,6 +32,7 @@ from workflows_core.expressions.engine import (
 from workflows_core.expressions.reading import EVERYTHING
 from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
 from workflows_core.validation.flow import (
+    VARYING,
     compensation_problems,
     loop_variable_problems,
     unreachable_problems,
@@ -45,8 +46,6 @@ from workflows_core.validation.values import references_of
 
 STALE_AFTER = timedelta(days=90)
 """A secret that was not changed for so long should be."""
-
-_VARYING = re.compile("random|shuffle|now|millis")
 
 
 def publish_problems(
@@ -179,7 +178,7 @@ class _Checks:
         expression = self.compiled(config.correlation_key)
         yield from self.contract_of_wait(path, step)
         # Decided only for an expression that gives the same key in every run.
-        if expression is None or expression.reads or _VARYING.search(expression.source):
+        if expression is None or expression.reads or VARYING.search(expression.source):
             return
         try:
             key = expression.evaluate({}, now_ms=0, seed=0)
