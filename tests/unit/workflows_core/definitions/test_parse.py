@@ -260,6 +260,26 @@ def test_all_problems_come_at_once_with_step_paths() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "said", "suggestion"),
+    [
+        ({"$secret": "K"}, "this is a secret, which may stand in inputMapping", None),
+        ({"$exp": "x"}, "this is an object with '$exp'", "$expr"),
+        ({"a": 1, "b": {}}, "this is an object with 'a', 'b'", None),
+        ({}, "this is an object", None),
+        ([], "this is a list", None),
+        (5, "this is 5", None),
+        (None, "this is null or absent", None),
+    ],
+)
+def test_what_stands_where_an_expression_should_is_named(given: Any, said: str, suggestion: str | None) -> None:
+    config = {"assign": {"vars.x": given}}
+    problem = only(document({"id": "a", "type": "transform.assign", "config": config}))
+    where = ("INVALID_EXPR", 'root.steps[0].config.assign["vars.x"]', suggestion)
+    assert (problem.code, problem.path, problem.suggestion) == where
+    assert problem.message.partition("; ")[2].startswith(said)
+
+
 def test_a_definition_without_a_schema_of_its_payload_says_so() -> None:
     whole = document()
     del whole["payloadSchemaRef"]

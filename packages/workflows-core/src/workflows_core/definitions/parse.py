@@ -144,12 +144,23 @@ def _problem(document: Any, detail: ErrorDetails) -> Problem:
         return _at(place, f"must be {context['expected']}, this is {_shown(place.value)}", suggestion)
     is_expression = place.key == "$expr" or context.get("class_name") == "Expr"
     if is_expression and kind in ("missing", "model_type"):
+        given = locate(document, detail["loc"][:-1]).value if place.key == "$expr" else place.value
         place.path = place.path.removesuffix(".$expr")
-        return _at(place, f"{_EXPRESSION}; this is {_shown(place.value)}", code="INVALID_EXPR")
+        return _no_expression(place, given)
     if place.path == "payloadSchemaRef" and place.value is None:
         message = "is required: the name of the schema that payloads of the workflow keep to"
         return _at(place, message, code="PAYLOAD_SCHEMA_REF_MISSING")
     return _at(place, _sentence(kind, detail, place))
+
+
+def _no_expression(place: Place, given: Any) -> Problem:
+    """What stands where only an expression may."""
+    keys = list(given)[:5] if isinstance(given, dict) else []
+    found = f"{_shown(given)} with {', '.join(map(_shown, keys))}" if keys else _shown(given)
+    if "$secret" in keys:
+        found = "a secret, which may stand in inputMapping of action.call and in payloadMapping only"
+    meant = any(nearest(key, ["$expr"]) for key in keys)
+    return _at(place, f"{_EXPRESSION}; this is {found}", "$expr" if meant else None, code="INVALID_EXPR")
 
 
 def _at(place: Place, message: str, suggestion: str | None = None, *, code: str | None = None) -> Problem:
