@@ -20,7 +20,7 @@ from workflows_core.interpreter.messages import (
     StartTimer,
     TimerFired,
 )
-from workflows_core.interpreter.state import RunIdentity, State
+from workflows_core.interpreter.state import SEMANTICS_VERSION, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, step
 from workflows_core.wire.messages import EventSignal
 
@@ -57,7 +57,13 @@ def counted(passes: int, *before: dict[str, Any], **assigned: str) -> dict[str, 
 class Run:
     """Holds the state and the commands that wait for an answer."""
 
-    def __init__(self, *steps: dict[str, Any], payload: Any = None, definition: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *steps: dict[str, Any],
+        payload: Any = None,
+        definition: dict[str, Any] | None = None,
+        semantics: int = SEMANTICS_VERSION,
+    ) -> None:
         self.plan = compile_plan(parse_definition({**document(*steps), **(definition or {})}), JlensEngine())
         identity = RunIdentity("run-1", "acme", "wf", 1, "hash", None)
         self.state: State = initial_state(
@@ -66,6 +72,7 @@ class Run:
             payload=payload if payload is not None else {"id": "k1"},
             meta={},
             started_at=0,
+            semantics=semantics,
         )
         self.commands: list[Command] = []
         self.apply(Begin(1_000))

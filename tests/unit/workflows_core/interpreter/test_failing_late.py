@@ -99,6 +99,24 @@ def test_an_author_may_note_something_at_the_error_and_its_other_fields_stay() -
     assert run.state.scopes.vars == {"said": "TransientError seen"}
 
 
+@pytest.mark.parametrize("value", [{"$expr": "payload.nope"}, [1, {"$expr": "payload.nope"}]], ids=["one", "in a list"])
+def test_a_filter_whose_value_is_missing_fails_the_step_and_holds_for_no_event(value: Any) -> None:
+    op = "not_in" if isinstance(value, list) else "!="
+    asking = wait(filters=[{"path": "status", "op": op, "value": value}])
+    run = Run(asking)
+    assert (run.outcome, run.failure.category) == ("FAILED", "ExpressionError")
+    assert "the value of filter status has no value: 'payload.nope'" in run.failure.message
+    assert Run(asking, payload={"id": "k1", "nope": None}).outcome is None
+
+
+def test_a_run_that_began_before_filters_needed_values_goes_on_as_it_began() -> None:
+    asking = wait(filters=[{"path": "status", "op": "!=", "value": {"$expr": "payload.nope"}}])
+    run = Run(asking, semantics=1)
+    assert [one["filters"] for one in run.state.open_waits()] == [[{"path": "status", "op": "!=", "value": None}]]
+    run.signal(payload={"status": "OPEN"})
+    assert run.outcome == "SUCCEEDED"
+
+
 def test_a_filter_that_asks_whether_a_field_is_there_needs_no_value() -> None:
     run = Run(wait(filters=[{"path": "receipt", "op": "exists"}]))
     run.signal("e1", payload={"amount": 5})

@@ -15,11 +15,14 @@ from workflows_core.interpreter.outbox import Outbox
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.wire.records import WaitRecord
 
-SEMANTICS_VERSION = 1
+SEMANTICS_VERSION = 2
 """Meaning of the authored language that runs begin with in this build; a run keeps the one it began with."""
 
-SUPPORTED_SEMANTICS: frozenset[int] = frozenset({1})
+SUPPORTED_SEMANTICS: frozenset[int] = frozenset({1, 2})
 """What this build executes. A new meaning comes in two releases: one that executes it, then one that begins with it."""
+
+FILTERS_NEED_VALUES = 2
+"""From this meaning on, a filter of a wait whose value is missing fails the step; before, it was held against null."""
 
 PendingKind = Literal[
     "action", "time", "event", "launch", "quota", "retry", "block", "try", "catch", "loop", "while", "parallel"

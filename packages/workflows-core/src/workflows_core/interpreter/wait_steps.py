@@ -10,17 +10,19 @@ from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE, Expression
 from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.correlation import key_text
-from workflows_core.interpreter.evaluation import expression_failure
+from workflows_core.interpreter.evaluation import Evaluator, expression_failure
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.matching import filter_problem
 from workflows_core.interpreter.messages import StartTimer
 from workflows_core.interpreter.plan import (
     Assignments,
+    Computed,
     EventWaitStep,
+    ListOf,
     PlanFilter,
     TimeWaitStep,
 )
-from workflows_core.interpreter.state import Frame, Pending
+from workflows_core.interpreter.state import FILTERS_NEED_VALUES, Frame, Pending
 from workflows_core.wire.records import FilterRecord, WaitRecord, WaitType
 
 LATEST_MS = 253_402_300_799_999
@@ -106,12 +108,29 @@ def complete(
 
 
 def _resolve(machine: Machine, frame: Frame, item: PlanFilter) -> FilterRecord:
-    value = machine.evaluator(frame).build(item.value)
+    evaluator = machine.evaluator(frame)
+    if machine.state.semantics >= FILTERS_NEED_VALUES:
+        value = _filter_value(evaluator, item)
+    else:
+        value = evaluator.build(item.value)
     resolved: FilterRecord = {"path": item.path, "op": item.op, "value": None if value is NO_VALUE else value}
     problem = filter_problem(resolved)
     if problem is not None:
         raise StepFailed(Failure(ErrorCategory.VALIDATION, f"filter {item.path}: {problem}", code="FILTER_INVALID"))
     return resolved
+
+
+def _filter_value(evaluator: Evaluator, item: PlanFilter) -> Any:
+    what = f"the value of filter {item.path}"
+    match item.value:
+        case Computed(expression):
+            return evaluator.required(expression, what)
+        case ListOf(items):
+            return [
+                evaluator.required(one.expression, what) if isinstance(one, Computed) else evaluator.build(one)
+                for one in items
+            ]
+    return evaluator.build(item.value)
 
 
 def _until(machine: Machine, frame: Frame, until: Expression) -> int:
