@@ -168,9 +168,10 @@ def test_a_variable_that_is_set_later_only_says_so() -> None:
         (step("control.if", "i", condition=expr("true"), then=[assign("a", m="vars.n"), assign("b", n="1")]), "then"),
         (each("l", "vars.n", assign("a", n="[1]")), "items"),
         (echo("n", "vars.n"), "config.inputMapping"),
+        (assign("a", n="$assert(vars.n = 1, 'not one')"), "config.assign"),
         (attempt("t", [assign("a", m="vars.problem")], [echo("n")]), "try"),
     ],
-    ids=["itself", "in order", "condition", "inside a branch", "items", "an input", "the error, before"],
+    ids=["itself", "in order", "condition", "inside a branch", "items", "an input", "failing", "the error, before"],
 )
 def test_what_a_step_sets_is_not_set_before_it(early: dict[str, Any], where: str) -> None:
     (problem,) = flow(early)
