@@ -3,17 +3,25 @@ where the behaviour is tested."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from harness.interpreted import Run, act, document, wait
 from workflows_core.definitions.parse import parse_definition
+from workflows_core.execution.beginning import first_state
 from workflows_core.execution.plans import compiled_plan, plan_for
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.correlation import MAX_KEY_BYTES
 from workflows_core.interpreter.matching import filter_problem
 from workflows_core.interpreter.messages import Begin
 from workflows_core.interpreter.state import SEMANTICS_VERSION, State
 from workflows_core.interpreter.step import initial_state, step
+from workflows_core.wire.messages import RunInput
+from workflows_core.wire.records import LoadedRun
 
 PATHS = ["vars.a.b", "a.b", "payload.a.b", "/a/b"]
 PLACES = {"vars.a.b": ("vars", "a"), "a.b": ("vars", "a"), "payload.a.b": ("payload", "a"), "/a/b": ("payload", "a")}
@@ -110,3 +118,52 @@ def test_hole_22_a_definition_is_planned_once_and_a_run_keeps_its_meaning() -> N
     older = {**run.state.to_checkpoint(), "semantics": SEMANTICS_VERSION - 1}
     assert State.from_checkpoint(older).semantics == SEMANTICS_VERSION - 1
     assert State.from_checkpoint(run.state.to_checkpoint()).semantics == SEMANTICS_VERSION
+
+
+LONG_KEY = "k" * (MAX_KEY_BYTES + 1)
+
+
+def loaded_run(**more: Any) -> LoadedRun:
+    """As the load activity gives it, of an execution that began before there was a limit of keys."""
+    body = {"started_at": 0, "definition_hash": "hash", "payload": {"id": LONG_KEY}, "meta": {}}
+    return cast(LoadedRun, {**body, **more})
+
+
+@pytest.mark.parametrize("key", ["k" * MAX_KEY_BYTES, LONG_KEY, "\u6f22" * 683, "\U0001f600" * 513])
+def test_a_wait_takes_a_key_that_an_index_holds_and_no_longer_one(key: str) -> None:
+    run = Run(wait(), payload={"id": key})
+    size = len(key.encode())
+    if size <= MAX_KEY_BYTES:
+        assert [one["key"] for one in run.state.open_waits()] == [key]
+        return
+    assert (run.outcome, run.failure.category, run.failure.code) == (
+        "FAILED",
+        "ValidationError",
+        "CORRELATION_KEY_TOO_LONG",
+    )
+    assert run.failure.message == f"the correlation key has {size} bytes, at most {MAX_KEY_BYTES} are taken"
+
+
+def test_a_wait_whose_key_and_names_no_index_holds_together_fails_its_step() -> None:
+    run = Run(wait("N" * 600), payload={"id": "k" * 2000})
+    assert (run.failure.code, run.failure.message) == (
+        "CORRELATION_KEY_TOO_LONG",
+        "tenant, event name and correlation key have 2604 bytes together, at most 2560 are taken",
+    )
+
+
+def test_an_execution_of_before_the_limit_opens_its_waits_as_its_history_says() -> None:
+    """Such a key was stored where it could be compressed; the next execution of the run looks."""
+    plan = compile_plan(parse_definition(document(act(), wait())), JlensEngine())
+    begun = RunInput("run-1", "acme", "wf", 1)
+    state = first_state(plan, begun, loaded_run())
+    assert state.max_key_bytes is None
+    checkpoint = State.from_checkpoint(json.loads(json.dumps(state.to_checkpoint())))
+    assert checkpoint.max_key_bytes is None
+    run = Run(act(), wait(), payload={"id": LONG_KEY})
+    run.state = replace(run.state, max_key_bytes=None)
+    run.succeed({})
+    assert [one["key"] for one in run.state.open_waits()] == [LONG_KEY]
+    continued = replace(begun, checkpoint=json.dumps(run.state.to_checkpoint()))
+    after = first_state(run.plan, continued, loaded_run(max_key_bytes=MAX_KEY_BYTES))
+    assert (after.max_key_bytes, [one["key"] for one in after.open_waits()]) == (MAX_KEY_BYTES, [LONG_KEY])

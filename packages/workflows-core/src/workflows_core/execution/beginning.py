@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from workflows_core.execution.semantics import semantics_of
 from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
@@ -14,9 +15,11 @@ from workflows_core.wire.records import LoadedRun
 
 def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
     """Of a run that was loaded: from its checkpoint where it has one."""
+    # As the execution began with it: what is in its history already opened its waits without a limit.
+    max_key_bytes = loaded.get("max_key_bytes")
     if run_input.checkpoint is not None:
-        return State.from_checkpoint(json.loads(run_input.checkpoint))
-    return initial_state(
+        return replace(State.from_checkpoint(json.loads(run_input.checkpoint)), max_key_bytes=max_key_bytes)
+    state = initial_state(
         plan,
         _identity(run_input, loaded["definition_hash"]),
         payload=loaded["payload"],
@@ -24,6 +27,7 @@ def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
         started_at=loaded["started_at"],
         semantics=semantics_of(loaded),
     )
+    return replace(state, max_key_bytes=max_key_bytes)
 
 
 def unloaded_state(run_input: RunInput, started_at: int) -> State:

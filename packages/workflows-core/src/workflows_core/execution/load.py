@@ -14,6 +14,7 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.interpreter.correlation import MAX_KEY_BYTES
 from workflows_core.storage.begun_runs import begun_run
 from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database
@@ -78,6 +79,7 @@ class RunLoader:
             "last_action_ends": self.policy.last_action_ends,
             "unavailable_after_ms": self.policy.unavailable_after_ms,
             "semantics": run.runtime_semantics_version,
+            "max_key_bytes": MAX_KEY_BYTES,
         }
         trigger = run.trigger_metadata_json
         if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.ingress.just_routed import ALL_TO_EVERYBODY, JustRouted
 from workflows_core.ingress.policy import IngressPolicy
-from workflows_core.interpreter.correlation import correlation_keys
+from workflows_core.interpreter.correlation import correlation_keys, key_fault
 from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.database import Database, is_unavailable
@@ -24,6 +24,7 @@ from workflows_core.storage.routing import (
     claim_for,
     event_failed,
     failed_attempts,
+    is_awaited,
     pending_events,
     settle_event,
     take_event,
@@ -131,6 +132,10 @@ async def _route(
             )
             return []
     keys = keys_of(event, policy)
+    fault = None if event.waits is not None else _key_fault(event, keys)
+    if fault is not None and not await is_awaited(conn, event, keys):
+        await _dead(conn, event, f"a key that its payload gives does not do: {fault}")
+        return []
     waits = event.waits if event.waits is not None else await claim_event(conn, event, keys)
     if waits is None:
         return None
@@ -150,6 +155,11 @@ async def _route(
         deliveries.append(new_delivery(event.event_id, "start", workflow_id, run_id, key))
     left = await settle_event(conn, event, deliveries, just_routed.lease_for(len(deliveries)))
     return [_delivery(event, key, one) for one in deliveries if one["delivery_id"] in left]
+
+
+def _key_fault(event: PendingEvent, keys: Sequence[str]) -> str | None:
+    """Of the first key, which the event is found by; another one that is too long is nobody's."""
+    return key_fault(keys[0], event.tenant, event.event_name, event.event_id) if keys else None
 
 
 def _delivery(event: PendingEvent, key: str | None, new: Mapping[str, Any]) -> Delivery:

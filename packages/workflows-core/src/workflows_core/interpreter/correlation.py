@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 DEFAULT_PATHS: Mapping[str, Sequence[str]] = {
     "TICKET_CREATED": ("ticketId",),
@@ -17,6 +17,15 @@ DEFAULT_PATHS: Mapping[str, Sequence[str]] = {
     "*": ("ticketId", "clientId", "invoiceId", "projectId", "paymentId"),
 }
 """Payload paths by event name; `*` is for every event and comes last. A setting replaces the whole."""
+
+MAX_KEY_BYTES: Final = 2048
+"""Of a correlation key in UTF-8."""
+
+MAX_ID_BYTES: Final = 1280
+"""Of an event's id: it stands beside the id of each wait that the event goes to."""
+
+MAX_NAMED_BYTES: Final = 2560
+"""Of a key with everything that it is found by: an index of the database takes 2,704 bytes, its own included."""
 
 
 def correlation_keys(
@@ -55,3 +64,28 @@ def key_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     return None
+
+
+def key_fault(key: str, tenant: str, event_name: str, event_id: str = "", *, most: int = MAX_KEY_BYTES) -> str | None:
+    """Why no event can be found by a key, as a sentence; None when one can. `workflow_publish_event` says the same.
+
+    Args:
+        key: A correlation key; the empty text for an event without one.
+        tenant: Whose event or wait it is.
+        event_name: The event's name.
+        event_id: Its id; a wait has none.
+        most: Bytes that the key may have.
+    """
+    sizes = [_bytes(text) for text in (key, tenant, event_name, event_id)]
+    if sizes[0] > most:
+        return f"the correlation key has {sizes[0]} bytes, at most {most} are taken"
+    if sizes[-1] > MAX_ID_BYTES:
+        return f"the event id has {sizes[-1]} bytes, at most {MAX_ID_BYTES} are taken"
+    if sum(sizes) > MAX_NAMED_BYTES:
+        what = "tenant, event id, event name" if event_id else "tenant, event name"
+        return f"{what} and correlation key have {sum(sizes)} bytes together, at most {MAX_NAMED_BYTES} are taken"
+    return None
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.interpreter.bindings import Binding, BindingTable, bindings_of
+from workflows_core.interpreter.correlation import MAX_KEY_BYTES
 from workflows_core.interpreter.outbox import Outbox
 from workflows_core.interpreter.scopes import Scopes
 from workflows_core.wire.records import WaitRecord
@@ -151,6 +152,7 @@ class State:
     """Everything about a run.
 
     Attributes:
+        max_key_bytes: Of the correlation key of a wait that opens; None in executions that began when nobody looked.
         steps_run: Steps and loop passes of this execution.
         scope_bytes: What payload, variables, loops, open waits and steps to be undone hold, in bytes of JSON; what was
             overwritten may count still.
@@ -166,6 +168,7 @@ class State:
     scopes: Scopes
     frames: Mapping[str, Frame]
     semantics: int = SEMANTICS_VERSION
+    max_key_bytes: int | None = MAX_KEY_BYTES
     generation: int = 0
     steps_run: int = 0
     current_path: str | None = None
@@ -222,6 +225,7 @@ class State:
             "droppedEvents": self.dropped_events,
             "scopeBytes": self.scope_bytes,
             "ending": None if self.ending is None else _outcome_json(self.ending),
+            **({} if self.max_key_bytes is None else {"maxKeyBytes": self.max_key_bytes}),
         }
 
     @classmethod
@@ -236,6 +240,7 @@ class State:
             seed=value["seed"],
             started_at=value["startedAt"],
             semantics=value["semantics"],
+            max_key_bytes=value.get("maxKeyBytes"),
             generation=value["generation"],
             scopes=Scopes.from_json(value["scopes"]),
             frames={f.path: f for f in frames},

@@ -9,7 +9,7 @@ from typing import Any
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE, Expression
 from workflows_core.expressions.reading import json_bytes
-from workflows_core.interpreter.correlation import key_text
+from workflows_core.interpreter.correlation import key_fault, key_text
 from workflows_core.interpreter.evaluation import Evaluator, expression_failure
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.matching import filter_problem
@@ -200,8 +200,13 @@ def open_wait(machine: Machine, frame: Frame, pending: Pending, wait: WaitRecord
     """The step waits; a wait that has a limit has a timer.
 
     Raises:
-        StepFailed: `StateTooLarge`: the run cannot carry one more wait.
+        StepFailed: `StateTooLarge`: the run cannot carry one more wait. `CORRELATION_KEY_TOO_LONG`.
     """
+    most = machine.state.max_key_bytes
+    if most is not None and wait["key"] is not None:
+        fault = key_fault(wait["key"], machine.state.identity.tenant, wait["event_name"] or "", most=most)
+        if fault is not None:
+            raise StepFailed(Failure(ErrorCategory.VALIDATION, fault, code="CORRELATION_KEY_TOO_LONG"))
     machine.grow(_PENDING_BYTES + json_bytes(wait), "the wait")
     await_event(machine, frame, pending, wait, summary)
 

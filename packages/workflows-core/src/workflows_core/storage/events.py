@@ -12,10 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json, Problem, Refused
+from workflows_core.interpreter.correlation import key_fault, key_text
 from workflows_core.storage.json_text import is_storable, json_text, payload_fault
 from workflows_core.storage.statements import coded_errors
-
-MAX_KEY_LENGTH = 1024
 
 _PUBLISH = text(
     "SELECT workflow_publish_event(:tenant, :event_id, :event_name, CAST(:payload AS jsonb), :correlation_key,"
@@ -133,8 +132,8 @@ async def publish_event(
         event_id: The same id is published once.
         event_name: Name that waits and triggers know.
         payload: JSON value; None counts as `{}`.
-        correlation_key: The publisher's key. Without one, keys are derived from the payload.
-        correlation_keys: Several of them, in order; replaces `correlation_key`.
+        correlation_key: The publisher's key. Without one, or with a blank one, keys are derived from the payload.
+        correlation_keys: Several of them, in order; replaces `correlation_key`. Blank ones are left out.
         payload_schema_ref: Name of the payload's schema.
         occurred_at: The publisher's own time, aware.
 
@@ -144,17 +143,17 @@ async def publish_event(
     Raises:
         Refused: `EVENT_INVALID`, with everything that is wrong; `EVENT_CONFLICT`, the id is taken by another content.
     """
-    keys = None if correlation_keys is None else [key.strip() for key in correlation_keys]
-    key = None if correlation_key is None else correlation_key.strip() or None
+    given = [correlation_key] if correlation_keys is None else correlation_keys
+    keys = list(dict.fromkeys(key for one in given if (key := key_text(one)) is not None))
     body = {} if payload is None else payload
-    _check({"tenant": tenant, "eventId": event_id, "eventName": event_name}, keys, key, body, occurred_at)
+    _check({"tenant": tenant, "eventId": event_id, "eventName": event_name}, keys, body, occurred_at)
     values = {
         "tenant": tenant,
         "event_id": event_id,
         "event_name": event_name,
         "payload": json_text(body),
-        "correlation_key": key,
-        "correlation_keys": keys,
+        "correlation_key": keys[0] if len(keys) == 1 else None,
+        "correlation_keys": keys if len(keys) > 1 else None,
         "payload_schema_ref": payload_schema_ref,
         "occurred_at": occurred_at,
     }
@@ -232,19 +231,18 @@ def _is_in_range(at: datetime) -> bool:
         return False
 
 
-def _check(
-    names: Mapping[str, str], keys: list[str] | None, key: str | None, payload: Json, occurred_at: datetime | None
-) -> None:
+def _check(names: Mapping[str, str], keys: Sequence[str], payload: Json, occurred_at: datetime | None) -> None:
     problems = [
         Problem("EVENT_INVALID", "must be a text that is not empty and has no NUL", field)
         for field, value in names.items()
         if not value.strip() or not is_storable(value)
     ]
-    if keys is not None and not all(keys):
-        problems.append(Problem("EVENT_INVALID", "must have no blank keys", "correlationKeys"))
-    if any(len(one) > MAX_KEY_LENGTH for one in (key or "", *(keys or ()))):
-        problems.append(Problem("EVENT_INVALID", f"a key has at most {MAX_KEY_LENGTH} characters", "correlationKey"))
-    if not is_storable([key, *(keys or ())]):
+    beside = (names["tenant"], names["eventName"], names["eventId"])
+    too_long = [("eventId", key_fault("", *beside))] + [("correlationKey", key_fault(key, "", "")) for key in keys]
+    if not any(fault for _, fault in too_long):
+        too_long = [("correlationKey", key_fault(key, *beside)) for key in keys]
+    problems += [Problem("EVENT_INVALID", fault, path) for path, fault in too_long if fault is not None]
+    if not is_storable(list(keys)):
         problems.append(Problem("EVENT_INVALID", "must have no NUL and no half of a surrogate pair", "correlationKey"))
     fault = payload_fault(payload)
     if fault is not None:

@@ -17,6 +17,10 @@ _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id)")
 _TAKE_NEXT = text("SELECT workflow_take_next_event()")
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
+_AWAITED = text(
+    "SELECT EXISTS (SELECT 1 FROM workflow_run_waits WHERE tenant = :tenant AND event_name = :event_name"
+    " AND key = ANY(CAST(:keys AS text[])) AND status = 'WAITING')"
+)
 _CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)")
 _SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb), :lease)")
 _ATTEMPTS = text(
@@ -126,6 +130,12 @@ async def claim_event(
     values = {"tenant": event.tenant, "event_id": event.event_id, "event_name": event.event_name, "keys": list(keys)}
     found: list[Mapping[str, Any]] | None = (await conn.execute(_CLAIM, values)).scalar_one()
     return found
+
+
+async def is_awaited(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]) -> bool:
+    """Whether a wait is open for the event's name and one of its keys; the filters are not looked at."""
+    values = {"tenant": event.tenant, "event_name": event.event_name, "keys": list(keys)}
+    return bool((await conn.execute(_AWAITED, values)).scalar_one())
 
 
 async def claim_for(conn: AsyncConnection, tenant: str, event_id: str, wait_id: str, run_id: str) -> bool:

@@ -256,5 +256,6 @@ class LoadedRun(TypedDict):
     last_action_ends: NotRequired[bool]
     unavailable_after_ms: NotRequired[int]
     semantics: NotRequired[int]
+    max_key_bytes: NotRequired[int]
     # Temporal workflow id of the scheduled launch that waits for the end of the run.
     scheduled_launch: NotRequired[str]

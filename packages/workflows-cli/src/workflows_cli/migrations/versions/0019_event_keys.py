@@ -1,0 +1,15 @@
+"""Keys that indexes hold, one meaning of them, and events in the order of publishing."""
+
+from __future__ import annotations
+
+from workflows_cli.migrations.sql_files import execute_files
+
+revision = "0019"
+down_revision = "0018"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds functions and changes a default; builds of before call what they called."""
+    execute_files(revision, ("event_keys",))
