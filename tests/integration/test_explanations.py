@@ -245,6 +245,30 @@ async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> N
         ({"payload": {"text": "a\x00b"}}, r"U\+0000"),
         ({"event_name": " "}, "not empty"),
     ],
+async def test_a_replay_has_the_whole_envelope_of_its_event(db: Database) -> None:
+    """It had no schema, so that a payload which kept to none was routed all the same, and no time of its publisher."""
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Paid.v1": {"type": "object", "required": ["currency"]}})
+    await publish(db, "bad", payload_schema_ref="payload.Paid.v1", occurred_at=at)
+    await publish(db, "null", payload=None, none_is_null=True)
+    await route(db, POLICY)
+    async with db.tenant(TENANT) as conn:
+        for event in await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10):
+            await replay_event(conn, TENANT, event)
+    await route(db, POLICY)
+    kept = ("event_name", "correlation_keys", "payload", "payload_schema_ref", "occurred_at", "status", "error_message")
+    found = await rows(db, "workflow_runtime_events")
+    for event_id in ("bad", "null"):
+        (original,) = [row for row in found if row["event_id"] == event_id]
+        (repeat,) = [row for row in found if row["replay_of"] == event_id]
+        assert {name: repeat[name] for name in kept} == {name: original[name] for name in kept}
+    assert {(row["status"], row["payload_schema_ref"], row["occurred_at"]) for row in found} == {
+        ("dead", "payload.Paid.v1", at),
+        ("routed", None, None),
+    }
+
+
 )
 async def test_what_nothing_could_route_is_refused_with_what_is_taken(
     db: Database, fields: dict[str, Any], said: str

@@ -74,6 +74,27 @@ async def test_hole_15_an_answer_in_the_inbox_resumes_the_run_and_an_invalid_one
     assert (row["status"], row["completed_by"], row["response_data"]) == ("completed", "anna", {"approved": True})
 
 
+@pytest.mark.parametrize("schema", [{"type": ["null", "string"]}, None], ids=["schema", "any"])
+async def test_the_answer_null_arrives_as_null(db: Database, client: Client, schema: dict[str, Any] | None) -> None:
+    """The inbox said completed, and the run was given `{}`, which a schema may refuse: it waited for ever."""
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        asked = task(responseSchema=schema, assign={"answer": {"$expr": "event"}})
+        if schema is None:
+            del asked["config"]["responseSchema"]
+        run = await authored.start(document(asked), {"id": "A-1", "amount": 9})
+        await run.until("WAITING")
+        async with db.tenant(TENANT) as conn:
+            (found,) = await list_tasks(conn)
+            await answer_task(conn, TENANT, found.task_id, None, "anna")
+        async with asyncio.timeout(30):
+            result = await run.handle.result()
+    assert result["scopes"]["vars"]["answer"] is None
+    row = await task_row(db)
+    assert (row["status"], row["completed_by"], row["response_data"]) == ("completed", "anna", None)
+    (event,) = await rows(db, "workflow_runtime_events")
+    assert event["payload"] is None
+
+
 @pytest.mark.parametrize("way", ["signal", "event"])
 async def test_hole_15_an_answer_that_comes_to_the_run_is_checked_there(db: Database, client: Client, way: str) -> None:
     async with authored_runtime(db, client) as authored, ingress(db, client):

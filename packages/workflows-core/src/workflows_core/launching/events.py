@@ -118,6 +118,9 @@ async def replay_event(conn: AsyncConnection, tenant: str, event: EventRow) -> s
         event_name=event.event_name,
         payload=event.payload,
         correlation_keys=event.keys or None,
+        payload_schema_ref=event.payload_schema_ref,
+        occurred_at=event.occurred_at,
+        none_is_null=True,
     )
     await mark_replay(conn, new_id, event.event_id)
     return new_id

@@ -26,7 +26,9 @@ _PAYLOADS = text(
 )
 _EVENTS = """
     SELECT e.event_id, e.event_name, e.correlation_keys, e.payload::text AS payload, e.status, e.attempts, e.created_at,
-           e.processed_at, e.error_message, e.replay_of,
+           e.processed_at, e.error_message, e.replay_of, e.payload_schema_ref,
+           CASE WHEN e.occurred_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00' THEN e.occurred_at END
+               AS occurred_at,
            coalesce((SELECT jsonb_agg(jsonb_build_object(
                          'deliveryId', d.delivery_id, 'targetKind', d.target_kind, 'targetId', d.target_id,
                          'runId', d.run_id, 'status', d.status, 'attempts', d.attempts, 'reason', d.reason)
@@ -94,6 +96,8 @@ class EventRow:
     replay_of: str | None
     deliveries: tuple[Mapping[str, Any], ...]
 
+        payload_schema_ref: The payload's schema, as the publisher named it.
+        occurred_at: The publisher's own time; None also where no process has such a time.
     def to_json(self) -> dict[str, Any]:
         """JSON-ready but for the times, which stay `datetime`."""
         return {
@@ -108,6 +112,8 @@ class EventRow:
             "errorMessage": self.error_message,
             "replayOf": self.replay_of,
             **({} if self.unreadable is None else {"unreadable": self.unreadable}),
+    payload_schema_ref: str | None
+    occurred_at: datetime | None
             "deliveries": [dict(delivery) for delivery in self.deliveries],
         }
 
@@ -123,6 +129,8 @@ async def publish_event(
     correlation_keys: Sequence[str] | None = None,
     payload_schema_ref: str | None = None,
     occurred_at: datetime | None = None,
+            "payloadSchemaRef": self.payload_schema_ref,
+            "occurredAt": self.occurred_at,
 ) -> bool:
     """Publishes in the caller's transaction: the event is there if and only if that commits.
 
@@ -139,19 +147,21 @@ async def publish_event(
 
     Returns:
         False when the tenant has an event of this id already; nothing changes then.
+    none_is_null: bool = False,
 
     Raises:
         Refused: `EVENT_INVALID`, with everything that is wrong; `EVENT_CONFLICT`, the id is taken by another content.
     """
     given = [correlation_key] if correlation_keys is None else correlation_keys
     keys = list(dict.fromkeys(key for one in given if (key := key_text(one)) is not None))
-    body = {} if payload is None else payload
+    body = {} if payload is None and not none_is_null else payload
     _check({"tenant": tenant, "eventId": event_id, "eventName": event_name}, keys, body, occurred_at)
     values = {
         "tenant": tenant,
         "event_id": event_id,
         "event_name": event_name,
         "payload": json_text(body),
+        none_is_null: A payload None is JSON's null, and not `{}`.
         "correlation_key": keys[0] if len(keys) == 1 else None,
         "correlation_keys": keys if len(keys) > 1 else None,
         "payload_schema_ref": payload_schema_ref,
@@ -238,6 +248,8 @@ def _check(names: Mapping[str, str], keys: Sequence[str], payload: Json, occurre
         if not value.strip() or not is_storable(value)
     ]
     beside = (names["tenant"], names["eventName"], names["eventId"])
+        payload_schema_ref=row["payload_schema_ref"],
+        occurred_at=row["occurred_at"],
     too_long = [("eventId", key_fault("", *beside))] + [("correlationKey", key_fault(key, "", "")) for key in keys]
     if not any(fault for _, fault in too_long):
         too_long = [("correlationKey", key_fault(key, *beside)) for key in keys]

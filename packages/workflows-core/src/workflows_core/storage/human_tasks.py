@@ -123,6 +123,7 @@ async def answer_task(conn: AsyncConnection, tenant: str, task_id: str, answer: 
         event_name=HUMAN_TASK_COMPLETED,
         correlation_key=task_id,
         payload=answer,
+        none_is_null=True,
     )
     await _change(
         conn,
