@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from harness.databases import MigratedDatabase
 from harness.ingress import route
 from harness.interpreted import document
 from harness.run_records import (
@@ -29,6 +36,7 @@ from workflows_core.launching.events import events_to_replay, publish_checked, r
 from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.events import list_events
 from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -237,14 +245,6 @@ async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> N
     assert row["replay_of"] == "e1"
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"key": "k" * 10_240}, "has 10240 bytes, at most 2048 are taken"),
-        ({"payload": {"text": "x" * 600_000}}, "bytes, at most"),
-        ({"payload": {"text": "a\x00b"}}, r"U\+0000"),
-        ({"event_name": " "}, "not empty"),
-    ],
 async def test_a_replay_has_the_whole_envelope_of_its_event(db: Database) -> None:
     """It had no schema, so that a payload which kept to none was routed all the same, and no time of its publisher."""
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -269,6 +269,14 @@ async def test_a_replay_has_the_whole_envelope_of_its_event(db: Database) -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"key": "k" * 10_240}, "has 10240 bytes, at most 2048 are taken"),
+        ({"payload": {"text": "x" * 600_000}}, "bytes, at most"),
+        ({"payload": {"text": "a\x00b"}}, r"U\+0000"),
+        ({"event_name": " "}, "not empty"),
+    ],
 )
 async def test_what_nothing_could_route_is_refused_with_what_is_taken(
     db: Database, fields: dict[str, Any], said: str
@@ -288,3 +296,108 @@ async def test_a_clock_far_off_changes_nothing_since_routing_goes_by_its_own(db:
         "no match",
         "another event is on its way to the wait, which takes one; the run's next wait looks back for this one",
     )
+
+
+async def test_events_of_the_waits_key_come_first_however_many_of_its_name_are_newer(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait("w", filters=FILTER)]), EXECUTION)
+    await publish(db, "near")
+    for number in range(60):
+        await publish(db, f"other-{number}", f"key-of-{number}")
+    await route(db, POLICY)
+    await publish(db, "coming")
+    found = await events_of(db, "w")
+    assert list(found)[:2] == ["coming", "near"]
+    assert found["coming"] == ("pending", None)
+    assert found["near"] == ("no match", "filter amount > 9 does not hold: the event has 5")
+    assert len(found) == 50
+
+
+async def test_the_window_of_a_wait_goes_by_routing_in_its_explanation_too(
+    database: MigratedDatabase, db: Database
+) -> None:
+    """An event may have been published long before the window and be routed in it."""
+    await publish(db, "before")
+    await route(db, POLICY)
+    begin = int(datetime.now(UTC).timestamp() * 1000) + 1
+    await publish(db, "inside")
+    await route(db, POLICY)
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute("UPDATE workflow_runtime_events SET created_at = created_at - interval '1 day'")
+    await write_run(db, a_write(1, waits=[a_wait("w", filters=FILTER, look_back_from=begin)]), EXECUTION)
+    assert list(await events_of(db, "w")) == ["inside"]
+
+
+STATUSES = ("pending", "routed", "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def many(database: MigratedDatabase, db: Database) -> Database:
+    """5,000 events that were routed and taken, and a few of each other status among them."""
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute("SET session_replication_role = replica")
+        await admin.execute(
+            "INSERT INTO workflow_runtime_events (tenant, event_id, event_name, correlation_key, correlation_keys,"
+            " status, processed_at, created_at) SELECT %s, 'e' || g, 'PAID', 'k' || g, ARRAY['k' || g],"
+            " CASE WHEN g = 700 THEN 'pending' WHEN g = 800 THEN 'dead' ELSE 'routed' END,"
+            " CASE WHEN g NOT IN (700, 800) THEN now() - make_interval(secs => g) END, now() - make_interval(secs => g)"
+            " FROM generate_series(1, 5000) AS g",
+            [TENANT],
+        )
+        await admin.execute(
+            "INSERT INTO workflow_event_deliveries (tenant, delivery_id, event_id, target_kind, target_id, run_id, key,"
+            " status) SELECT %s, 'd' || g, 'e' || g, 'wait', 'w' || g, 'r' || g, 'k' || g, CASE g WHEN 901 THEN 'new'"
+            " WHEN 902 THEN 'accepted' WHEN 903 THEN 'late' WHEN 904 THEN 'unknown' WHEN 905 THEN 'undeliverable'"
+            " WHEN 906 THEN 'dead' ELSE 'consumed' END FROM generate_series(1, 5000) AS g WHERE g NOT IN (700, 800)",
+            [TENANT],
+        )
+        await admin.execute(
+            "INSERT INTO workflow_run_waits (tenant, wait_id, run_id, step_path, wait_type, event_name, key,"
+            " look_back_from, status, created_at, resolved_at, matched_event_id) SELECT %s, 'w' || g, 'r' || g, 's',"
+            " 'event', 'PAID', 'k' || g, '2020-01-01', 'RESOLVED', now() - interval '1 day',"
+            " now() - make_interval(secs => g), 'e' || g FROM generate_series(1, 5000) AS g",
+            [TENANT],
+        )
+        await admin.execute("ANALYZE")
+    return db
+
+
+async def test_events_are_listed_by_their_status_or_that_of_a_delivery_newest_first(many: Database) -> None:
+    async with many.tenant(TENANT) as conn:
+        everything = await list_events(conn, limit=10_000)
+        assert [event.event_id for event in everything] == [f"e{number}" for number in range(1, 5001)]
+        for status in STATUSES:
+            expected = [
+                event.event_id
+                for event in everything
+                if status in (event.status, *(delivery["status"] for delivery in event.deliveries))
+            ]
+            assert expected, status
+            for name, wanted in ((None, expected), ("PAID", expected), ("OTHER", [])):
+                found = await list_events(conn, status=status, name=name, limit=10_000)
+                assert [event.event_id for event in found] == wanted, status
+        assert await list_events(conn, status="nothing") == []
+
+
+async def test_those_who_look_read_few_rows_of_many(many: Database) -> None:
+    """Each of these read every row of a table."""
+    at = datetime.now(UTC)
+
+    async def window(conn: AsyncConnection) -> None:
+        since, until = at - timedelta(seconds=100), at - timedelta(seconds=50)
+        assert len(await events_to_replay(conn, None, None, since, until, 1000)) == 50
+
+    looks: dict[str, Callable[[AsyncConnection], Awaitable[Any]]] = {
+        "newest": list_events,
+        **{status: partial(list_events, status=status) for status in ("pending", "dead", "new", "late", "unknown")},
+        "window": window,
+        "event": partial(explain_event, event_id="e30"),
+        "wait": partial(explain_wait, wait_id="w30"),
+    }
+    read = text(
+        "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+        " WHERE relname IN ('workflow_runtime_events', 'workflow_event_deliveries', 'workflow_run_waits')"
+    )
+    for name, look in looks.items():
+        async with many.tenant(TENANT) as conn:
+            await look(conn)
+            assert (await conn.execute(read)).scalar_one() < 1000, name

@@ -83,11 +83,13 @@ async def explain_event(
         return None
     keys = event.keys or correlation_keys(event.event_name, event.payload, None, paths)
     facts = EventFacts(event_id, event.event_name, keys, event.payload)
-    claimed, consumed = await claimed_by(conn, event_id), await consumed_by(conn, event_id)
     delivered = {(one["targetKind"], one["targetId"]): one for one in event.deliveries}
     since = event.processed_at or event.created_at
     candidates: list[Candidate] = []
-    for wait in await waits_for(conn, event_id, event.event_name, list(keys), since, MAX_CANDIDATES):
+    waits = await waits_for(conn, event_id, event.event_name, list(keys), since, MAX_CANDIDATES)
+    claimed = await claimed_by(conn, event_id)
+    consumed = await consumed_by(conn, event_id, {wait.run_id for wait in waits})
+    for wait in waits:
         found = delivered.pop(("wait", wait.wait_id), None)
         if found is not None:
             candidates.append(_delivered(found))
@@ -140,7 +142,8 @@ async def _seen_by(conn: AsyncConnection, wait: WaitFacts, event: EventForWait) 
         facts = EventFacts(event.event_id, event.event_name, tuple(event.correlation_keys), event.payload)
         verdict, why = "no match", mismatch(facts, _record(wait))
         if why is None:
-            claimed, consumed = await claimed_by(conn, event.event_id), await consumed_by(conn, event.event_id)
+            claimed = await claimed_by(conn, event.event_id)
+            consumed = await consumed_by(conn, event.event_id, {wait.run_id})
             why = _beside(wait, claimed, consumed) or "the wait was not open then, or had another event"
     return {"eventId": event.event_id, "at": event.created_at, "verdict": verdict, "why": why}
 

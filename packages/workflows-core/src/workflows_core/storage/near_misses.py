@@ -5,7 +5,7 @@ Every function needs a connection whose transaction has its tenant set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,14 +17,34 @@ from workflows_core.storage.rows import Row
 
 _WAIT_COLUMNS = """w.wait_id, w.run_id, w.step_path, w.wait_type, w.event_name, w.key, w.filters, w.match, w.status,
            w.look_back_from, w.timeout_at, w.matched_event_id, w.created_at, w.resolved_at"""
+# Each part in the order of an index, or of few rows; a name alone may be that of every row.
 _WAITS_FOR = text(
     f"""
+    WITH found AS (
+        (SELECT w.wait_id FROM workflow_run_waits w
+          WHERE w.tenant = current_setting('workflows.tenant') AND w.event_name = :event_name AND w.status = 'WAITING'
+            AND w.key = ANY (CAST(:keys AS text[]))
+          ORDER BY w.created_at DESC, w.wait_id LIMIT :limit)
+        UNION
+        (SELECT w.wait_id FROM workflow_run_waits w
+          WHERE w.tenant = current_setting('workflows.tenant') AND w.event_name = :event_name AND w.status = 'WAITING'
+          ORDER BY w.created_at DESC, w.wait_id LIMIT :limit)
+        UNION
+        (SELECT w.wait_id FROM workflow_run_waits w
+          WHERE w.tenant = current_setting('workflows.tenant') AND w.event_name = :event_name AND w.status <> 'WAITING'
+            AND w.resolved_at >= :since AND w.key = ANY (CAST(:keys AS text[]))
+          ORDER BY w.created_at DESC, w.wait_id LIMIT :limit)
+        UNION
+        (SELECT w.wait_id FROM workflow_run_waits w
+          WHERE w.tenant = current_setting('workflows.tenant') AND w.event_name = :event_name AND w.status <> 'WAITING'
+            AND w.resolved_at >= :since
+          ORDER BY w.created_at DESC, w.wait_id LIMIT :limit)
+        UNION
+        SELECT d.target_id FROM workflow_event_deliveries d
+         WHERE d.tenant = current_setting('workflows.tenant') AND d.event_id = :event_id AND d.target_kind = 'wait')
     SELECT {_WAIT_COLUMNS}
       FROM workflow_run_waits w
-     WHERE w.tenant = current_setting('workflows.tenant') AND w.event_name = :event_name
-       AND (w.status = 'WAITING' OR w.resolved_at >= :since
-            OR EXISTS (SELECT 1 FROM workflow_event_deliveries d
-                        WHERE d.tenant = w.tenant AND d.event_id = :event_id AND d.target_id = w.wait_id))
+     WHERE w.tenant = current_setting('workflows.tenant') AND w.wait_id = ANY (ARRAY(SELECT wait_id FROM found))
      ORDER BY w.key = ANY (CAST(:keys AS text[])) DESC, w.created_at DESC, w.wait_id
      LIMIT :limit
     """  # noqa: S608 - a constant of ours
@@ -35,13 +55,40 @@ _WAIT = text(
 )
 _EVENTS_FOR = text(
     """
+    WITH near AS (
+        (SELECT e.event_id FROM workflow_runtime_events e
+          WHERE e.tenant = current_setting('workflows.tenant') AND e.event_name = :event_name
+            AND e.correlation_keys[1] = :key AND e.processed_at >= :since
+          ORDER BY e.processed_at DESC, e.event_id DESC LIMIT :limit)
+        UNION
+        (SELECT e.event_id FROM workflow_runtime_events e
+          WHERE e.tenant = current_setting('workflows.tenant') AND e.event_name = :event_name
+            AND e.correlation_keys[1] = :key AND e.processed_at IS NULL
+          ORDER BY e.created_at DESC, e.event_id DESC LIMIT :limit)
+        UNION
+        (SELECT e.event_id FROM workflow_runtime_events e
+          WHERE e.tenant = current_setting('workflows.tenant') AND e.event_name = :event_name
+            AND e.correlation_keys[2] IS NOT NULL AND e.correlation_keys @> ARRAY[CAST(:key AS text)]
+            AND e.processed_at >= :since
+          ORDER BY e.processed_at DESC, e.event_id DESC LIMIT :limit)
+        UNION
+        (SELECT e.event_id FROM workflow_runtime_events e
+          WHERE e.tenant = current_setting('workflows.tenant') AND e.event_name = :event_name
+            AND e.processed_at >= :since
+          ORDER BY e.processed_at DESC, e.event_id DESC LIMIT :limit)
+        UNION
+        (SELECT e.event_id FROM workflow_runtime_events e
+          WHERE e.tenant = current_setting('workflows.tenant') AND e.event_name = :event_name
+            AND e.processed_at IS NULL
+          ORDER BY e.created_at DESC, e.event_id DESC LIMIT :limit))
     SELECT e.event_id, e.event_name, e.correlation_keys, e.payload, e.status, e.error_message, e.created_at,
            e.processed_at, d.status AS delivery
       FROM workflow_runtime_events e
       LEFT JOIN workflow_event_deliveries d
         ON d.tenant = e.tenant AND d.event_id = e.event_id AND d.target_kind = 'wait' AND d.target_id = :wait_id
-     WHERE e.tenant = current_setting('workflows.tenant') AND e.event_name = :event_name AND e.created_at >= :since
-     ORDER BY e.created_at DESC, e.event_id DESC
+     WHERE e.tenant = current_setting('workflows.tenant') AND e.event_id = ANY (ARRAY(SELECT event_id FROM near))
+     ORDER BY e.correlation_keys @> ARRAY[CAST(:key AS text)] DESC, coalesce(e.processed_at, e.created_at) DESC,
+              e.event_id DESC
      LIMIT :limit
     """
 )
@@ -51,7 +98,8 @@ _CLAIMED_BY = text(
 )
 _CONSUMED_BY = text(
     "SELECT run_id, wait_id FROM workflow_run_waits"
-    " WHERE tenant = current_setting('workflows.tenant') AND matched_event_id = :event_id"
+    " WHERE tenant = current_setting('workflows.tenant') AND run_id = ANY(CAST(:run_ids AS text[]))"
+    " AND matched_event_id = :event_id"
 )
 _KNOWN = text(
     "SELECT count(*) = 0 OR bool_or(event_type = :event_name) FROM event_catalog"
@@ -115,8 +163,14 @@ async def get_wait(conn: AsyncConnection, wait_id: str) -> WaitFacts | None:
 
 
 async def events_for(conn: AsyncConnection, wait: WaitFacts, limit: int) -> list[EventForWait]:
-    """Events of the wait's name since its window began, newest first."""
-    values = {"wait_id": wait.wait_id, "event_name": wait.event_name, "since": wait.look_back_from, "limit": limit}
+    """Events of the wait's name that were routed since its window began, or are not yet: those with its key first."""
+    values = {
+        "wait_id": wait.wait_id,
+        "event_name": wait.event_name,
+        "key": wait.key,
+        "since": wait.look_back_from,
+        "limit": limit,
+    }
     return [EventForWait.of(row) for row in await conn.execute(_EVENTS_FOR, values)]
 
 
@@ -126,9 +180,10 @@ async def claimed_by(conn: AsyncConnection, event_id: str) -> str | None:
     return found
 
 
-async def consumed_by(conn: AsyncConnection, event_id: str) -> dict[str, str]:
-    """Wait by run, of the runs that took the event."""
-    return {row.run_id: row.wait_id for row in await conn.execute(_CONSUMED_BY, {"event_id": event_id})}
+async def consumed_by(conn: AsyncConnection, event_id: str, run_ids: Collection[str]) -> dict[str, str]:
+    """Wait by run, of those of the runs that took the event."""
+    values = {"event_id": event_id, "run_ids": sorted(run_ids)}
+    return {row.run_id: row.wait_id for row in await conn.execute(_CONSUMED_BY, values)}
 
 
 async def in_catalog(conn: AsyncConnection, event_name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Keys that indexes hold, one meaning of them, and events in the order of publishing."""
+"""Keys that indexes hold, one meaning of them, events in the order of publishing, and indexes for those who look."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds functions and changes a default; builds of before call what they called."""
-    execute_files(revision, ("event_keys",))
+    """Adds functions and indexes, and changes a default; builds of before call what they called."""
+    execute_files(revision, ("event_keys", "looking"))
