@@ -173,6 +173,23 @@ async def test_a_wait_whose_key_is_too_long_fails_its_step(db: Database, client:
     assert error["message"] == "the correlation key has 5000 bytes, at most 2048 are taken"
 
 
+async def test_a_run_that_has_opened_such_a_wait_before_fails_instead_of_trying_for_ever(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a build has begun it that had no limit."""
+    monkeypatch.setattr("workflows_core.execution.load.MAX_KEY_BYTES", None)
+    async with authored_runtime(db, client) as authored:
+        short = await authored.start(document(wait()), {"id": "abc" * 1000})
+        long = await authored.start(document(wait()), {"id": noise(5000)})
+        async with asyncio.timeout(30):
+            await long.until("FAILED")
+            await short.until("WAITING")
+        error = (await long.timeline()).run.error_json
+    assert error is not None
+    assert (error["category"], error["code"]) == ("ValidationError", "INDEXED_VALUE_TOO_LONG")
+    assert "workflow_run_waits_open" in error["message"]
+
+
 WHITE = "".join(chr(code) for code in range(0x110000) if chr(code).isspace())
 BLANKS = ["", " ", WHITE, "\ufeff", "\u200b", "\u180e", " \u200b ", *WHITE]
 TEXTS = [*BLANKS, *(f"{one}k{one}1{one}" for one in WHITE), "\u200bk", "k\ufeff", " T1 "]

@@ -15,6 +15,7 @@ from workflows_core.storage.database import Database
 _RUN_RESET = "WF001"
 _EVENT_CONFLICT = "WF002"
 _CHECK_VIOLATION = "23514"
+_PROGRAM_LIMIT = "54000"
 _EVENT_INVALID = "EVENT_INVALID: "
 
 
@@ -68,6 +69,10 @@ class coded_errors:  # noqa: N801 - a context manager, read as a verb
             raise RunReset(message) from None
         if state == _EVENT_CONFLICT:
             raise Refused.one("EVENT_CONFLICT", message, "eventId") from None
+        if state == _PROGRAM_LIMIT:
+            # However often it is tried again.
+            found = f"a key, a name or an id is longer than the database can find it by: {message}"
+            raise Refused.one("INDEXED_VALUE_TOO_LONG", found) from None
         if state == _CHECK_VIOLATION and message.startswith(_EVENT_INVALID):
             # What only the database can tell, such as the size that a value has there.
             raise Refused.one("EVENT_INVALID", message.removeprefix(_EVENT_INVALID), "payload") from None
