@@ -5,16 +5,22 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
 
 from harness.authored import TENANT, Authored, authored_runtime
-from harness.ingress import ingress
+from harness.ingress import ingress, route
 from harness.interpreted import act, document, wait
-from harness.run_records import rows
+from harness.run_records import publish, rows
+from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.execution.scheduled_launch import ScheduledLaunchWorkflow
 from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.problems import RunNotRunning, TemporalUnavailable
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.storage.database import Database
 from workflows_core.storage.runs import NewRun, insert_run
-from workflows_core.wire.names import workflow_id_of
+from workflows_core.wire.messages import EventSignal
+from workflows_core.wire.names import AUTHORED_QUEUE, workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -109,3 +115,53 @@ async def test_passes_go_round_and_leave_alone_what_was_just_written(db: Databas
         two = reconciler(db, client, batch_size=2)
         assert [sum((await two.one_pass()).values()) for _ in range(4)] == [2, 1, 2, 1]
         assert await reconciler(db, client, quiet_seconds=60).one_pass() == {}
+
+
+async def test_a_namespace_that_is_missing_ends_no_run(
+    db: Database, client: Client, temporal: EmbeddedTemporal
+) -> None:
+    """Temporal answers for it with the same status as for a run that it does not know."""
+    away = await Client.connect(temporal.address, namespace="not-there")
+    async with authored_runtime(db, client) as authored:
+        run_id, _ = await waiting_run(authored)
+        with pytest.raises(RPCError, match="not-there"):
+            await reconciler(db, away).one_pass()
+        with pytest.raises(TemporalUnavailable):
+            await Launcher(db, away).cancel(TENANT, run_id, "by hand")
+        assert await status_of(db) == {run_id: "WAITING"}
+        assert (await reconciler(db, client).one_pass()) == {"looked at": 1}
+
+
+async def test_an_id_that_speaks_of_a_namespace_is_an_id(db: Database, client: Client) -> None:
+    signal = EventSignal(event_id="e", event_name="PAID", correlation_key="k", payload={})
+    with pytest.raises(RunNotRunning):
+        await Launcher(db, client).signal("namespace-1", signal)
+
+
+async def test_what_an_ended_run_took_is_asked_for_until_somebody_can_answer(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run_id, _ = await waiting_run(authored)
+        await publish(db, "e1", key="k1")
+        await route(db)
+    await client.get_workflow_handle(workflow_id_of(run_id)).terminate("by hand")
+    assert (await reconciler(db, client, query_seconds=0.5).one_pass()) == {"not answered for": 1}
+    assert await status_of(db) == {run_id: "WAITING"}
+    async with authored_runtime(db, client):
+        assert (await reconciler(db, client).one_pass()) == {"ended": 1}
+    (delivery,) = await rows(db, "workflow_event_deliveries")
+    assert (await status_of(db))[run_id] == "FAILED"
+    assert (delivery["status"], "unknown" in str(delivery["reason"])) == ("undeliverable", False)
+
+
+async def test_what_an_ended_run_took_is_unknown_where_its_history_cannot_be_replayed(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        run_id, _ = await waiting_run(authored)
+        await publish(db, "e1", key="k1")
+        await route(db)
+    await client.get_workflow_handle(workflow_id_of(run_id)).terminate("by hand")
+    async with Worker(client, task_queue=AUTHORED_QUEUE, workflows=[ScheduledLaunchWorkflow]):
+        assert (await reconciler(db, client).one_pass()) == {"ended": 1}
+    (delivery,) = await rows(db, "workflow_event_deliveries")
+    assert (delivery["status"], "outcome unknown" in str(delivery["reason"])) == ("undeliverable", True)

@@ -7,11 +7,12 @@ from typing import Any, get_args
 
 import click
 from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, given_json, read_document
 from workflows_core.errors import Problem, Refused
+from workflows_core.launching.problems import is_not_there
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
@@ -197,7 +198,7 @@ async def _in_temporal(work: Any, row: ScheduleRow) -> Any:
     try:
         return await work
     except RPCError as error:
-        if error.status != RPCStatusCode.NOT_FOUND:
+        if not is_not_there(error):
             raise
         message = "Temporal does not have it yet: workflow-worker brings it there within seconds; is one running?"
         raise Refused.one("SCHEDULE_NOT_SYNCED", message, row.id) from error

@@ -34,6 +34,7 @@ from workflows_core.launching.problems import (
     RunNotRunning,
     SearchAttributesMissing,
     TemporalUnavailable,
+    is_not_there,
 )
 from workflows_core.launching.request import LaunchedRun, LaunchRequest, checked_reason, checked_run_id
 from workflows_core.storage.database import Database
@@ -253,7 +254,7 @@ class Launcher:
         except RPCError as error:
             if error.status == RPCStatusCode.INVALID_ARGUMENT:
                 raise
-            if error.status == RPCStatusCode.NOT_FOUND and "namespace" not in error.message.lower():
+            if is_not_there(error):
                 raise RunNotRunning(run_id) from error
             raise TemporalUnavailable(what, error.message) from error
         except TimeoutError as error:

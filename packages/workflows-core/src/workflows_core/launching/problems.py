@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from temporalio.api.errordetails.v1 import NotFoundFailure
+from temporalio.service import RPCError
+
 from workflows_core.errors import Problem, Refused
+
+
+def is_not_there(error: RPCError) -> bool:
+    """Whether Temporal says that there is no such workflow or schedule.
+
+    A namespace that is missing has the same status and says nothing of what is in it; nor does a proxy that knows no
+    such address.
+    """
+    return any(detail.Is(NotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details)
 
 
 class TemporalUnavailable(Refused):

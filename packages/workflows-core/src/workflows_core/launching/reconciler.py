@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.passes import repeat
+from workflows_core.launching.problems import is_not_there
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
@@ -30,7 +32,6 @@ from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 10
-_QUERY_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,13 @@ class ReconcilerPolicy:
         every_seconds: Between two passes.
         quiet_seconds: A run whose row was written more recently is left alone.
         batch_size: Runs of one pass; the next pass goes on behind them.
+        query_seconds: How long an ended run's history may take to say what the run took.
     """
 
     every_seconds: float = 30.0
     quiet_seconds: float = 60.0
     batch_size: int = 200
+    query_seconds: float = 10.0
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ class Reconciler:
         """Looks at the next runs.
 
         Returns:
-            How many were `looked at`, `ended` and `launched`.
+            How many were `looked at`, `ended`, `launched`, and `not answered for`: the next round asks again.
 
         Raises:
             RPCError: Temporal does not answer.
@@ -93,7 +96,7 @@ class Reconciler:
         try:
             found = await self.client.get_workflow_handle(row.temporal_workflow_id).describe()
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if not is_not_there(error):
                 raise
             return await self._launch(tenant, row) if row.status == "STARTING" else await self._lost(tenant, row)
         ending = _ENDINGS.get(found.status or WorkflowExecutionStatus.RUNNING)
@@ -102,7 +105,17 @@ class Reconciler:
             return await self._launch(tenant, row) if row.status == "STARTING" else "looked at"
         status, category, what = ending
         failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
-        return await self._end(tenant, row, status, failure, found.run_id, await self._consumed(row))
+        try:
+            consumed = await self._consumed(row)
+        except RPCError as error:
+            _log.warning(
+                "run %s has ended, and Temporal does not say yet what it took: %s",
+                row.run_id,
+                error,
+                extra={"event": "run_not_answered_for"},
+            )
+            return "not answered for"
+        return await self._end(tenant, row, status, failure, found.run_id, consumed)
 
     async def _launch(self, tenant: str, row: RunRow) -> str:
         launched = await self.launcher.resume(tenant, row.run_id)
@@ -117,15 +130,23 @@ class Reconciler:
         return await self._end(tenant, row, "FAILED", failure, row.temporal_run_id or "", None)
 
     async def _consumed(self, row: RunRow) -> list[dict[str, Any]] | None:
-        """What the closed run took and could not write any more; None when its history cannot be asked."""
+        """What the closed run took and could not write any more; None when its history will never tell.
+
+        Raises:
+            RPCError: It may tell later: Temporal does not answer, or nobody polls who could replay the history.
+        """
         handle = self.client.get_workflow_handle(row.temporal_workflow_id)
         try:
             summary = await handle.query(
-                names.QUERY_SUMMARY, rpc_timeout=timedelta(seconds=_QUERY_SECONDS), result_type=dict[str, Any]
+                names.QUERY_SUMMARY,
+                rpc_timeout=timedelta(seconds=self.policy.query_seconds),
+                result_type=dict[str, Any],
             )
             # One that ended before it was loaded took nothing.
             return list(summary.get("consumed", ()))
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            if isinstance(error, RPCError) and not is_not_there(error) and not _began_nothing(error):
+                raise
             _log.warning(
                 "run %s cannot say what it took: %s", row.run_id, error, extra={"event": "run_outcome_unknown"}
             )
@@ -145,6 +166,11 @@ class Reconciler:
         extra = {"event": "run_repaired"}
         _log.warning("run %s is now %s: %s", row.run_id, status, failure.message, extra=extra)
         return "ended"
+
+
+def _began_nothing(error: RPCError) -> bool:
+    """Whether the execution was closed before it had a workflow task, so that there is nothing to replay."""
+    return any(detail.Is(WorkflowNotReadyFailure.DESCRIPTOR) for detail in error.grpc_status.details)
 
 
 _ENDINGS: dict[WorkflowExecutionStatus, tuple[RunStatus, ErrorCategory, str]] = {

@@ -29,6 +29,7 @@ from temporalio.common import Priority
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_core.launching.passes import repeat
+from workflows_core.launching.problems import is_not_there
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
 from workflows_core.storage.schedules import (
@@ -261,7 +262,7 @@ class ScheduleSync:
         try:
             await self.client.get_schedule_handle(runner_schedule_id).delete()
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if not is_not_there(error):
                 raise
 
     async def _is_followed(self, row: ScheduleRow) -> bool:
@@ -272,7 +273,7 @@ class ScheduleSync:
         try:
             described = await self.client.get_schedule_handle(row.runner_schedule_id).describe()
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if is_not_there(error):
                 return False
             raise
         if _is_due(row):
