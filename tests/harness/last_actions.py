@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowFailureError, WorkflowHistory
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowHistory
 
 from harness.authored import Authored, Started
 from harness.interpreted import document
@@ -61,11 +61,11 @@ async def activities(run: Started) -> list[str]:
     return await scheduled(run)
 
 
-async def cancel_heard(run: Started) -> None:
+async def cancel_heard(handle: WorkflowHandle[Any, Any]) -> None:
     """Waits until the run has had a workflow task with its cancel."""
     asked, done = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED, EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
     while True:
-        types = [event.event_type for event in (await run.handle.fetch_history()).events]
+        types = [event.event_type for event in (await handle.fetch_history()).events]
         if asked in types and done in types[types.index(asked) :]:
             return
         await asyncio.sleep(0.05)

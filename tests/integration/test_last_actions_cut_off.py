@@ -97,7 +97,7 @@ async def test_a_cancel_while_the_run_asks_for_the_end_changes_nothing(
             while "RevokeLastAction" not in await scheduled(run):
                 await asyncio.sleep(0.05)
             await run.handle.cancel()
-            await cancel_heard(run)
+            await cancel_heard(run.handle)
         result = await ended(run)
         timeline = await run.timeline()
     assert (timeline.run.status, timeline.run.result_json) == ("SUCCEEDED", result)

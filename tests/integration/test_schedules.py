@@ -209,6 +209,7 @@ async def test_a_firing_that_is_refused_is_told_and_fires_again_next_time(db: Da
             ScheduleRequest("n", run_at="2099-01-01T00:00:00Z", days="business"),
             ["DAY_FILTER_NOT_ALLOWED_FOR_ONE_TIME"],
         ),
+        (ScheduleRequest("n", cron="0 * * * *", overlap="terminate_other"), ["SCHEDULE_INVALID"]),
         (ScheduleRequest("n", cron="0 * * * *", calendar="none"), ["BUSINESS_HOURS_OVERRIDE_NOT_FOUND"]),
     ],
 )

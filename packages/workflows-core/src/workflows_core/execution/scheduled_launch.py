@@ -8,6 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from workflows_core.execution import options
 from workflows_core.execution.payloads import decode, encode
@@ -41,17 +42,21 @@ class ScheduledLaunchWorkflow:
             "scheduledFor": int(scheduled_for.timestamp() * 1000),
             "launchId": workflow.info().workflow_id,
         }
-        fired = await self._do(names.ACTIVITY_FIRE_SCHEDULE, call, "fire")
-        if fired["outcome"] != "launched":
-            return {**fired, "status": None}
-        call["runId"] = fired["runId"]
+        firing = asyncio.create_task(self._do(names.ACTIVITY_FIRE_SCHEDULE, call, "fire"))
         try:
+            # A cancel does not cut it: nobody could cancel the run that it may have launched, or launches later.
+            fired = await asyncio.shield(firing)
+            if fired["outcome"] != "launched":
+                return {**fired, "status": None}
+            call["runId"] = fired["runId"]
             return {**fired, "status": await self._end_of_run(call)}
-        except asyncio.CancelledError:
-            if workflow.cancellation_reason() is None:
+        except (asyncio.CancelledError, ActivityError) as error:
+            if workflow.cancellation_reason() is None or not is_cancelled_exception(error):
                 raise
-            body = {"tenant": call["tenant"], "childRunId": call["runId"], "reason": "its schedule fires anew"}
-            await asyncio.shield(self._do(names.ACTIVITY_CANCEL_CHILD, body, "cancel the run"))
+            fired = await firing
+            if fired["outcome"] == "launched":
+                body = {"tenant": call["tenant"], "childRunId": fired["runId"], "reason": "its schedule fires anew"}
+                await asyncio.shield(self._do(names.ACTIVITY_CANCEL_CHILD, body, "cancel the run"))
             raise
 
     @workflow.signal(name=names.SIGNAL_RUN_ENDED)

@@ -69,6 +69,9 @@ async def create_schedule(
     definition, version = await find_version(conn, workflow)
     run_at, cron = request.run_at, request.cron
     problems = _time_problems(run_at, cron, request.timezone, now or datetime.now(UTC))
+    if request.overlap == "terminate_other":
+        message = "a terminated launch could not end its run, which would stay open: use cancel_other"
+        problems.append(Problem("SCHEDULE_INVALID", message, "overlap"))
     problems += await _day_problems(conn, request.days, request.calendar, once=run_at is not None)
     if problems:
         raise Refused(problems)

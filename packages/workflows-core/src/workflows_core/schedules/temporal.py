@@ -51,7 +51,8 @@ _OVERLAPS: dict[OverlapPolicy, ScheduleOverlapPolicy] = {
     "buffer_one": ScheduleOverlapPolicy.BUFFER_ONE,
     "buffer_all": ScheduleOverlapPolicy.BUFFER_ALL,
     "cancel_other": ScheduleOverlapPolicy.CANCEL_OTHER,
-    "terminate_other": ScheduleOverlapPolicy.TERMINATE_OTHER,
+    # Stored by builds that offered it. Temporal would terminate the launch, which could not end its run any more.
+    "terminate_other": ScheduleOverlapPolicy.CANCEL_OTHER,
     "allow_all": ScheduleOverlapPolicy.ALLOW_ALL,
 }
 _MADE_UP: dict[OverlapPolicy, ScheduleOverlapPolicy] = _OVERLAPS | {
@@ -276,6 +277,8 @@ class ScheduleSync:
             if is_not_there(error):
                 return False
             raise
+        if described.schedule.policy.overlap is not _OVERLAPS[row.overlap_policy]:
+            return False
         if _is_due(row):
             await self._make_up(row, described)
         return True

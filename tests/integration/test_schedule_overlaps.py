@@ -1,0 +1,124 @@
+"""Firings that end the run of the one before, on real Temporal: whatever the launch is about when the cancel comes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import (
+    Client,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleOverlapPolicy,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.exceptions import CancelledError
+
+from harness.interpreted import wait
+from harness.last_actions import cancel_heard
+from harness.run_records import TENANT, rows
+from harness.scheduled import HOURLY, created, following, published, row_of, until
+from workflows_core.storage.database import Database
+from workflows_core.wire import names
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def statuses(db: Database) -> dict[str, str]:
+    """Of the runs, by the keys of their firings."""
+    return {run["trigger_fire_key"]: run["status"] for run in await rows(db, "workflow_runs")}
+
+
+async def next_second(db: Database, schedule_id: str) -> None:
+    """A firing by hand is for a whole second, and two for the same one are one firing."""
+    last = (await row_of(db, schedule_id)).last_fire_at
+    while last is not None and datetime.now(UTC) < last + timedelta(seconds=1):
+        await asyncio.sleep(0.05)
+
+
+def terminates(found: ScheduleUpdateInput) -> ScheduleUpdate:
+    """The policy that a build before gave it."""
+    schedule = found.description.schedule
+    schedule.policy.overlap = ScheduleOverlapPolicy.TERMINATE_OTHER
+    return ScheduleUpdate(schedule=schedule)
+
+
+@pytest.mark.parametrize("stored", ["cancel_other", "terminate_other"])
+async def test_a_firing_cancels_the_run_of_the_one_before(db: Database, client: Client, stored: str) -> None:
+    """`terminate_other` was offered once, and left the earlier run as it was."""
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, replace(HOURLY, overlap="cancel_other"))
+        await sync.one_pass()
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        if stored == "terminate_other":
+            async with db.tenant(TENANT) as conn:
+                await conn.exec_driver_sql("UPDATE tenant_workflow_schedule SET overlap_policy = 'terminate_other'")
+            await handle.update(terminates)
+            assert [await sync.one_pass(everything=True) for _ in range(2)] == [1, 0]
+        await handle.trigger()
+        first = (await until(db, row.id, "launched")).last_fire_key
+        await next_second(db, row.id)
+        await handle.trigger()
+        while len(found := await statuses(db)) < 2 or found[str(first)] != "CANCELED":
+            await asyncio.sleep(0.05)
+        second = next(key for key in found if key != first)
+        while (await row_of(db, row.id)).last_fire_key != second:
+            await asyncio.sleep(0.05)
+        while (await statuses(db))[second] != "WAITING":
+            await asyncio.sleep(0.05)
+
+
+async def activities_of(launch: WorkflowHandle[Any, Any]) -> set[str]:
+    """Those that have begun and have not ended."""
+    pending = (await launch.describe()).raw_description.pending_activities
+    begun = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    return {one.activity_type.name for one in pending if one.state == begun}
+
+
+@pytest.mark.parametrize(
+    ("activity", "reads"),
+    [
+        (names.ACTIVITY_FIRE_SCHEDULE, "tenant_workflow_schedule"),
+        (names.ACTIVITY_WATCH_SCHEDULED_RUN, "workflow_runs"),
+    ],
+)
+async def test_a_cancel_reaches_the_run_also_while_the_launch_waits_for_the_database(
+    db: Database, client: Client, activity: str, reads: str
+) -> None:
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        fires = activity == names.ACTIVITY_FIRE_SCHEDULE
+        if not fires:
+            await handle.trigger()
+            await until(db, row.id, "launched")
+            while "WAITING" not in (await statuses(db)).values():
+                await asyncio.sleep(0.05)
+        async with db.tenant(TENANT) as conn:
+            await conn.exec_driver_sql(f"LOCK TABLE {reads} IN ACCESS EXCLUSIVE MODE")
+            if fires:
+                await handle.trigger()
+            while not (running := (await handle.describe()).info.running_actions):
+                await asyncio.sleep(0.05)
+            assert isinstance(running[0], ScheduleActionExecutionStartWorkflow)
+            launch = client.get_workflow_handle(running[0].workflow_id)
+            if not fires:
+                await launch.signal(names.SIGNAL_RUN_ENDED, {})
+            while activity not in await activities_of(launch):
+                await asyncio.sleep(0.05)
+            await launch.cancel()
+            await cancel_heard(launch)
+        with pytest.raises(WorkflowFailureError) as ended:
+            await launch.result()
+        assert isinstance(ended.value.cause, CancelledError)
+        while list((await statuses(db)).values()) != ["CANCELED"]:
+            await asyncio.sleep(0.05)
