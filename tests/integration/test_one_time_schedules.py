@@ -16,6 +16,7 @@ from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.request import LaunchedRun
 from workflows_core.schedules import managing
 from workflows_core.schedules.firing import fire
+from workflows_core.schedules.managing import ScheduleRequest
 from workflows_core.schedules.temporal import CATCH_UP, ScheduleSync, temporal_schedule
 from workflows_core.storage.database import Database
 from workflows_core.storage.schedules import mark_synced
@@ -96,6 +97,37 @@ async def test_a_schedule_for_one_time_is_paused_and_resumed_before_it(db: Datab
             assert (state.paused, state.limited_actions, state.remaining_actions) == (paused, True, 1)
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_firing_by_hand_leaves_the_one_time_to_come(db: Database, client: Client, *, stopped: bool) -> None:
+    await published(db)
+    async with following(db, client) as (_, sync):
+        at = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
+        row = await created(db, ScheduleRequest("soon", run_at=at.isoformat()))
+        await sync.one_pass()
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        await handle.trigger()
+        by_hand = await until(db, row.id, "SUCCEEDED")
+        assert (by_hand.status, by_hand.enabled) == ("scheduled", True)
+        if stopped:
+            async with db.tenant(TENANT) as conn:
+                await managing.pause_schedule(conn, row.id)
+            await sync.one_pass()
+            while datetime.now(UTC) < at + timedelta(seconds=1):
+                await asyncio.sleep(0.1)
+            await handle.trigger()
+        while (fired := await row_of(db, row.id)).last_fire_key == by_hand.last_fire_key:
+            await asyncio.sleep(0.05)
+        await until(db, row.id, "SUCCEEDED")
+        keys = {run["trigger_fire_key"] for run in await rows(db, "workflow_runs")}
+        assert keys == {by_hand.last_fire_key, fired.last_fire_key}
+        if stopped:
+            assert fired.last_fire_at is not None
+            assert fired.last_fire_at > at, "it fired by hand alone"
+        else:
+            assert fired.last_fire_at == at
+        assert (fired.status, fired.enabled) == ("completed", False), "its time has passed"
+
+
 def once(at: str) -> dict[str, str]:
     return {"type": "schedule", "runAt": at}
 
@@ -123,7 +155,7 @@ async def test_a_late_firing_of_a_schedule_that_was_replaced_launches_nothing(db
         # A firing by hand is for a whole second, which is not to be the one in which the version was published.
         await asyncio.sleep(1)
         await handle.trigger()
-        assert (await until(db, row["id"], "SUCCEEDED")).status == "completed", "by hand it fires"
+        assert (await until(db, row["id"], "SUCCEEDED")).status == "scheduled", "by hand it fires"
 
 
 class Overtaken(Launcher):

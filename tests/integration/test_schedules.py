@@ -47,7 +47,7 @@ async def test_a_firing_starts_a_run_and_stays_open_until_it_ends(db: Database, 
         handle = client.get_schedule_handle(row.runner_schedule_id)
         await handle.trigger()
         fired = await until(db, row.id, "launched")
-        assert (fired.status, fired.enabled) == ("completed", False)
+        assert (fired.status, fired.enabled) == ("scheduled", True)
         (run,) = await rows(db, "workflow_runs")
         assert (run["trigger_type"], run["trigger_fire_key"]) == ("schedule", fired.last_fire_key)
         launch = client.get_workflow_handle(run["trigger_metadata_json"]["scheduledLaunchId"])

@@ -116,7 +116,7 @@ async def delete(session: Session, schedule_id: str) -> int:
 @click.argument("schedule_id")
 @command
 async def trigger(session: Session, schedule_id: str) -> int:
-    """Fire now, whether it is paused or not; day filter and overlap policy hold."""
+    """Fire now, whether it is paused or not; day filter and overlap policy hold, a time to come stays to come."""
     client = await session.temporal()
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)

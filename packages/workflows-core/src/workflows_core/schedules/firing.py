@@ -146,6 +146,6 @@ def _was_replaced(row: ScheduleRow, version: VersionRow | None, scheduled_for: d
     its publishing is taken for a late one, which loses less than taking a late one for it. A recurring schedule
     always goes on with the newest version, so a firing that was on its way when that was published is not lost.
     """
-    if row.origin != "trigger" or row.run_at is None or version is None:
+    if row.origin != "trigger" or row.moment is None or version is None:
         return False
-    return scheduled_for != row.run_at.replace(microsecond=0) and scheduled_for < version.published_at
+    return scheduled_for != row.moment and scheduled_for < version.published_at

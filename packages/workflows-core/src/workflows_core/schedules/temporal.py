@@ -80,8 +80,8 @@ def temporal_schedule(row: ScheduleRow) -> Schedule:
     once = row.run_at is not None
     return Schedule(
         action=action,
-        spec=ScheduleSpec(calendars=[_moment(row.run_at)])
-        if row.run_at is not None
+        spec=ScheduleSpec(calendars=[_only_at(row.moment)])
+        if row.moment is not None
         else ScheduleSpec(cron_expressions=[row.cron or ""], time_zone_name=row.timezone),
         policy=SchedulePolicy(overlap=_OVERLAPS[row.overlap_policy], catchup_window=CATCH_UP),
         state=ScheduleState(
@@ -94,14 +94,7 @@ def temporal_schedule(row: ScheduleRow) -> Schedule:
     )
 
 
-def _fires_at(row: ScheduleRow) -> datetime | None:
-    """The one time of a schedule for once as Temporal has it, to the second; None for a recurring one."""
-    return None if row.run_at is None else row.run_at.astimezone(UTC).replace(microsecond=0)
-
-
-def _moment(at: datetime) -> ScheduleCalendarSpec:
-    utc = at.astimezone(UTC)
-
+def _only_at(utc: datetime) -> ScheduleCalendarSpec:
     def only(value: int) -> Sequence[ScheduleRange]:
         return (ScheduleRange(value),)
 
@@ -234,7 +227,7 @@ class ScheduleSync:
 
         Temporal counts from the moment at which it gets a schedule, and lets what was before that pass in silence.
         """
-        moment = _fires_at(row)
+        moment = row.moment
         waiting = described.raw_description.info.buffer_size > 0
         started = any(one.scheduled_at == moment for one in described.info.recent_actions)
         if moment is None or waiting or started:
@@ -286,5 +279,4 @@ class ScheduleSync:
 
 def _is_due(row: ScheduleRow) -> bool:
     """Whether it is for one time, and that has come."""
-    moment = _fires_at(row)
-    return moment is not None and row.enabled and moment <= datetime.now(UTC)
+    return row.moment is not None and row.enabled and row.moment <= datetime.now(UTC)

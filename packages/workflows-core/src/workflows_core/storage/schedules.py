@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import text
@@ -165,6 +165,11 @@ class ScheduleRow(Row):
     revision: int
     synced_revision: int
 
+    @property
+    def moment(self) -> datetime | None:
+        """The one time of a schedule for once as Temporal has it, to the second; None for a recurring one."""
+        return None if self.run_at is None else self.run_at.astimezone(UTC).replace(microsecond=0)
+
 
 @dataclass(frozen=True, slots=True)
 class WantedSchedule:
@@ -262,8 +267,13 @@ async def bind_schedule(conn: AsyncConnection, schedule_id: str, version: int) -
 async def record_firing(
     conn: AsyncConnection, row: ScheduleRow, at: datetime, key: str, run_status: str, error: str | None
 ) -> None:
-    """What a firing did; a schedule for once is completed with it, unless it has another time since `row` was read."""
-    values = {"id": row.id, "run_at": row.run_at, "at": at, "key": key, "run_status": run_status, "error": error}
+    """What a firing did.
+
+    A schedule for once is completed by the firing for its time, or by one by hand after it; by none before it, and
+    not when it has another time since `row` was read.
+    """
+    completed = None if row.moment is None or at < row.moment else row.run_at
+    values = {"id": row.id, "run_at": completed, "at": at, "key": key, "run_status": run_status, "error": error}
     await conn.execute(_FIRED, values)
 
 
