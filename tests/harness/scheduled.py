@@ -16,7 +16,7 @@ from harness.run_records import TENANT, rows
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.registry import ActionRegistry
-from workflows_core.publishing.publish import import_definition, publish_definition
+from workflows_core.publishing.publish import PublishedVersion, import_definition, publish_definition
 from workflows_core.schedules.managing import ScheduleRequest, create_schedule
 from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
@@ -27,11 +27,11 @@ ONCE = ScheduleRequest("once", run_at="2099-01-01T00:00:00Z")
 HOURLY = ScheduleRequest("hourly", cron="0 * * * *")
 
 
-async def published(db: Database, *steps: Any, **fields: Any) -> None:
+async def published(db: Database, *steps: Any, **fields: Any) -> PublishedVersion:
     """Publishes the workflow `w`, a new version each time."""
     async with db.tenant(TENANT) as conn:
         await import_definition(conn, {**document(*steps), **fields}, key="w")
-    await publish_definition(db, TENANT, "w", CORE)
+    return await publish_definition(db, TENANT, "w", CORE)
 
 
 async def created(db: Database, request: ScheduleRequest) -> ScheduleRow:

@@ -25,6 +25,7 @@ from harness.scheduled import HOURLY, ONCE, created, following, published, row_o
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher
+from workflows_core.publishing.publish import PublishedVersion
 from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
 from workflows_core.schedules.firing import fire
@@ -179,6 +180,35 @@ async def test_hole_37_publishing_makes_moves_and_removes_the_schedule_of_a_trig
         assert (await row_of(db, found["trigger"].id)).status == "deleted"
         assert await sync.one_pass() == 2
         assert [row["id"] for row in await rows(db, "tenant_workflow_schedule")] == [own.id]
+
+
+@pytest.mark.parametrize("cron", ["0 6 * * *", "0 7 * * *"])
+async def test_publishing_leaves_a_paused_trigger_paused_and_says_so(db: Database, client: Client, cron: str) -> None:
+    daily = {"type": "recurring", "cron": "0 6 * * *", "timezone": "Europe/Berlin"}
+    assert warned(await published(db, trigger=daily)) == []
+    async with following(db, client) as (_, sync):
+        async with db.tenant(TENANT) as conn:
+            (row,) = await list_schedules(conn)
+            await managing.pause_schedule(conn, row.id)
+        assert warned(await published(db, trigger={**daily, "cron": cron})) == ["SCHEDULE_STAYS_PAUSED"]
+        await sync.one_pass()
+        kept = await row_of(db, row.id)
+        assert (kept.status, kept.enabled, kept.cron, kept.workflow_version) == ("paused", False, cron, 2)
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        assert (await handle.describe()).schedule.state.paused
+        async with db.tenant(TENANT) as conn:
+            await managing.resume_schedule(conn, row.id)
+        assert warned(await published(db, trigger=daily)) == []
+        await sync.one_pass()
+        assert ((await row_of(db, row.id)).status, (await handle.describe()).schedule.state.paused) == (
+            "scheduled",
+            False,
+        )
+
+
+def warned(version: PublishedVersion) -> list[str]:
+    """What publishing said of schedules."""
+    return [one.code for one in version.warnings if one.code.startswith("SCHEDULE")]
 
 
 async def test_a_firing_that_is_refused_is_told_and_fires_again_next_time(db: Database, client: Client) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.definitions.model import Definition, RecurringTrigger, ScheduleTrigger
+from workflows_core.errors import Problem
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.schedules import (
     WantedSchedule,
@@ -28,11 +29,15 @@ async def rebind_schedules(
     version: int,
     definition: Definition,
     payload_schema: Mapping[str, Any] | None,
-) -> None:
+) -> list[Problem]:
     """Stores the trigger's schedule, or deletes the one of an earlier version; binds the others to this version.
 
     A schedule whose payload does not keep to the version's schema fires no more, and says why.
+
+    Returns:
+        A warning for a trigger whose schedule an operator has paused: it stays so.
     """
+    warnings = []
     wanted = _of_trigger(workflow_id, version, definition)
     if wanted is not None:
         await store_schedule(conn, wanted)
@@ -40,6 +45,11 @@ async def rebind_schedules(
         if row.origin == "trigger":
             if wanted is None:
                 await change_schedule(conn, row.id, enabled=False, status="deleted")
+            elif row.status == "paused":
+                message = (
+                    f"its schedule is paused and stays so; `workflows schedules resume {row.id}` lets it fire again"
+                )
+                warnings.append(Problem("SCHEDULE_STAYS_PAUSED", message, "trigger", "warning"))
             continue
         await bind_schedule(conn, row.id, version)
         if payload_schema is None or row.payload_json is None or row.status in ("completed", "failed"):
@@ -48,6 +58,7 @@ async def rebind_schedules(
         if problems:
             reason = f"its payload does not fit version {version}: {problems[0].path} {problems[0].message}"
             await change_schedule(conn, row.id, enabled=False, status="failed", error=reason)
+    return warnings
 
 
 def _of_trigger(workflow_id: str, version: int, definition: Definition) -> WantedSchedule | None:

@@ -41,8 +41,9 @@ _UPSERT = text(
             'scheduled', 'workflow-schedule:' || current_setting('workflows.tenant') || ':' || CAST(:id AS text))
     ON CONFLICT (tenant, id) DO UPDATE SET
         workflow_version = excluded.workflow_version, name = excluded.name, trigger_type = excluded.trigger_type,
-        run_at = excluded.run_at, cron = excluded.cron, timezone = excluded.timezone, enabled = true,
-        status = 'scheduled', last_error = NULL, revision = s.revision + 1, updated_at = now()
+        run_at = excluded.run_at, cron = excluded.cron, timezone = excluded.timezone,
+        enabled = s.status <> 'paused', status = CASE WHEN s.status = 'paused' THEN s.status ELSE 'scheduled' END,
+        last_error = NULL, revision = s.revision + 1, updated_at = now()
     """
 )
 _CHANGE = text(
@@ -202,7 +203,7 @@ class CalendarRow(Row):
 
 
 async def store_schedule(conn: AsyncConnection, wanted: WantedSchedule) -> None:
-    """Stores a schedule; one of this id gets its time, its name and its version, and fires again."""
+    """Stores a schedule; one of this id gets its time, name and version, and fires again unless it is paused."""
     values = {
         "id": wanted.id,
         "workflow_id": wanted.workflow_id,
