@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
 from harness.authored import Authored, authored_runtime
@@ -21,6 +23,7 @@ from workflows_core.schedules.managing import ScheduleRequest, create_schedule
 from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
 from workflows_core.storage.schedules import ScheduleRow, get_schedule
+from workflows_core.wire import names
 
 CORE = ActionRegistry.of({"core": core_pack(HttpPolicy())})
 ONCE = ScheduleRequest("once", run_at="2099-01-01T00:00:00Z")
@@ -46,6 +49,43 @@ async def row_of(db: Database, schedule_id: str) -> ScheduleRow:
         row = await get_schedule(conn, schedule_id)
     assert row is not None
     return row
+
+
+@asynccontextmanager
+async def held_up(db: Database, table: str) -> AsyncIterator[None]:
+    """Nobody else reads the table meanwhile, as if the database were slow; for less than a statement's time-out."""
+    async with db.tenant(TENANT) as conn:
+        await conn.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def begun(launch: WorkflowHandle[Any, Any], activity: str) -> None:
+    """Waits until a worker has begun this activity of the launch, which it has not ended."""
+    started = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    while True:
+        pending = (await launch.describe()).raw_description.pending_activities
+        if any(one.activity_type.name == activity and one.state == started for one in pending):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def events_until(launch: WorkflowHandle[Any, Any], kind: EventType.ValueType, count: int) -> list[HistoryEvent]:
+    """The history of the launch, once it has so many events of a kind."""
+    while True:
+        found = list((await launch.fetch_history()).events)
+        if sum(event.event_type == kind for event in found) >= count:
+            return found
+        await asyncio.sleep(0.05)
+
+
+async def told_while_it_looks(db: Database, launch: WorkflowHandle[Any, Any]) -> None:
+    """Tells a launch of its run's end, and once more while it looks whether that is so; it is not."""
+    async with held_up(db, "workflow_runs"):
+        await launch.signal(names.SIGNAL_RUN_ENDED, {})
+        await begun(launch, names.ACTIVITY_WATCH_SCHEDULED_RUN)
+        await launch.signal(names.SIGNAL_RUN_ENDED, {})
+        await events_until(launch, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED, 2)
+    await events_until(launch, EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, 2)
 
 
 @asynccontextmanager

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     Client,
     ScheduleActionExecutionStartWorkflow,
+    ScheduleHandle,
     ScheduleOverlapPolicy,
     ScheduleUpdate,
     ScheduleUpdateInput,
@@ -23,7 +24,18 @@ from temporalio.exceptions import CancelledError
 from harness.interpreted import wait
 from harness.last_actions import cancel_heard
 from harness.run_records import TENANT, rows
-from harness.scheduled import HOURLY, created, following, published, row_of, until
+from harness.scheduled import (
+    HOURLY,
+    begun,
+    created,
+    events_until,
+    following,
+    held_up,
+    published,
+    row_of,
+    told_while_it_looks,
+    until,
+)
 from workflows_core.storage.database import Database
 from workflows_core.wire import names
 
@@ -75,11 +87,12 @@ async def test_a_firing_cancels_the_run_of_the_one_before(db: Database, client: 
             await asyncio.sleep(0.05)
 
 
-async def activities_of(launch: WorkflowHandle[Any, Any]) -> set[str]:
-    """Those that have begun and have not ended."""
-    pending = (await launch.describe()).raw_description.pending_activities
-    begun = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-    return {one.activity_type.name for one in pending if one.state == begun}
+async def launch_of(client: Client, schedule: ScheduleHandle) -> WorkflowHandle[Any, Any]:
+    """The workflow that its firing has started and that is open."""
+    while not (running := (await schedule.describe()).info.running_actions):
+        await asyncio.sleep(0.05)
+    assert isinstance(running[0], ScheduleActionExecutionStartWorkflow)
+    return client.get_workflow_handle(running[0].workflow_id)
 
 
 @pytest.mark.parametrize(
@@ -103,18 +116,13 @@ async def test_a_cancel_reaches_the_run_also_while_the_launch_waits_for_the_data
             await until(db, row.id, "launched")
             while "WAITING" not in (await statuses(db)).values():
                 await asyncio.sleep(0.05)
-        async with db.tenant(TENANT) as conn:
-            await conn.exec_driver_sql(f"LOCK TABLE {reads} IN ACCESS EXCLUSIVE MODE")
+        async with held_up(db, reads):
             if fires:
                 await handle.trigger()
-            while not (running := (await handle.describe()).info.running_actions):
-                await asyncio.sleep(0.05)
-            assert isinstance(running[0], ScheduleActionExecutionStartWorkflow)
-            launch = client.get_workflow_handle(running[0].workflow_id)
+            launch = await launch_of(client, handle)
             if not fires:
                 await launch.signal(names.SIGNAL_RUN_ENDED, {})
-            while activity not in await activities_of(launch):
-                await asyncio.sleep(0.05)
+            await begun(launch, activity)
             await launch.cancel()
             await cancel_heard(launch)
         with pytest.raises(WorkflowFailureError) as ended:
@@ -122,3 +130,22 @@ async def test_a_cancel_reaches_the_run_also_while_the_launch_waits_for_the_data
         assert isinstance(ended.value.cause, CancelledError)
         while list((await statuses(db)).values()) != ["CANCELED"]:
             await asyncio.sleep(0.05)
+
+
+async def test_what_a_launch_hears_while_it_looks_makes_it_look_again(db: Database, client: Client) -> None:
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        handle = client.get_schedule_handle(row.runner_schedule_id)
+        await handle.trigger()
+        await until(db, row.id, "launched")
+        launch = await launch_of(client, handle)
+        await told_while_it_looks(db, launch)
+        looked = await events_until(launch, EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, 3)
+        assert EventType.EVENT_TYPE_TIMER_FIRED not in [event.event_type for event in looked], (
+            "nobody waits for a clock"
+        )
+        (run,) = await rows(db, "workflow_runs")
+        await client.get_workflow_handle(names.workflow_id_of(run["run_id"])).cancel()
+        assert (await launch.result())["status"] == "CANCELED"

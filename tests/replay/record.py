@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.databases import DatabaseFactory, engine_of
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import publish, rows
+from harness.scheduled import told_while_it_looks
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.schedules.managing import ScheduleRequest, create_schedule
@@ -235,8 +236,8 @@ async def human_task(authored: Authored) -> Started:
     return started
 
 
-async def scheduled_launch(authored: Authored) -> Started:
-    """A firing of a schedule, which stays open until the run that it launched has ended."""
+async def _launched(authored: Authored) -> tuple[str, WorkflowHandle[Any, Any]]:
+    """A firing of a schedule, and the id of the run that it launched and that waits for an event."""
     workflow_id, _, _ = await authored.publish(document(act("one"), wait("PAID", "payload.id")))
     async with authored.db.tenant(TENANT) as conn:
         request = ScheduleRequest("recorded", cron="0 * * * *", payload={"id": "k1"})
@@ -245,10 +246,32 @@ async def scheduled_launch(authored: Authored) -> Started:
     handle = await authored.client.start_workflow(
         names.SCHEDULED_LAUNCH_WORKFLOW, body, id="scheduled-launch", task_queue=names.AUTHORED_QUEUE
     )
-    while not (waiting := await rows(authored.db, "workflow_run_waits")):
+    # An earlier scenario may have left its own, which is closed.
+    while not (waiting := [w for w in await rows(authored.db, "workflow_run_waits") if w["status"] == "WAITING"]):
         await asyncio.sleep(0.02)
-    await publish(authored.db, "e1", "k1")
-    return Started(authored, waiting[0]["run_id"], handle)
+    return waiting[0]["run_id"], handle
+
+
+async def scheduled_launch(authored: Authored) -> Started:
+    """A firing of a schedule, which stays open until the run that it launched has ended."""
+    run_id, handle = await _launched(authored)
+    await publish(authored.db, f"paid-{run_id}", "k1")
+    return Started(authored, run_id, handle)
+
+
+async def scheduled_launch_told(authored: Authored) -> Started:
+    """One that is told of the end while it looks whether the run has ended."""
+    run_id, handle = await _launched(authored)
+    await told_while_it_looks(authored.db, handle)
+    await publish(authored.db, f"paid-{run_id}", "k1")
+    return Started(authored, run_id, handle)
+
+
+async def scheduled_launch_cancelled(authored: Authored) -> Started:
+    """One that is cancelled, as by the next firing, and cancels its run."""
+    run_id, handle = await _launched(authored)
+    await handle.cancel()
+    return Started(authored, run_id, handle)
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -261,6 +284,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "human_task": human_task,
     "loops": loops,
     "scheduled_launch": scheduled_launch,
+    "scheduled_launch_cancelled": scheduled_launch_cancelled,
+    "scheduled_launch_told": scheduled_launch_told,
     "short_actions": short_actions,
     "short_actions_ahead": short_actions_ahead,
     "last_action_ends": last_action_ends,

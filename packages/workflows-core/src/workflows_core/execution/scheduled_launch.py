@@ -18,6 +18,9 @@ FIRST_LOOK = timedelta(minutes=1)
 LONGEST_LOOK = timedelta(hours=1)
 """The run says when it ends; one that cannot, such as a terminated one, is seen at the next look."""
 
+PATCH_TOLD_WHILE_LOOKING = "told-while-looking"
+"""Launches of builds before it forgot what they were told then, and waited for the next look."""
+
 _SCHEDULED_FOR = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 
@@ -71,10 +74,13 @@ class ScheduledLaunchWorkflow:
                 await workflow.wait_condition(lambda: self._told, timeout=pause)
             except TimeoutError:
                 pause = min(pause * 2, LONGEST_LOOK)
+            self._told = False
             status = await self._do(names.ACTIVITY_WATCH_SCHEDULED_RUN, call, "has the run ended?")
             if status is not None:
                 return str(status)
-            self._told = False
+            # Told while it looked, which may have been too early: it looks again at once.
+            if self._told and not workflow.patched(PATCH_TOLD_WHILE_LOOKING):
+                self._told = False
 
     async def _do(self, activity: str, body: dict[str, Any], summary: str) -> Any:
         config = options.for_write(body["tenant"], summary)
