@@ -134,6 +134,28 @@ async def test_hole_46_next_times_leave_out_what_the_day_filter_does(db: Databas
         assert (gone.status, gone.enabled) == ("failed", False)
 
 
+async def test_next_times_go_beyond_a_thousand_that_the_day_filter_leaves_out(db: Database, client: Client) -> None:
+    await published(db)
+    day = datetime.now(UTC).date() + timedelta(days=13)
+    entry = {
+        "timezone": "UTC",
+        "hours": {f"{day:%A}".lower(): [["09:00", "17:00"]]},
+        "holidays": [str(day - timedelta(days=7))],
+        "default": True,
+    }
+    async with following(db, client) as (_, sync):
+        async with db.tenant(TENANT) as conn:
+            await store_calendar(conn, read_calendars({"one": entry})[0])
+        often = await created(db, ScheduleRequest("often", cron="*/5 * * * *", days="business"))
+        never = await created(db, ScheduleRequest("n", cron=f"*/5 * * * {(day.isoweekday() + 1) % 7}", days="business"))
+        await sync.one_pass()
+        begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        async with db.tenant(TENANT) as conn:
+            times = await managing.next_times(conn, client, often, 300)
+            assert times == [begins + timedelta(minutes=5 * nth, days=6 * (nth // 288)) for nth in range(300)]
+            assert await managing.next_times(conn, client, never, 5) == []
+
+
 async def test_pause_resume_delete_and_a_schedule_that_somebody_removed_by_hand(db: Database, client: Client) -> None:
     await published(db)
     async with following(db, client) as (_, sync):

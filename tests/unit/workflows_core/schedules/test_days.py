@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workflows_core.errors import Refused
 from workflows_core.schedules.days import day_filter, read_calendars
-from workflows_core.storage.schedules import CalendarRow
+from workflows_core.storage.schedules import CalendarRow, DayTypeFilter
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WORK = [["09:00", "17:00"]]
@@ -39,6 +39,20 @@ def test_a_day_is_that_of_the_calendars_zone(instant: datetime, zone: str) -> No
     assert day_filter("business", row).admits(instant) is works
     assert day_filter("non_business", row).admits(instant) is not works
     assert day_filter("any", None).admits(instant)
+
+
+@given(
+    st.integers(0, 3 * 365 * 24 * 60).map(lambda minutes: BEGIN + timedelta(minutes=minutes)),
+    st.sampled_from(["Europe/Berlin", "America/Santiago", "America/New_York", "Asia/Kolkata", "Pacific/Apia", "UTC"]),
+    st.sampled_from(["business", "non_business"]),
+    st.integers(1, 6 * 24 * 60),
+)
+def test_the_first_admitted_instant_is_found_as_by_looking_at_each_minute(
+    instant: datetime, zone: str, kind: DayTypeFilter, minutes: int
+) -> None:
+    days = day_filter(kind, calendar(zone, ("12-25", "12-26", "2027-05-17")))
+    each = (instant + timedelta(minutes=minute) for minute in range(minutes))
+    assert days.first_admitted(instant, instant + timedelta(minutes=minutes)) == next(filter(days.admits, each), None)
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])

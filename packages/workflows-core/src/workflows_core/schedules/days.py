@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import combinations
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,6 +38,13 @@ class DayFilter:
         day = instant.astimezone(self.calendar.zone).date()
         works = self.calendar.is_business_day(day) and day.strftime("%m-%d") not in self.yearly
         return works is (self.kind == "business")
+
+    def first_admitted(self, instant: datetime, until: datetime) -> datetime | None:
+        """That instant, or when the next day begins that the schedule fires on; None if none does before `until`."""
+        while instant < until and self.calendar is not None and not self.admits(instant):
+            day = instant.astimezone(self.calendar.zone).date() + timedelta(days=1)
+            instant = datetime.combine(day, time.min, self.calendar.zone).astimezone(UTC)
+        return instant if instant < until else None
 
 
 def day_filter(kind: DayTypeFilter, row: CalendarRow | None) -> DayFilter:

@@ -28,7 +28,8 @@ from workflows_core.storage.schedules import (
 )
 from workflows_core.validation.time_triggers import time_trigger_problems
 
-_WINDOWS = (timedelta(days=2), timedelta(days=35), timedelta(days=400), timedelta(days=366 * 4))
+_HORIZON = timedelta(days=366 * 4)
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +164,18 @@ async def next_times(conn: AsyncConnection, client: Client, row: ScheduleRow, co
     """
     if row.run_at is not None:
         return [row.run_at] if row.enabled and row.run_at > datetime.now(UTC) else []
-    admits = day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id)).admits
+    days = day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id))
     found: list[datetime] = []
-    start = datetime.now(UTC)
-    for window in _WINDOWS:
-        end = datetime.now(UTC) + window
-        found += [at for at in await matching_times(client, row, start, end) if admits(at)]
-        if len(found) >= count:
+    after = datetime.now(UTC)
+    until = after + _HORIZON
+    # Temporal answers no more than the first thousand, and all of them may be of days that are left out.
+    while len(found) < count:
+        begins = days.first_admitted(after + _SECOND, until)
+        times = [] if begins is None else await matching_times(client, row, begins - _SECOND, until)
+        if not times:
             break
-        start = end + timedelta(seconds=1)
+        found += [at for at in times if days.admits(at)]
+        after = times[-1]
     return found[:count]
 
 

@@ -109,7 +109,7 @@ def _only_at(utc: datetime) -> ScheduleCalendarSpec:
 
 
 async def matching_times(client: Client, row: ScheduleRow, start: datetime, end: datetime) -> list[datetime]:
-    """When Temporal would fire between two times, whatever the day filter says.
+    """When Temporal would fire after one time and until another, whatever the day filter says: the first thousand.
 
     Raises:
         RPCError: Temporal does not know the schedule, or does not answer.
