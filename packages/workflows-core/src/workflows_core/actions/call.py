@@ -14,11 +14,13 @@ from jsonschema import Draft202012Validator
 from workflows_core.actions.action import Action
 from workflows_core.actions.json_schemas import (
     MAX_PROBLEMS,
+    Schema,
     ValueProblem,
     compile_schema,
     pointer_of,
     value_problems,
 )
+from workflows_core.actions.plain_values import fits_plainly
 from workflows_core.actions.ports import SecretProvider
 from workflows_core.actions.registry import RegisteredAction
 from workflows_core.actions.secrets import SECRET_NAME, service_secret_problem
@@ -129,7 +131,7 @@ def validate_input(action: Action, value: Json) -> None:
         ActionFailed: `ValidationError`, `ACTION_INPUT_INVALID`, all problems in `details`, no value shown.
     """
     validator = action.input_validator if isinstance(action, RegisteredAction) else compile_schema(action.input_schema)
-    problems = _json_problems(value) or value_problems(validator, value)
+    problems = _problems(action.input_schema, validator, value)
     if problems:
         raise _refusal(f"the input of {action.key} is wrong", "ACTION_INPUT_INVALID", problems)
 
@@ -144,7 +146,7 @@ def validate_output(action: Action, value: Json) -> None:
     validator = (
         action.output_validator if isinstance(action, RegisteredAction) else compile_schema(action.output_schema)
     )
-    problems = _json_problems(value) or value_problems(validator, value)
+    problems = _problems(action.output_schema, validator, value)
     if problems:
         raise _refusal(f"the output of {action.key} is not as declared", "ACTION_OUTPUT_INVALID", problems)
 
@@ -217,6 +219,10 @@ def _with_values(value: Json, values: Mapping[_Path, str], here: _Path) -> Json:
     if isinstance(value, list):
         return [_with_values(item, values, (*here, index)) for index, item in enumerate(value)]
     return value
+
+
+def _problems(schema: Schema, validator: Draft202012Validator, value: Json) -> list[ValueProblem]:
+    return _json_problems(value) or ([] if fits_plainly(schema, value) else value_problems(validator, value))
 
 
 def _json_problems(value: Json) -> list[ValueProblem]:

@@ -11,10 +11,9 @@ from workflows_core.errors import Refused
 from workflows_core.launching.request import LaunchRequest
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.publishing.lookup import no_version, unknown_workflow
-from workflows_core.storage.admission import HeldDefinition, hold_definition, open_runs
-from workflows_core.storage.definitions import get_version
+from workflows_core.storage.admission import HeldDefinition, HeldVersion, hold_definition, open_runs
 from workflows_core.storage.queued_runs import has_queued, leave_queue
-from workflows_core.storage.rows import RunRow, VersionRow
+from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import NewRun, get_run, insert_run, kept_for_launch
 
 
@@ -42,13 +41,13 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
         Refused: `WORKFLOW_UNKNOWN`, `WORKFLOW_NOT_PUBLISHED`, `WORKFLOW_VERSION_UNKNOWN`, `WORKFLOW_PAUSED`,
             `CONCURRENCY_LIMIT_REACHED`, `RUN_ID_TAKEN`, `PAYLOAD_INVALID`.
     """
-    held = await hold_definition(conn, request.workflow)
+    held = await hold_definition(conn, request.workflow, request.version)
     if held is None:
         raise await unknown_workflow(conn, request.workflow)
     existing = None if request.run_id is None else await get_run(conn, run_id)
     if existing is not None:
         return await _found(conn, existing, held, request)
-    version = await get_version(conn, held.workflow_id, request.version)
+    version = held.version
     if version is None:
         raise await no_version(conn, held.workflow_id, held.key, request.version)
     if held.is_paused:
@@ -120,11 +119,11 @@ async def _is_full(conn: AsyncConnection, held: HeldDefinition) -> bool:
 
 
 async def _has_to_wait(
-    conn: AsyncConnection, held: HeldDefinition, version: VersionRow, request: LaunchRequest
+    conn: AsyncConnection, held: HeldDefinition, version: HeldVersion, request: LaunchRequest
 ) -> bool:
     """Whether the run starts later; a child does not, since its parent may be what it would wait for."""
     full = await _is_full(conn, held)
-    if version.definition.get("onConcurrencyLimit") == "wait" and request.parent_run_id is None:
+    if version.waits_at_limit and request.parent_run_id is None:
         # Behind those that wait already: the order of starts is the order of launches.
         return full or (held.concurrency_limit is not None and await has_queued(conn, held.workflow_id))
     if full:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _HOLD = text(
     """
-    SELECT d.workflow_id, d.key, d.is_paused, d.concurrency_limit FROM workflow_definitions d
+    SELECT d.workflow_id, d.key, d.is_paused, d.concurrency_limit,
+           v.version, v.definition_hash, v.payload_schema_json AS payload_schema,
+           v.definition_json ->> 'onConcurrencyLimit' = 'wait' AS waits_at_limit
+      FROM workflow_definitions d
+      LEFT JOIN LATERAL (
+          SELECT * FROM workflow_definition_versions w
+           WHERE w.tenant = d.tenant AND w.workflow_id = d.workflow_id
+             AND (CAST(:version AS integer) IS NULL OR w.version = CAST(:version AS integer))
+           ORDER BY w.version DESC LIMIT 1) v ON true
      WHERE d.tenant = current_setting('workflows.tenant')
        AND (d.workflow_id = :workflow OR (NOT :by_id AND d.key = :workflow))
-     ORDER BY (d.key = :workflow) DESC LIMIT 1 FOR SHARE
+     ORDER BY (d.key = :workflow) DESC LIMIT 1 FOR SHARE OF d
     """
 )
 # Launches of a workflow with a limit count one after the other, and each sees what the earlier ones inserted.
@@ -33,24 +43,47 @@ _VERSIONS = text(
 
 
 @dataclass(frozen=True, slots=True)
+class HeldVersion:
+    """What a launch needs of a published version; `waits_at_limit`: its runs wait until there is room."""
+
+    version: int
+    definition_hash: str
+    payload_schema: Mapping[str, Any] | None
+    waits_at_limit: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HeldDefinition:
-    """A workflow whose pause and limit stay as they are until the transaction ends."""
+    """A workflow whose pause and limit stay as they are until the transaction ends; `version` is the one asked for."""
 
     workflow_id: str
     key: str
     is_paused: bool
     concurrency_limit: int | None
+    version: HeldVersion | None
 
 
-async def hold_definition(conn: AsyncConnection, workflow: str, *, by_id: bool = False) -> HeldDefinition | None:
+async def hold_definition(
+    conn: AsyncConnection, workflow: str, version: int | None = None, *, by_id: bool = False
+) -> HeldDefinition | None:
     """The workflow with this key, else with this id, locked against changes; None when there is none.
 
     Where it has a limit, other launches of it wait until this transaction ends.
+
+    Args:
+        conn: Where.
+        workflow: Key or id.
+        version: The version asked for; None for the newest.
+        by_id: It is an id.
     """
-    row = (await conn.execute(_HOLD, {"workflow": workflow, "by_id": by_id})).mappings().one_or_none()
+    values = {"workflow": workflow, "version": version, "by_id": by_id}
+    row = (await conn.execute(_HOLD, values)).one_or_none()
     if row is None:
         return None
-    held = HeldDefinition(**row)
+    found = None
+    if row.version is not None:
+        found = HeldVersion(row.version, row.definition_hash, row.payload_schema, bool(row.waits_at_limit))
+    held = HeldDefinition(row.workflow_id, row.key, row.is_paused, row.concurrency_limit, found)
     if held.concurrency_limit is not None:
         tenant = (await conn.execute(text("SELECT current_setting('workflows.tenant')"))).scalar_one()
         await conn.execute(_ALONE, {"lock": f"{tenant}\x1f{held.workflow_id}"})
