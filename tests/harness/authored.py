@@ -141,7 +141,7 @@ class Authored:
         )
         if row:
             async with self.db.tenant(TENANT) as conn:
-                await mark_running(conn, run_id, handle.first_execution_run_id)
+                await mark_running(conn, TENANT, run_id, handle.first_execution_run_id)
         return Started(self, run_id, handle)
 
 

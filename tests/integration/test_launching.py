@@ -109,7 +109,7 @@ async def test_a_cancel_that_temporal_does_not_take_is_in_no_log(db: Database, c
     await published(db)
     async with db.tenant(TENANT) as conn:
         await insert_run(conn, NewRun("nowhere", "id-orders", 1, "hash"))
-        await mark_running(conn, "nowhere", None)
+        await mark_running(conn, TENANT, "nowhere", None)
     assert await code_of(Launcher(db, client).cancel(TENANT, "nowhere", "no reason")) == "RUN_NOT_RUNNING"
     assert await rows(db, "workflow_run_logs") == []
 

@@ -94,6 +94,15 @@ async def test_a_launch_that_was_cut_short_is_finished(db: Database, client: Cli
     assert await status_of(db) == {"half": "SUCCEEDED"}
 
 
+async def test_a_launch_that_was_cut_short_is_finished_before_its_turn(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        await waiting_run(authored)
+        workflow_id, version, content = await authored.publish(document(act("a")))
+        async with db.tenant(TENANT) as conn:
+            await insert_run(conn, NewRun("~behind-all-others", workflow_id, version, content))
+        assert (await reconciler(db, client, batch_size=1).one_pass()) == {"looked at": 1, "launched": 1}
+
+
 async def test_a_launch_that_temporal_has_and_the_row_does_not_tell_is_finished(db: Database, client: Client) -> None:
     """It stayed STARTING until the run wrote something, and its checkpoint stayed for good."""
     async with authored_runtime(db, client) as authored:

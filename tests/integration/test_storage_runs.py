@@ -68,7 +68,7 @@ async def test_a_started_run_is_running_with_its_first_execution(db: Database) -
     await inserted(db, a_run())
     for execution in ("first", "later", None):
         async with db.tenant(TENANT) as conn:
-            await mark_running(conn, "run-1", execution)
+            await mark_running(conn, TENANT, "run-1", execution)
     row = await found(db)
     assert row is not None
     assert (row.status, row.temporal_run_id) == ("RUNNING", "first")
@@ -78,7 +78,7 @@ async def test_a_run_that_was_quicker_than_its_launcher_keeps_its_own_status(db:
     await inserted(db, a_run())
     await write_run(db, a_write(1, status="SUCCEEDED", result_json={"ok": True}), EXECUTION)
     async with db.tenant(TENANT) as conn:
-        await mark_running(conn, "run-1", EXECUTION)
+        await mark_running(conn, TENANT, "run-1", EXECUTION)
         assert not await mark_launch_failed(conn, "run-1", Failure("ActionError", "lost"))
     row = await found(db)
     assert row is not None
@@ -100,7 +100,7 @@ async def test_runs_are_listed_newest_first_by_status_and_workflow(db: Database)
     for run_id, workflow in (("a", "orders"), ("b", "orders"), ("c", "mails")):
         await inserted(db, a_run(run_id, workflow_id=workflow))
     async with db.tenant(TENANT) as conn:
-        await mark_running(conn, "a", None)
+        await mark_running(conn, TENANT, "a", None)
         assert [run.run_id for run in await list_runs(conn)] == ["c", "b", "a"]
         assert [run.run_id for run in await list_runs(conn, limit=2)] == ["c", "b"]
         assert [run.run_id for run in await list_runs(conn, workflow_id="orders")] == ["b", "a"]

@@ -24,7 +24,7 @@ from workflows_core.launching.problems import is_not_there
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
-from workflows_core.storage.repairs import end_run, quiet_runs
+from workflows_core.storage.repairs import end_run, quiet_launches, quiet_runs
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run
 from workflows_core.wire import names
@@ -66,7 +66,7 @@ class Reconciler:
         await repeat(self.one_pass, progress, self.policy.every_seconds, told=_in_words, passing=(Refused,))
 
     async def one_pass(self) -> Counter[str]:
-        """Looks at the next runs.
+        """Looks at launches that were cut short, and at the next runs.
 
         Returns:
             How many were `looked at`, `ended`, `launched`, and `not answered for`: the next round asks again.
@@ -75,6 +75,7 @@ class Reconciler:
             RPCError: Temporal does not answer.
             Exception: The database is away.
         """
+        launches = await quiet_launches(self.db, self.policy.quiet_seconds, self.policy.batch_size)
         quiet = await quiet_runs(self.db, self.policy.quiet_seconds, self._after, self.policy.batch_size)
         self._after = quiet[-1] if len(quiet) == self.policy.batch_size else ("", "")
         slots = asyncio.Semaphore(_AT_ONCE)
@@ -85,7 +86,7 @@ class Reconciler:
                 with about(tenant=tenant, run_id=run_id):
                     done[await self._repair(tenant, run_id)] += 1
 
-        await asyncio.gather(*(look(*one) for one in quiet))
+        await asyncio.gather(*(look(*one) for one in dict.fromkeys((*launches, *quiet))))
         return done
 
     async def _repair(self, tenant: str, run_id: str) -> str:

@@ -14,6 +14,7 @@ from workflows_core.storage.statements import single_statement
 from workflows_core.wire.records import RunStatus
 
 _QUIET = text("SELECT tenant, run_id FROM workflow_quiet_runs(:seconds, :tenant, :run, :limit)")
+_CUT_SHORT = text("SELECT tenant, run_id FROM workflow_quiet_launches(:seconds, :limit)")
 _END = text(
     "SELECT workflow_end_run(:tenant, :run, :status, CAST(:error AS jsonb), :execution, CAST(:consumed AS jsonb))"
 )
@@ -24,6 +25,14 @@ async def quiet_runs(db: Database, seconds: float, after: tuple[str, str], limit
     values: dict[str, Any] = {"seconds": seconds, "tenant": after[0], "run": after[1], "limit": limit}
     async with db.narrow() as conn:
         return [(row.tenant, row.run_id) for row in await conn.execute(_QUIET, values)]
+
+
+async def quiet_launches(db: Database, seconds: float, limit: int) -> list[tuple[str, str]]:
+    """Tenant and id of runs that have been STARTING for so many seconds, the oldest first."""
+    async with db.narrow() as conn:
+        return [
+            (row.tenant, row.run_id) for row in await conn.execute(_CUT_SHORT, {"seconds": seconds, "limit": limit})
+        ]
 
 
 async def end_run(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import case, func, null, or_, select, tuple_, update
+from sqlalchemy import func, null, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +31,10 @@ from workflows_core.storage.tables import (
 from workflows_core.wire.names import workflow_id_of
 
 _RUN = [runs.c[name] for name in RunRow.__dataclass_fields__]
+_MARK_RUNNING = text(
+    f"SELECT {', '.join(RunRow.__dataclass_fields__)}"  # noqa: S608 - names of our own
+    " FROM workflow_mark_running(:tenant, :run_id, :execution)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,30 +153,20 @@ async def kept_for_launch(conn: AsyncConnection, run_id: str) -> dict[str, Any]:
     return dict((await conn.execute(kept)).scalar() or {})
 
 
-async def mark_running(conn: AsyncConnection, run_id: str, temporal_run_id: str | None) -> RunRow | None:
-    """STARTING becomes RUNNING; a run that has written its own status already keeps it.
+async def mark_running(conn: AsyncConnection, tenant: str, run_id: str, temporal_run_id: str | None) -> RunRow | None:
+    """STARTING becomes RUNNING; a run that has written its own status already keeps it. Sets its tenant itself.
 
     Args:
         conn: Where.
+        tenant: Of the run.
         run_id: The run.
         temporal_run_id: Its first execution; None when that is not known. A known one is never replaced.
 
     Returns:
         The row as it is then; None when there is none.
     """
-    row = (
-        await conn.execute(
-            update(runs)
-            .where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id)
-            .values(
-                status=case((runs.c.status == "STARTING", "RUNNING"), else_=runs.c.status),
-                temporal_run_id=func.coalesce(runs.c.temporal_run_id, temporal_run_id),
-                launch_json=null(),
-                updated_at=func.now(),
-            )
-            .returning(*_RUN)
-        )
-    ).one_or_none()
+    values = {"tenant": tenant, "run_id": run_id, "execution": temporal_run_id}
+    row = (await conn.execute(_MARK_RUNNING, values)).one_or_none()
     return None if row is None else RunRow.of(row)
 
 
