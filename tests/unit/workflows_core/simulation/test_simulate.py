@@ -266,6 +266,12 @@ async def test_a_fixture_that_answers_nothing_is_named() -> None:
     assert "fixture 'typo' answered nothing" in (await run(fixtures={"typo": 1})).warnings
 
 
+async def test_an_output_weighs_what_it_weighs_in_a_run() -> None:
+    """By its text in Python, four bytes were one."""
+    report = await run(act("a"), fixtures={"s0": {"text": "\N{GRINNING FACE}" * 270_000}})
+    assert (report.status, report.errors[0]["code"]) == ("failed", "STATE_TOO_LARGE")
+
+
 async def test_limits_end_what_would_not() -> None:
     forever = {"type": "control.while", "condition": {"$expr": "true"}, "maxIterations": 10**9, "body": []}
     report = await run(forever, limits=SimulationLimits(max_steps=50))

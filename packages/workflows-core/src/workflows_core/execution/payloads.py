@@ -9,11 +9,12 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from workflows_core.errors import Json
+from workflows_core.wire.compact import compact_json
 
 
 def encode(value: Any) -> RawValue:
     """A JSON value as a payload."""
-    data = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    data = compact_json(value, allow_nan=False).encode()
     return RawValue(Payload(metadata={"encoding": b"json/plain"}, data=data))
 
 

@@ -48,6 +48,7 @@ from workflows_core.interpreter.step import initial_state, step
 from workflows_core.simulation.explaining import ExplainingEngine
 from workflows_core.simulation.fixtures import Fixtures, TimedOut, placeholder
 from workflows_core.simulation.report import Report, Status, TraceEntry
+from workflows_core.wire.compact import compact_bytes
 from workflows_core.wire.messages import EventSignal
 
 RUN_ID = "simulated-run"
@@ -244,7 +245,7 @@ class _Simulation:
             output = given[0] if given is not None else await self.without_fixture(command, action)
         if isinstance(output, Failure):
             return ActionStepFailed(command.command_id, at, output, recorded=False)
-        return ActionSucceeded(command.command_id, at, output, len(repr(output)), recorded=False)
+        return ActionSucceeded(command.command_id, at, output, compact_bytes(output), recorded=False)
 
     async def without_fixture(self, command: RunAction, action: RegisteredAction | None) -> Any:
         key = f"{command.call['action_id']}@{command.call['action_version']}"

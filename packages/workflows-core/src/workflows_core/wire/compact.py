@@ -74,6 +74,16 @@ _CALLED: Final[
 ] = ("action_id", "action_version", "idempotency_key", "authored_key", "input", "secrets")
 
 
+def compact_json(value: Any, *, allow_nan: bool = True) -> str:
+    """A value as it travels in a history: no blanks, no escapes outside ASCII."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan)
+
+
+def compact_bytes(value: Any) -> int:
+    """What `compact_json` weighs in UTF-8: the size of an action's output."""
+    return len(compact_json(value).encode(errors="surrogatepass"))
+
+
 def idempotency_key_of(run_id: str, step_path: str) -> str:
     """The key of a call whose author gives none."""
     return f"{run_id}:{step_path}:1"
@@ -127,7 +137,7 @@ def full_write(body: Mapping[str, Any], temporal_id: str) -> RunWrite:
 
 def compact_loaded(loaded: LoadedRun) -> dict[str, Any]:
     """Result of the load activity."""
-    definition = json.dumps(loaded["definition"], separators=(",", ":"), ensure_ascii=False).encode()
+    definition = compact_json(loaded["definition"]).encode()
     if len(definition) < COMPRESSED_FROM_BYTES:
         return dict(loaded)
     rest = {name: value for name, value in loaded.items() if name != "definition"}
