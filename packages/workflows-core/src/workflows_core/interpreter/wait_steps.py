@@ -157,6 +157,12 @@ def _not_too_late(due_at: int, found: Any, until: Expression) -> int:
     raise expression_failure(message, until)
 
 
+def wait_id_of(run_id: str, step_path: str, attempt: int) -> str:
+    """The wait of one attempt of a step."""
+    again = "" if attempt == 1 else f".{attempt}"
+    return f"{run_id}:{step_path}:1{again}"
+
+
 def new_wait(
     machine: Machine,
     frame: Frame,
@@ -168,9 +174,8 @@ def new_wait(
     filters: list[FilterRecord] | None = None,
 ) -> WaitRecord:
     """The row of a wait of this step, open from now."""
-    again = "" if pending.attempt == 1 else f".{pending.attempt}"
     return {
-        "wait_id": f"{machine.state.identity.run_id}:{frame.step_path}:1{again}",
+        "wait_id": wait_id_of(machine.state.identity.run_id, frame.step_path, pending.attempt),
         "step_path": frame.step_path,
         "visit": 1,
         "wait_type": wait_type,

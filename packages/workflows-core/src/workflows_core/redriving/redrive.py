@@ -76,13 +76,14 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
         version: Version of the workflow; the run's own by default.
 
     Raises:
-        Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `WORKFLOW_VERSION_UNKNOWN`, `REDRIVE_STEP_NOT_REACHED`.
+        Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `WORKFLOW_VERSION_UNKNOWN`, `REDRIVE_STEP_NOT_REACHED`,
+            `REDRIVE_STEP_CHANGED`.
     """
     async with db.tenant(tenant) as conn:
         recorded = await read_recorded(conn, run_id)
         if recorded is None:
             raise Refused.one("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "runId")
-        run = recorded.timeline.run
+        run = recorded.run
         if run.status not in ("FAILED", "CANCELED"):
             message = f"run {run_id} is {run.status}: only a run that ended FAILED or CANCELED can be redriven"
             raise Refused.one("RUN_NOT_ENDED", message, "runId")
@@ -93,7 +94,7 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
     plan = compile_plan(parse_definition(found.definition), JlensEngine(), answer_check)
     new_run_id = str(uuid.uuid4())
     identity = RunIdentity(new_run_id, tenant, run.workflow_id, found.version, found.definition_hash, run.trigger_type)
-    rewound = rewind(plan, recorded, identity, wanted, {})
+    rewound = rewind(plan, recorded, identity, wanted)
     begun = [step.step_path for step in recorded.timeline.steps]
     undoing = {path: path.partition(UNDOING)[0] for path in begun if UNDOING in path}
     return Redrive(

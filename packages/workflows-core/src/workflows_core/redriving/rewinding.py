@@ -1,17 +1,26 @@
-"""The state of a run just before one of its steps: the interpreter again, with the answers that the run got."""
+"""The state of a run just before one of its steps: the interpreter again, as that run, with what it got and when.
+
+Expressions see the old run's id, draw with its seed and have its times, so that whatever was sent out in its name is
+what the new run goes on with.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from workflows_core.errors import Refused
-from workflows_core.interpreter.messages import Begin, CancelAction, CancelTimer, Command, Event, RunAction, StartTimer
+from workflows_core.interpreter.messages import Begin, Event
 from workflows_core.interpreter.outbox import Entry, Outbox
-from workflows_core.interpreter.plan import ActionStep, Plan
-from workflows_core.interpreter.state import Frame, RunIdentity, State
+from workflows_core.interpreter.plan import Plan
+from workflows_core.interpreter.state import BLOCK_KINDS, Frame, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, step
-from workflows_core.redriving.recorded import Recorded
+from workflows_core.redriving.draws import draws
+from workflows_core.redriving.recorded import Recorded, described, milliseconds, what_of
+
+_LOOK_AHEAD = 50
+"""Steps behind an answer in which the time of its turn is looked for: as many as a turn has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +28,7 @@ class Rewound:
     """Where the new run begins.
 
     Attributes:
-        state: The whole state; the next step that runs is the one asked for.
+        state: The whole state. The step asked for runs next, and beside it those that were open when it began.
         step_path: Path of that step.
         kept: Paths of the steps whose results are kept, in their order.
     """
@@ -29,92 +38,162 @@ class Rewound:
     kept: tuple[str, ...]
 
 
-def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str, meta: dict[str, Any]) -> Rewound:
-    """The state before a step, named by its path or its id (its first visit).
+def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str) -> Rewound:
+    """The state before a step, named by its path or its id (its first visit), for a new run of this identity.
 
     Raises:
-        Refused: `REDRIVE_STEP_NOT_REACHED`: the run never came there, or what led there is not recorded.
+        Refused: `REDRIVE_STEP_NOT_REACHED`: the run never came there, or what led there is not recorded;
+            `REDRIVE_STEP_CHANGED`: what led there is not in the plan.
     """
-    run = recorded.timeline.run
-    at = int(run.started_at.timestamp() * 1000)
-    state = initial_state(plan, identity, payload=run.input_json, meta=meta, started_at=at)
-    commands: list[Command] = []
-    kept: dict[str, None] = {}
-    records: dict[str, Any] = {}
+    lineage = recorded.lineage
+    state: State | None = None
+    records: dict[str, Mapping[str, Any]] = {}
+    for number, run in enumerate(lineage, 1):
+        own = _beginning(plan, run, run.identity(identity.tenant))
+        passage = _Passage(plan, identity.workflow_version, run, wanted, lineage[number:], records)
+        state = passage.through(own if state is None else _handed_over(state, own, records))
+        frame, wanted = _next(plan, state), passage.wanted
+        if frame is not None and passage.is_wanted(frame):
+            state = _handed_over(state, _beginning(plan, recorded, identity), records)
+            entries = tuple(Entry.waiting("step", record, 300) for record in records.values())
+            state = replace(state, outbox=Outbox(entries, waits_written=None), generation=-1)
+            return Rewound(state, frame.step_path, tuple(records))
+    raise AssertionError("a passage ends at its step, or is refused")
 
-    def take(following: State, given: tuple[Command, ...]) -> State:
-        for command in given:
-            if isinstance(command, (CancelTimer, CancelAction)):
-                commands[:] = [c for c in commands if getattr(c, "command_id", "") != command.command_id]
-            else:
-                commands.append(command)
+
+class _Passage:
+    """The part of a lineage that one run did, up to the step asked for or to where the next run took over."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        version: int,
+        run: Recorded,
+        wanted: str,
+        later: tuple[Recorded, ...],
+        records: dict[str, Mapping[str, Any]],
+    ) -> None:
+        self.plan = plan
+        self.version = version
+        self.run = run
+        self.wanted = wanted
+        self.later = later
+        self.records = records
+        self.at = milliseconds(run.run.started_at)
+        self.continued = False
+        """Whether the run had gone on as another execution, which counts its steps anew."""
+
+    def is_wanted(self, frame: Frame) -> bool:
+        """Whether the frame stands at the step asked for, and no later run began that anew."""
+        return frame.step_path == self.wanted and not any(run.began(frame.step_path) for run in self.later)
+
+    def through(self, state: State) -> State:
+        """Goes on from a state until one of the two steps is next.
+
+        Raises:
+            Refused: The run did not come to either, or there is no telling how.
+        """
+        taken_over_at = self.later[0].began_at if self.later else None
+        while state.outcome is None:
+            frame = _next(self.plan, state)
+            if frame is not None:
+                if self.plan.blocks[frame.block][frame.position].id == self.wanted:
+                    self.wanted = frame.step_path
+                if self.is_wanted(frame) or frame.step_path == taken_over_at:
+                    return state
+                self._require_same(frame)
+            if state.runnable:
+                state = self._moved(state, Begin(self.at), max_steps=1, look_ahead=1)
+                continue
+            event = self._earliest(state)
+            if event is None:
+                raise self._not_reached(self._gap(state))
+            state = self._moved(state, event, max_steps=0, look_ahead=_LOOK_AHEAD)
+        raise self._not_reached("the run ended without it")
+
+    def _earliest(self, state: State) -> Event | None:
+        """Of what open steps got, what came first."""
+        answers = [
+            self.run.answer(frame, pending, self.plan.blocks[frame.block][frame.position])
+            for frame, pending in state.pending("action", "launch", "time", "event", "retry")
+        ]
+        return min((one for one in answers if one is not None), key=lambda one: one.at, default=None)
+
+    def _moved(self, state: State, event: Event, *, max_steps: int, look_ahead: int) -> State:
+        ahead, _ = step(self.plan, state, event, max_steps=look_ahead)
+        told = self.run.told(state, ahead)
+        self.at = event.at if told is None else told
+        event = replace(event, at=self.at)
+        following, _ = step(self.plan, state, event, max_steps=max_steps)
         for entry in following.outbox.entries:
             if entry.kind == "step":
-                kept[entry.record["step_path"]] = None
-                records[entry.record["step_path"]] = {**entry.record, "invocation": None}
+                path = entry.record["step_path"]
+                self.records[path] = self.run.as_written(entry.record)
+                self.continued |= self.run.generations.get(path, 0) > 0
+        if self.continued:
+            self._require_no_draws(state)
         return replace(following, outbox=Outbox())
 
-    while state.outcome is None:
-        frame = _next(plan, state)
-        if frame is not None and wanted in (frame.step_path, plan.blocks[frame.block][frame.position].id):
-            entries = tuple(Entry.waiting("step", record, 300) for record in records.values())
-            begun = replace(state, outbox=Outbox(entries, waits_written=None), generation=-1, steps_run=0)
-            return Rewound(begun, frame.step_path, tuple(path for path in kept if path != frame.step_path))
-        if state.runnable:
-            state = take(*step(plan, state, Begin(at), max_steps=1))
-            continue
-        event = _following(plan, recorded, state, commands, at)
-        if event is None:
-            raise _not_reached(wanted, recorded, _gap(recorded, state, commands))
-        at = max(at, event.at)
-        state = take(*step(plan, state, event, max_steps=0))
-    raise _not_reached(wanted, recorded, "the run ended without it")
+    def _require_no_draws(self, state: State) -> None:
+        """Refuses steps whose draws depend on where in the run an execution began, which is not recorded."""
+        begins = _next(self.plan, state)
+        for frame in state.frames.values():
+            if frame.pending is None and frame is not begins:
+                continue
+            if draws(self.plan.blocks[frame.block][frame.position], begun=frame.pending is not None):
+                raise self._not_reached(
+                    f"{frame.step_path} draws at random after the run had gone on as another execution, and what it"
+                    " drew is not recorded"
+                )
+
+    def _require_same(self, frame: Frame) -> None:
+        """Refuses a step whose results would be those of another one."""
+        path, planned = frame.step_path, self.plan.blocks[frame.block][frame.position]
+        run, was = self.run.run, self.run.was_at(path, planned)
+        if was is None and (path in self.run.steps or run.workflow_version == self.version):
+            return
+        there = described(planned.id, planned.type, what_of(planned))
+        message = (
+            f"{path} is {there} in version {self.version}, and run {run.run_id} of version {run.workflow_version} had"
+            f" {was or 'no step'} there: in front of {self.wanted!r} both must have the same steps"
+        )
+        raise Refused.one("REDRIVE_STEP_CHANGED", message, path)
+
+    def _gap(self, state: State) -> str:
+        lost = [f.step_path for f, _ in state.pending("action") if self.run.lacks_output(f.step_path)]
+        if lost:
+            return (
+                f"the output of {lost[0]} is not recorded with it, since a call with the same idempotency key was first"
+            )
+        return f"nothing is recorded of what came after {state.current_path}"
+
+    def _not_reached(self, why: str) -> Refused:
+        shown = ", ".join(list(self.run.steps)[:20]) or "none"
+        message = f"the run cannot be taken to step {self.wanted!r}: {why}; its steps are {shown}"
+        return Refused.one("REDRIVE_STEP_NOT_REACHED", message, "--from")
+
+
+def _beginning(plan: Plan, recorded: Recorded, identity: RunIdentity) -> State:
+    """Of the lineage's input, for a run of this identity."""
+    run = recorded.lineage[0].run
+    return initial_state(plan, identity, payload=run.input_json, meta={}, started_at=milliseconds(run.started_at))
+
+
+def _handed_over(state: State, to: State, records: dict[str, Mapping[str, Any]]) -> State:
+    """The state for the next run: under its identity, and with the steps that are open begun anew, by it.
+
+    What they asked for was the old run's: its calls, its children, its waits.
+    """
+    frames: dict[str, Frame] = {}
+    for path, frame in state.frames.items():
+        is_open = frame.pending is not None and frame.pending.kind not in BLOCK_KINDS
+        frames[path] = frame._replace(pending=None) if is_open else frame
+        if is_open:
+            records.pop(frame.step_path, None)
+    return replace(state, identity=to.identity, seed=to.seed, frames=frames, generation=0, steps_run=0)
 
 
 def _next(plan: Plan, state: State) -> Frame | None:
     """The frame whose step runs next; None when the run waits, or a list is at its end."""
     frame = next((f for f in state.frames.values() if f.pending is None), None)
     return None if frame is None or frame.position >= len(plan.blocks.get(frame.block, ())) else frame
-
-
-def _following(plan: Plan, recorded: Recorded, state: State, commands: list[Command], at: int) -> Event | None:
-    for frame, pending in state.pending("event"):
-        event = recorded.event(frame, pending, at)
-        if event is not None:
-            commands[:] = [c for c in commands if getattr(c, "command_id", "") != pending.command_id]
-            return event
-    for command in list(commands):
-        event = _answer(plan, recorded, state, command, at)
-        if event is not None:
-            commands.remove(command)
-            return event
-    return None
-
-
-def _answer(plan: Plan, recorded: Recorded, state: State, command: Command, at: int) -> Event | None:
-    command_id = getattr(command, "command_id", "")
-    # The timer of a wait for an event is not among them: the wait itself says whether it has timed out.
-    for frame, pending in state.pending("action", "launch", "time", "retry"):
-        if pending.command_id != command_id:
-            continue
-        if isinstance(command, StartTimer):
-            return recorded.timer(frame, pending, at)
-        step_of = plan.blocks[frame.block][frame.position]
-        if isinstance(step_of, ActionStep) and step_of.save_as is not None and recorded.lacks_output(frame.step_path):
-            return None
-        return recorded.answer(command, at)
-    return None
-
-
-def _gap(recorded: Recorded, state: State, commands: list[Command]) -> str:
-    lost = [one.step_path for one in commands if isinstance(one, RunAction) and recorded.lacks_output(one.step_path)]
-    if lost:
-        return f"the output of {lost[0]} is not recorded with it, since a call with the same idempotency key was first"
-    return f"nothing is recorded of what came after {state.current_path}"
-
-
-def _not_reached(wanted: str, recorded: Recorded, why: str) -> Refused:
-    paths = [one.step_path for one in recorded.timeline.steps]
-    shown = ", ".join(paths[:20]) or "none"
-    message = f"the run cannot be taken to step {wanted!r}: {why}; its steps are {shown}"
-    return Refused.one("REDRIVE_STEP_NOT_REACHED", message, "--from")

@@ -233,6 +233,14 @@ async def list_runs(
     return [RunRow.of(row) for row in rows]
 
 
+async def step_generations(conn: AsyncConnection, run_id: str) -> dict[str, int]:
+    """By step path the execution of a run, counted by continue-as-new, that wrote the step's row."""
+    of_run = select(steps.c.step_path, steps.c.generation).where(
+        steps.c.tenant == this_tenant(), steps.c.run_id == run_id
+    )
+    return {row.step_path: row.generation for row in await conn.execute(of_run)}
+
+
 async def run_timeline(conn: AsyncConnection, run_id: str) -> RunTimeline | None:
     """The run with its steps, waits, invocations, deliveries and log; None when the tenant has none of this id."""
     run = await get_run(conn, run_id)

@@ -1,0 +1,29 @@
+"""What a redrive keeps of large outputs."""
+
+from __future__ import annotations
+
+from harness.driven import Habits, driven
+from harness.interpreted import act, document
+
+
+def test_outputs_are_measured_as_the_run_measured_them() -> None:
+    """By their texts in Python, three bytes of a zero width space were six."""
+    blank = {"text": "\u200b" * 100_000}
+    steps = document(act("a"), act("b"), act("c"))
+    old = driven(steps, Habits(outputs={"s0": blank, "s1": blank}, failures={"s2": ["ActionError"]}, own_clock=True))
+    assert old.before["root.steps[2]"].scope_bytes < 700_000
+    rewound = old.rewound("s2")
+    assert rewound.state.scopes.vars == {"a": blank, "b": blank}
+    assert rewound.state.scope_bytes == old.before["root.steps[2]"].scope_bytes
+
+
+def test_a_step_that_a_redriven_run_began_anew_is_gone_back_to_in_that_run() -> None:
+    """It was open in the first run too, before steps that both runs have kept."""
+    branches = [[{"id": "x", **act("x")}], [{"id": "b1", **act("b1")}, {"id": "b2", **act("b2")}]]
+    side = {"type": "control.parallel", "branches": [{"steps": steps} for steps in branches]}
+    old = driven(document(side), Habits(failures={"b2": ["ActionError"]}, order=[1]))
+    assert old.rewound("x").kept == ("root.steps[0]",)
+    new = old.redriven("b2", Habits(failures={"x": ["ActionError"]}))
+    rewound = new.rewound("x", "newest")
+    assert rewound.kept == ("root.steps[0]", "root.steps[0].branches[1].steps[0]")
+    assert set(rewound.state.scopes.vars) == {"b1"}
