@@ -142,6 +142,28 @@ async def test_a_redrive_of_a_redriven_run_passes_what_the_first_one_waited_for(
     assert (authored.effects.count("two"), authored.effects.count("three")) == (2, 2)
 
 
+async def test_a_wait_behind_gets_what_the_old_one_took_and_not_what_is_kept(db: Database, client: Client) -> None:
+    takes = {"id": "takes", **wait("PAID", "'k1'", assign={"vars.took": {"$expr": "append(vars.took, event.n)"}})}
+    books = act("books")
+    books["config"]["inputMapping"]["name"] = {"$expr": "'books-' & $string(item)"}
+    each = {"id": "each", "type": "control.forEach", "items": {"$expr": "[1, 2, 3]"}, "itemVar": "item"}
+    steps = (assign("none", took="[]"), {**each, "body": [takes, books]})
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        authored.effects.failures |= {"books-2": ["ActionError", "ActionError"]}
+        run = await authored.start(document(*steps))
+        await run.until("WAITING")
+        for n in (1, 2):
+            await publish(db, f"e{n}", "k1", payload={"n": n})
+        await failed(run)
+        once = await redriven(authored, run, "root.steps[1].body[1].steps[0]")
+        await failed(once)
+        twice = await redriven(authored, once, "root.steps[1].body[1].steps[1]")
+        await twice.until("WAITING")
+        await publish(db, "e3", "k1", payload={"n": 3})
+        result = await twice.handle.result()
+    assert result["scopes"]["vars"]["took"] == [1, 2, 3]
+
+
 async def test_a_child_that_was_refused_under_on_error_continue_is_passed(db: Database, client: Client) -> None:
     child = {"id": "child", "type": "control.callWorkflow", "workflowId": "nowhere", "workflowVersion": 1}
     steps = ({**child, "onError": {"policy": "continue"}}, act("last", given="error.code"))
