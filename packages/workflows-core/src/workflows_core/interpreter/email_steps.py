@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.expressions.engine import NO_VALUE, Expression
 from workflows_core.interpreter.email_bodies import comment_blocks, parsed_body
 from workflows_core.interpreter.evaluation import expression_failure
@@ -16,10 +17,20 @@ def run_email(machine: Machine, frame: Frame, step: EmailStep, pending: Pending)
     """Reads the body and saves what it holds."""
     text, html = _text(machine, frame, step.text), _text(machine, frame, step.html)
     machine.effort.spend_on_mail(len(text) + len(html))
-    found: Any = parsed_body(text, html) if step.type == "email.parseBody" else comment_blocks(text, html)
-    machine.assign(frame, step.save_as, found)
+    machine.assign(frame, step.save_as, _read(step, text, html))
     machine.record(frame, "SUCCEEDED", pending)
     machine.advance(frame)
+
+
+def _read(step: EmailStep, text: str, html: str) -> Any:
+    try:
+        return parsed_body(text, html) if step.type == "email.parseBody" else comment_blocks(text, html)
+    except MemoryError:
+        raise  # Another process, or this one later, can read it.
+    except Exception as error:
+        # A stranger wrote the body. What it makes us raise would fail the workflow task for ever, and a cancel with it.
+        message = f"the body of the e-mail cannot be read ({type(error).__name__})"
+        raise StepFailed(Failure(ErrorCategory.VALIDATION, message, code="EMAIL_BODY_UNREADABLE")) from error
 
 
 def _text(machine: Machine, frame: Frame, expression: Expression | None) -> str:

@@ -22,6 +22,18 @@ _RAW = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("sc
 """Elements whose content is no HTML, each with its end."""
 
 
+_LEADING_ZEROS = re.compile(r"&#0+(?=[0-9])")
+_TOO_LARGE = re.compile(r"&#[0-9]{8,};?")
+"""A decimal reference above all characters. Python reads no number of more than some thousand digits."""
+
+
+def unescaped(text: str) -> str:
+    """The text without its character references; one above all characters is U+FFFD, however long it is."""
+    if "&#" in text:
+        text = _TOO_LARGE.sub("\ufffd", _LEADING_ZEROS.sub("&#", text))
+    return unescape(text)
+
+
 def html_pieces(html: str) -> Iterator[Piece]:
     """Texts and tags in order; comments, declarations and attributes are left out. What is no tag is text."""
     reader = _Reader(html)
@@ -31,7 +43,7 @@ def html_pieces(html: str) -> Iterator[Piece]:
         # Behind the last `>` nothing is a tag any more.
         start = len(html) if tag is None or tag.start() > reader.last_end else tag.start()
         if start > position:
-            yield "text", unescape(html[position:start])
+            yield "text", unescaped(html[position:start])
         if start < len(html):
             pieces, position = reader.tag(start)
             yield from pieces
@@ -58,7 +70,7 @@ class _Reader:
             if start + 4 <= self.last_comment_end:
                 return (), html.index("-->", start + 4) + 3
             end = self._end_after(start)
-            return (("text", unescape(html[start:end])),), end
+            return (("text", unescaped(html[start:end])),), end
         end = self._end_after(start)
         name = _NAME.match(html, start + 2) if html[start + 1] == "/" else None
         return (() if name is None else (("end", name.group().lower()),)), end
