@@ -25,6 +25,9 @@ SUPPORTED_SEMANTICS: frozenset[int] = frozenset({1, 2})
 FILTERS_NEED_VALUES = 2
 """From this meaning on, a filter of a wait whose value is missing fails the step; before, it was held against null."""
 
+MAILS_KEEP_ANSWERS = 2
+"""From this meaning on, e-mails are read by `email_bodies`; before, by `former_bodies`."""
+
 PendingKind = Literal[
     "action", "time", "event", "launch", "quota", "retry", "block", "try", "catch", "loop", "while", "parallel"
 ]
