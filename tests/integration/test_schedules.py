@@ -228,6 +228,23 @@ async def test_publishing_leaves_a_paused_trigger_paused_and_says_so(db: Databas
         )
 
 
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "not gone yet"])
+async def test_a_version_without_the_trigger_ends_its_schedule_s_pause_and_says_so(
+    db: Database, client: Client, gone: bool
+) -> None:
+    daily = {"type": "recurring", "cron": "0 6 * * *", "timezone": "Europe/Berlin"}
+    await published(db, trigger=daily)
+    async with following(db, client) as (_, sync):
+        async with db.tenant(TENANT) as conn:
+            (row,) = await list_schedules(conn)
+            await managing.pause_schedule(conn, row.id)
+        assert warned(await published(db)) == ["SCHEDULE_PAUSE_ENDS"]
+        if gone:
+            await sync.one_pass()
+        assert warned(await published(db, trigger=daily)) == []
+        assert (await row_of(db, row.id)).status == "scheduled"
+
+
 def warned(version: PublishedVersion) -> list[str]:
     """What publishing said of schedules."""
     return [one.code for one in version.warnings if one.code.startswith("SCHEDULE")]

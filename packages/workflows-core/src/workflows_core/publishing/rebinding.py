@@ -35,7 +35,7 @@ async def rebind_schedules(
     A schedule whose payload does not keep to the version's schema fires no more, and says why.
 
     Returns:
-        A warning for a trigger whose schedule an operator has paused: it stays so.
+        A warning for a trigger whose schedule an operator has paused: it stays so, and ends with the trigger.
     """
     warnings = []
     wanted = _of_trigger(workflow_id, version, definition)
@@ -45,6 +45,12 @@ async def rebind_schedules(
         if row.origin == "trigger":
             if wanted is None:
                 await change_schedule(conn, row.id, enabled=False, status="deleted")
+                if row.status == "paused":
+                    message = (
+                        "its trigger's schedule, which is paused, ends with the trigger: a later version with one"
+                        " has a schedule that fires"
+                    )
+                    warnings.append(Problem("SCHEDULE_PAUSE_ENDS", message, "trigger", "warning"))
             elif row.status == "paused":
                 message = (
                     f"its schedule is paused and stays so; `workflows schedules resume {row.id}` lets it fire again"
