@@ -1,9 +1,10 @@
-"""`workflows definitions import | export | validate | publish | list | show | graph`."""
+"""`workflows definitions import | export | validate | publish | pause | resume | limit | list | show | graph`."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
@@ -17,9 +18,32 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Problem, Refused
 from workflows_core.publishing.bundle import export_bundle, import_bundle, is_bundle
 from workflows_core.publishing.known_actions import AnnouncedActions
-from workflows_core.publishing.lookup import find_version
+from workflows_core.publishing.lookup import find_version, find_workflow
 from workflows_core.publishing.publish import import_definition, publish_definition, validate_document
-from workflows_core.storage.definitions import list_definitions
+from workflows_core.storage.definitions import (
+    MAX_CONCURRENCY_LIMIT,
+    Operation,
+    list_definitions,
+    set_operation,
+)
+
+_OPERATION = {"is_paused": "isPaused", "concurrency_limit": "concurrencyLimit"}
+_OPERATED = ("workflowId", "key", *_OPERATION.values())
+_LISTED = ("key", "workflowId", "status", "publishedVersion", "draftVersion", "isPaused", "concurrencyLimit", "name")
+
+
+class LimitOrNone(click.ParamType[int | None]):
+    """How many runs may be open: a number, or `none`."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """The number; None for `none`."""
+        if value == "none":
+            return None
+        if re.fullmatch(r"[1-9][0-9]{0,9}", str(value)) is None or int(value) > MAX_CONCURRENCY_LIMIT:
+            self.fail(f"{value!r} is neither a number from 1 to {MAX_CONCURRENCY_LIMIT} nor none", param, ctx)
+        return int(value)
 
 
 @click.group("definitions")
@@ -97,13 +121,51 @@ async def publish(session: Session, workflow: str, *, accept_unknown_actions: bo
     return 0
 
 
+@definitions_group.command("pause")
+@click.argument("workflow")
+@command
+async def pause(session: Session, workflow: str) -> int:
+    """Start no more runs of WORKFLOW (key or id) until it is resumed.
+
+    Open runs go on. Queued ones wait. What would start one meanwhile, such as an event, a schedule or a caller, is
+    refused and not made up for by itself.
+    """
+    return await _operate(
+        session, workflow, "paused {key}: open runs go on, queued ones wait, and no other is started", is_paused=True
+    )
+
+
+@definitions_group.command("resume")
+@click.argument("workflow")
+@command
+async def resume(session: Session, workflow: str) -> int:
+    """Start runs of WORKFLOW (key or id) again; queued ones start by themselves, as far as its limit allows."""
+    said = "resumed {key}: runs are started again, queued ones first, as far as its limit allows"
+    return await _operate(session, workflow, said, is_paused=False)
+
+
+@definitions_group.command("limit")
+@click.argument("workflow")
+@click.argument("limit", metavar="N|none", type=LimitOrNone())
+@command
+async def limit_(session: Session, workflow: str, limit: int | None) -> int:
+    """Let at most N runs of WORKFLOW (key or id) be open at a time, or any number for none.
+
+    Open runs go on, also where they are more than that. Queued ones start as far as there is room.
+    """
+    said = "{key} may have any number of open runs: queued ones start"
+    if limit is not None:
+        said = f"{{key}} may have {limit} open run(s): more that are open go on, queued ones start when there is room"
+    return await _operate(session, workflow, said, concurrency_limit=limit)
+
+
 @definitions_group.command("list")
 @command
 async def list_(session: Session) -> int:
     """List the workflows of the tenant."""
     async with session.db.tenant(session.tenant) as conn:
         rows: list[dict[str, Any]] = [row.to_json() for row in await list_definitions(conn)]
-    session.emit(rows, table(rows, ("key", "workflowId", "status", "publishedVersion", "name")))
+    session.emit(rows, table(rows, _LISTED))
     return 0
 
 
@@ -150,6 +212,17 @@ async def _import_bundle(session: Session, document: Any, key: str | None) -> in
         {"key": found, "workflowId": workflow, "publishedVersion": version} for found, workflow, version in imported
     ]
     session.emit(facts, table(facts, ("key", "workflowId", "publishedVersion")))
+    return 0
+
+
+async def _operate(session: Session, workflow: str, said: str, **wanted: Unpack[Operation]) -> int:
+    """Changes pause or limit, and says what becomes of runs."""
+    async with session.db.tenant(session.tenant) as conn:
+        before = await find_workflow(conn, workflow)
+        await set_operation(conn, before.workflow_id, **wanted)
+        row = await find_workflow(conn, before.workflow_id)
+    facts = {name: value for name, value in row.to_json().items() if name in _OPERATED}
+    session.emit(facts, said.format(key=row.key))
     return 0
 
 

@@ -51,7 +51,8 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
     if version is None:
         raise await no_version(conn, held.workflow_id, held.key, request.version)
     if held.is_paused:
-        raise Refused.one("WORKFLOW_PAUSED", f"workflow {held.key!r} is paused: resume it first", "workflow")
+        message = f"workflow {held.key!r} is paused: resume it first, with `workflows definitions resume {held.key}`"
+        raise Refused.one("WORKFLOW_PAUSED", message, "workflow")
     queued = await _has_to_wait(conn, held, version, request)
     payload = {} if request.payload is None else request.payload
     if version.payload_schema is not None:
@@ -128,6 +129,7 @@ async def _has_to_wait(
         return full or (held.concurrency_limit is not None and await has_queued(conn, held.workflow_id))
     if full:
         limit = held.concurrency_limit
-        message = f"{limit} run(s) of workflow {held.key!r} are open, which is its limit: wait for one to end"
+        message = f"{limit} run(s) of workflow {held.key!r} are open, which is its limit: wait for one to end,"
+        message += f" or raise it with `workflows definitions limit {held.key} N`"
         raise Refused.one("CONCURRENCY_LIMIT_REACHED", message, "workflow")
     return False

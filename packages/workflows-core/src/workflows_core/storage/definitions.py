@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -13,6 +13,9 @@ from workflows_core.definitions.hashing import definition_hash
 from workflows_core.errors import Refused
 from workflows_core.storage.rows import DefinitionRow, DefinitionSummary, PublishedTrigger, VersionRow
 from workflows_core.storage.tables import as_json, definitions, this_tenant, versions
+
+MAX_CONCURRENCY_LIMIT = 2**31 - 1
+"""What the column holds."""
 
 _SUMMARY = [definitions.c[name] for name in DefinitionSummary.__dataclass_fields__]
 _WHOLE = [*_SUMMARY, definitions.c.draft_definition]
@@ -148,14 +151,19 @@ async def get_version(conn: AsyncConnection, workflow_id: str, version: int | No
     return None if row is None else VersionRow.of(row)
 
 
-async def set_operation(
-    conn: AsyncConnection, workflow_id: str, *, is_paused: bool, concurrency_limit: int | None
-) -> None:
-    """Whether the workflow is paused, and how many of its runs may be open (None: any number)."""
+class Operation(TypedDict, total=False):
+    """Whether a workflow is paused, and how many of its runs may be open (None: any number)."""
+
+    is_paused: bool
+    concurrency_limit: int | None
+
+
+async def set_operation(conn: AsyncConnection, workflow_id: str, **changed: Unpack[Operation]) -> None:
+    """Changes what is given; the rest stays as it is."""
     await conn.execute(
         update(definitions)
         .where(definitions.c.tenant == this_tenant(), definitions.c.workflow_id == workflow_id)
-        .values(is_paused=is_paused, concurrency_limit=concurrency_limit, updated_at=func.now())
+        .values(**changed, updated_at=func.now())
     )
 
 

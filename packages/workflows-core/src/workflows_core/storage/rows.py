@@ -41,8 +41,8 @@ class DefinitionSummary(Row):
         draft_version: Counts the changes of the draft, from 1; publishing is one too.
         published_version: The newest, None before the first.
         status: `draft` before the first publish, then `published`.
-        is_paused: Nothing is started while it is.
-        concurrency_limit: Open runs at a time, None for no limit.
+        is_paused: Nothing is started while it is (`workflows definitions pause`, `resume`).
+        concurrency_limit: Open runs at a time, None for no limit (`workflows definitions limit`).
         created_at: Of the first draft.
         updated_at: Of the last change.
     """
@@ -258,6 +258,6 @@ class QueuePlace(Row):
     def __str__(self) -> str:
         """For people."""
         if self.paused:
-            return "queued: its workflow is paused, resume it"
+            return "queued: its workflow is paused; `workflows definitions resume` lets it start"
         limit = "no limit any more" if self.limit is None else f"its limit is {self.limit}"
         return f"queued: {self.open_runs} run(s) of its workflow are open, {limit}; {self.ahead} queued before it"

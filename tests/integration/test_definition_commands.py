@@ -1,0 +1,73 @@
+"""`workflows definitions …`: what it refuses of authors and operators, and what it says of what it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.authored import TENANT
+from harness.databases import MigratedDatabase
+from harness.interpreted import document, wait
+from harness.operator import command, publish, refused, workflows
+from workflows_cli.embedded import EmbeddedTemporal
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def environment(database: MigratedDatabase, temporal: EmbeddedTemporal) -> dict[str, str]:
+    """An installation without any worker."""
+    return {
+        **database.environment,
+        "TEMPORAL_ADDRESS": temporal.address,
+        "TEMPORAL_NAMESPACE": temporal.namespace,
+        "WORKFLOWS_TENANT": TENANT,
+    }
+
+
+async def said(environment: dict[str, str], *arguments: str) -> str:
+    """The text of a command that must succeed."""
+    code, output, error = await command(environment, *arguments)
+    assert code == 0, output + error
+    return output
+
+
+async def test_a_paused_workflow_starts_nothing_until_it_is_resumed(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    await publish(environment, {**document(wait()), "id": "orders", "onConcurrencyLimit": "wait"}, tmp_path)
+    start = ("runs", "start", "orders", "--payload", '{"id": "k1"}')
+    await workflows(environment, *start)
+    assert "may have 1 open run(s)" in await said(environment, "definitions", "limit", "orders", "1")
+    queued = (await workflows(environment, *start))["runId"]
+    paused = await said(environment, "definitions", "pause", "orders")
+    assert "paused orders: open runs go on, queued ones wait, and no other is started" in paused
+    (listed,) = await workflows(environment, "definitions", "list")
+    assert (listed["isPaused"], listed["concurrencyLimit"]) == (True, 1)
+    header, row = (await said(environment, "definitions", "list")).splitlines()
+    cells = dict(zip(header.split(), row.split(), strict=True))
+    assert (cells["ISPAUSED"], cells["CONCURRENCYLIMIT"], cells["DRAFTVERSION"]) == ("True", "1", "2")
+    message = await refused(environment, *start)
+    assert "WORKFLOW_PAUSED" in message
+    assert "`workflows definitions resume orders`" in message
+    assert "`workflows definitions resume`" in await said(environment, "runs", "show", queued)
+
+    assert "resumed orders" in await said(environment, "definitions", "resume", "orders")
+    freed = await workflows(environment, "definitions", "limit", "orders", "none")
+    assert (freed["key"], freed["isPaused"], freed["concurrencyLimit"]) == ("orders", False, None)
+    assert (await workflows(environment, *start))["status"] != "QUEUED"
+
+
+async def test_pause_and_limit_of_what_is_not_there_and_limits_that_are_none_are_refused(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    await publish(environment, {**document(wait()), "id": "orders"}, tmp_path)
+    for arguments in (("pause", "ordrs"), ("resume", "ordrs"), ("limit", "ordrs", "3")):
+        message = await refused(environment, "definitions", *arguments)
+        assert "WORKFLOW_UNKNOWN" in message
+        assert "did you mean 'orders'" in message
+    for limit in ("0", "many", "2147483648", "٣", "1.5"):
+        assert "neither a number" in await refused(environment, "definitions", "limit", "orders", limit, code=2)
+    (listed,) = await workflows(environment, "definitions", "list")
+    assert listed["concurrencyLimit"] is None
