@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,12 @@ async def said(environment: dict[str, str], *arguments: str) -> str:
     code, output, error = await command(environment, *arguments)
     assert code == 0, output + error
     return output
+
+
+def file(directory: Path, content: Any) -> str:
+    path = directory / "given.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return str(path)
 
 
 async def test_a_paused_workflow_starts_nothing_until_it_is_resumed(
@@ -71,3 +79,21 @@ async def test_pause_and_limit_of_what_is_not_there_and_limits_that_are_none_are
         assert "neither a number" in await refused(environment, "definitions", "limit", "orders", limit, code=2)
     (listed,) = await workflows(environment, "definitions", "list")
     assert listed["concurrencyLimit"] is None
+
+
+async def test_a_draft_that_somebody_else_has_saved_meanwhile_stays(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    path = file(tmp_path, {**document(wait()), "id": "orders"})
+    save = ("definitions", "import", path, "--expect-draft")
+    assert "DRAFT_CHANGED" in await refused(environment, *save, "3")
+    assert await workflows(environment, "definitions", "list") == []
+    assert (await workflows(environment, *save, "0"))["draftVersion"] == 1
+    assert "DRAFT_CHANGED" in await refused(environment, *save, "0")
+    assert (await workflows(environment, *save, "1"))["draftVersion"] == 2
+    assert "DRAFT_CHANGED" in await refused(environment, *save, "1")
+    release = ("definitions", "publish", "orders", "--expect-draft")
+    assert "DRAFT_CHANGED" in await refused(environment, *release, "1")
+    assert "its draft is draft 3 now" in await said(environment, *release, "2")
+    assert "DRAFT_CHANGED" in await refused(environment, *save, "2")
+    assert (await workflows(environment, *release, "3"))["draftVersion"] == 4

@@ -77,17 +77,23 @@ async def validate(session: Session, file: str, *, announced: bool) -> int:
 @definitions_group.command("import")
 @click.argument("file")
 @click.option("--key", help="Key of the workflow; by default the definition's id.")
+@click.option(
+    "--expect-draft",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Refuse if the draft is not draft N any more, or, with 0, if there is one.",
+)
 @command
-async def import_(session: Session, file: str, key: str | None) -> int:
+async def import_(session: Session, file: str, key: str | None, expect_draft: int | None) -> int:
     """Store a definition as the draft of its workflow, or every workflow of a bundle.
 
     Of a bundle, published versions are stored as well where the workflow has none yet.
     """
     document = read_document(file)
     if is_bundle(document):
-        return await _import_bundle(session, document, key)
+        return await _import_bundle(session, document, key, expect_draft)
     async with session.db.tenant(session.tenant) as conn:
-        draft = await import_definition(conn, document, key=key)
+        draft = await import_definition(conn, document, key=key, expected_draft_version=expect_draft)
     facts = {"workflowId": draft.workflow_id, "key": draft.key, "draftVersion": draft.draft_version}
     session.emit(facts, f"imported {draft.key}: draft {draft.draft_version} of workflow {draft.workflow_id}")
     return 0
@@ -96,15 +102,22 @@ async def import_(session: Session, file: str, key: str | None) -> int:
 @definitions_group.command("publish")
 @click.argument("workflow")
 @click.option("--accept-unknown-actions", is_flag=True, help="Publish before the process that has an action has run.")
+@click.option(
+    "--expect-draft",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse if the draft is not draft N any more, as import showed it.",
+)
 @command
-async def publish(session: Session, workflow: str, *, accept_unknown_actions: bool) -> int:
-    """Publish the draft of WORKFLOW (key or id) as an immutable version."""
+async def publish(session: Session, workflow: str, expect_draft: int | None, *, accept_unknown_actions: bool) -> int:
+    """Publish the draft of WORKFLOW (key or id) as an immutable version; the draft has another number then."""
     published = await publish_definition(
         session.db,
         session.tenant,
         workflow,
         declared_actions(),
         published_by=session.actor,
+        expected_draft_version=expect_draft,
         correlation_paths=session.authoring.correlation_paths,
         secrets=session.authoring.secret_ages(session.tenant),
         accept_unknown_actions=accept_unknown_actions,
@@ -113,10 +126,12 @@ async def publish(session: Session, workflow: str, *, accept_unknown_actions: bo
         "workflowId": published.workflow_id,
         "version": published.version,
         "definitionHash": published.definition_hash,
+        "draftVersion": published.draft_version,
         "warnings": [problem.to_json() for problem in published.warnings],
     }
     lines = [str(problem) for problem in published.warnings]
     lines.append(f"published {workflow} version {published.version} ({published.definition_hash[:12]})")
+    lines.append(f"its draft is draft {published.draft_version} now")
     session.emit(facts, "\n".join(lines))
     return 0
 
@@ -203,9 +218,11 @@ async def graph(session: Session, file: str, workflow: str | None) -> int:
     return 0
 
 
-async def _import_bundle(session: Session, document: Any, key: str | None) -> int:
-    if key is not None:
-        raise Refused.one("OPTION_NOT_FITTING", "a bundle names the key of each workflow: leave --key out", "--key")
+async def _import_bundle(session: Session, document: Any, key: str | None, expect_draft: int | None) -> int:
+    for option, given in (("--key", key), ("--expect-draft", expect_draft)):
+        if given is not None:
+            message = f"a bundle has workflows with keys and drafts of their own: leave {option} out"
+            raise Refused.one("OPTION_NOT_FITTING", message, option)
     async with session.db.tenant(session.tenant) as conn:
         imported = await import_bundle(conn, document, published_by=session.actor)
     facts = [

@@ -35,12 +35,13 @@ _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True)
 class PublishedVersion:
-    """A version that was published just now; `warnings` did not stop it."""
+    """A version that was published just now; `warnings` did not stop it. `draft_version` is the draft's after that."""
 
     workflow_id: str
     version: int
     definition_hash: str
     warnings: Sequence[Problem]
+    draft_version: int
 
 
 def validate_document(
@@ -99,7 +100,7 @@ async def import_definition(
         conn: Connection whose transaction has its tenant set.
         document: The definition; it must parse, publishing checks the rest.
         key: Key of the workflow; the definition's `id` by default.
-        expected_draft_version: Refuse if the draft was changed since; None takes the last word.
+        expected_draft_version: Refuse if the draft was changed since, 0 if there is one; None takes the last word.
 
     Raises:
         Refused: The document does not parse, `KEY_INVALID`, or `DRAFT_CHANGED`.
@@ -177,4 +178,7 @@ async def publish_definition(
         problems += await rebind_schedules(
             conn, version.workflow_id, version.version, definition, known_schema(contracts, ref)
         )
-    return PublishedVersion(version.workflow_id, version.version, version.definition_hash, problems)
+        after = await find_workflow(conn, draft.workflow_id)
+    return PublishedVersion(
+        version.workflow_id, version.version, version.definition_hash, problems, after.draft_version
+    )

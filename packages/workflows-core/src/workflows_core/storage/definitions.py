@@ -47,7 +47,7 @@ async def save_draft(
         key: Its key.
         name: Its title.
         document: The draft.
-        expected_draft_version: Refuse if the draft was changed since; None takes the last word.
+        expected_draft_version: Refuse if the draft was changed since, 0 if there is one; None takes the last word.
 
     Raises:
         Refused: `DRAFT_CHANGED`.
@@ -80,7 +80,8 @@ async def save_draft(
         where=None if expected_draft_version is None else definitions.c.draft_version == expected_draft_version,
     ).returning(*_WHOLE)
     row = (await conn.execute(replacing)).one_or_none()
-    if row is None:
+    # One that is not there yet was inserted, whatever was expected.
+    if row is None or expected_draft_version not in (None, row.draft_version - 1):
         raise _changed(key, expected_draft_version)
     return DefinitionRow.of(row)
 
