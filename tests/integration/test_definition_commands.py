@@ -10,7 +10,7 @@ import pytest
 
 from harness.authored import TENANT
 from harness.databases import MigratedDatabase
-from harness.interpreted import document, wait
+from harness.interpreted import act, document, wait
 from harness.operator import command, publish, refused, workflows
 from workflows_cli.embedded import EmbeddedTemporal
 
@@ -39,6 +39,16 @@ def file(directory: Path, content: Any) -> str:
     path = directory / "given.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)
+
+
+def bundle(*workflows: dict[str, Any]) -> dict[str, Any]:
+    return {"format": "alga-psa.workflow-bundle", "formatVersion": 1, "exportedAt": "", "workflows": list(workflows)}
+
+
+def bundled(key: str, *versions: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    published = [{"version": n, "definition": {**version, "version": n}} for n, version in enumerate(versions, 1)]
+    draft = {"draftVersion": 1, "definition": versions[-1]}
+    return {"key": key, "metadata": metadata, "draft": draft, "publishedVersions": published}
 
 
 async def test_a_paused_workflow_starts_nothing_until_it_is_resumed(
@@ -97,3 +107,43 @@ async def test_a_draft_that_somebody_else_has_saved_meanwhile_stays(
     assert "its draft is draft 3 now" in await said(environment, *release, "2")
     assert "DRAFT_CHANGED" in await refused(environment, *save, "2")
     assert (await workflows(environment, *release, "3"))["draftVersion"] == 4
+
+
+async def test_a_bundle_says_what_it_puts_live_and_changes(environment: dict[str, str], tmp_path: Path) -> None:
+    path = file(tmp_path, bundle(bundled("orders", document(wait()), document(act()))))
+    load = ("definitions", "import", path)
+    for options in (("--key", "x"), ("--expect-draft", "1")):
+        assert f"OPTION_NOT_FITTING at {options[0]}" in await refused(environment, *load, *options)
+    message = await refused(environment, *load)
+    assert "error UNKNOWN_ACTION at orders@2 root.steps[0].config.actionId" in message
+    assert "BUNDLE_NOT_IMPORTED: nothing is imported; `workflows definitions import --allow-problems`" in message
+    assert await workflows(environment, "definitions", "list") == []
+    (answer,) = await workflows(environment, *load, "--allow-problems")
+    assert (answer["publishedVersion"], answer["importedVersions"], answer["changed"]) == (2, [1, 2], [])
+    assert ("error", "UNKNOWN_ACTION") in {(one["severity"], one["code"]) for one in answer["problems"]}
+
+    await workflows(environment, "definitions", "pause", "orders")
+    await workflows(environment, "definitions", "limit", "orders", "2")
+    again = await said(environment, *load)
+    assert "orders keeps the versions that it has published" in again
+    assert "resumed" not in again
+    (listed,) = await workflows(environment, "definitions", "list")
+    assert (listed["isPaused"], listed["concurrencyLimit"]) == (True, 2)
+    file(tmp_path, bundle(bundled("orders", document(wait()), isPaused=False, concurrencyLimit=None)))
+    resumed = await said(environment, *load)
+    assert "orders is resumed, as the bundle has it" in resumed
+    assert "orders has no limit, as the bundle has it" in resumed
+    file(tmp_path, bundle(bundled("orders", document(wait()), isPaused=True)))
+    (answer,) = await workflows(environment, *load)
+    assert (answer["changed"], answer["isPaused"]) == (["isPaused"], True)
+    single = file(tmp_path, document(wait()))
+    assert "OPTION_NOT_FITTING at --allow" in await refused(environment, *load[:2], single, "--allow-problems")
+
+
+async def test_a_definition_of_a_bundle_is_checked(tmp_path: Path) -> None:
+    path = file(tmp_path, bundle(bundled("good", document(wait())), bundled("bad", document(act()))))
+    check = ("definitions", "validate", path)
+    assert "the bundle has good, bad" in await refused({}, *check)
+    code, output, _ = await command({}, *check, "--workflow", "bad")
+    assert (code, "UNKNOWN_ACTION" in output) == (1, True)
+    assert "UNKNOWN_ACTION" not in await said({}, *check, "--workflow", "good")

@@ -20,12 +20,7 @@ from workflows_core.publishing.bundle import export_bundle, import_bundle, is_bu
 from workflows_core.publishing.known_actions import AnnouncedActions
 from workflows_core.publishing.lookup import find_version, find_workflow
 from workflows_core.publishing.publish import import_definition, publish_definition, validate_document
-from workflows_core.storage.definitions import (
-    MAX_CONCURRENCY_LIMIT,
-    Operation,
-    list_definitions,
-    set_operation,
-)
+from workflows_core.storage.definitions import MAX_CONCURRENCY_LIMIT, Operation, list_definitions, set_operation
 
 _OPERATION = {"is_paused": "isPaused", "concurrency_limit": "concurrencyLimit"}
 _OPERATED = ("workflowId", "key", *_OPERATION.values())
@@ -53,19 +48,21 @@ def definitions_group() -> None:
 
 @definitions_group.command("validate")
 @click.argument("file")
+@click.option("--workflow", help="Key of the workflow, where FILE is a bundle of several.")
 @click.option("--announced", is_flag=True, help="Check against what processes announce as well, as publish does.")
 @command
-async def validate(session: Session, file: str, *, announced: bool) -> int:
-    """Check a definition without storing it; FILE may be - for standard input.
+async def validate(session: Session, file: str, workflow: str | None, *, announced: bool) -> int:
+    """Check a definition, or a draft of a bundle, without storing it; FILE may be - for standard input.
 
     Without --announced it needs no database and knows the actions of the core pack only.
     """
+    document = chosen(read_document(file), workflow)
     actions: ActionRegistry | AnnouncedActions = declared_actions()
     if announced:
         async with session.db.narrow() as conn:
             actions = await AnnouncedActions.read(conn, declared_actions())
     problems = validate_document(
-        read_document(file),
+        document,
         actions,
         correlation_paths=session.authoring.correlation_paths,
         secrets=session.authoring.secret_ages(session.tenant_option or ""),
@@ -83,15 +80,28 @@ async def validate(session: Session, file: str, *, announced: bool) -> int:
     metavar="N",
     help="Refuse if the draft is not draft N any more, or, with 0, if there is one.",
 )
+@click.option(
+    "--allow-problems", is_flag=True, help="Of a bundle, store published versions that could not be published here too."
+)
 @command
-async def import_(session: Session, file: str, key: str | None, expect_draft: int | None) -> int:
+async def import_(
+    session: Session, file: str, key: str | None, expect_draft: int | None, *, allow_problems: bool
+) -> int:
     """Store a definition as the draft of its workflow, or every workflow of a bundle.
 
-    Of a bundle, published versions are stored as well where the workflow has none yet.
+    Of a bundle, published versions are stored as well where the workflow has none yet; the newest of them is live at
+    once, and has to be one that could be published. Pause and limit are the bundle's where it has them.
     """
     document = read_document(file)
     if is_bundle(document):
-        return await _import_bundle(session, document, key, expect_draft)
+        for option, given in (("--key", key), ("--expect-draft", expect_draft)):
+            if given is not None:
+                message = f"a bundle has workflows with keys and drafts of their own: leave {option} out"
+                raise Refused.one("OPTION_NOT_FITTING", message, option)
+        return await _import_bundle(session, document, allow_problems=allow_problems)
+    if allow_problems:
+        message = "the file is one definition and no bundle, so nothing is published: leave --allow-problems out"
+        raise Refused.one("OPTION_NOT_FITTING", message, "--allow-problems")
     async with session.db.tenant(session.tenant) as conn:
         draft = await import_definition(conn, document, key=key, expected_draft_version=expect_draft)
     facts = {"workflowId": draft.workflow_id, "key": draft.key, "draftVersion": draft.draft_version}
@@ -218,17 +228,42 @@ async def graph(session: Session, file: str, workflow: str | None) -> int:
     return 0
 
 
-async def _import_bundle(session: Session, document: Any, key: str | None, expect_draft: int | None) -> int:
-    for option, given in (("--key", key), ("--expect-draft", expect_draft)):
-        if given is not None:
-            message = f"a bundle has workflows with keys and drafts of their own: leave {option} out"
-            raise Refused.one("OPTION_NOT_FITTING", message, option)
+async def _import_bundle(session: Session, document: Any, *, allow_problems: bool) -> int:
     async with session.db.tenant(session.tenant) as conn:
-        imported = await import_bundle(conn, document, published_by=session.actor)
+        imported = await import_bundle(
+            conn,
+            document,
+            declared_actions(),
+            published_by=session.actor,
+            correlation_paths=session.authoring.correlation_paths,
+            secrets=session.authoring.secret_ages(session.tenant),
+            allow_problems=allow_problems,
+        )
     facts = [
-        {"key": found, "workflowId": workflow, "publishedVersion": version} for found, workflow, version in imported
+        {
+            "key": one.row.key,
+            "workflowId": one.row.workflow_id,
+            "draftVersion": one.row.draft_version,
+            "publishedVersion": one.row.published_version or 0,
+            "importedVersions": list(one.versions),
+            "isPaused": one.row.is_paused,
+            "concurrencyLimit": one.row.concurrency_limit,
+            "changed": [_OPERATION[name] for name in one.changed],
+            "problems": [problem.to_json() for problem in one.problems],
+        }
+        for one in imported
     ]
-    session.emit(facts, table(facts, ("key", "workflowId", "publishedVersion")))
+    lines = [str(problem) for one in imported for problem in one.problems]
+    for one in imported:
+        if one.row.published_version and not one.versions:
+            lines.append(f"{one.row.key} keeps the versions that it has published: of the bundle it has the draft")
+        if "is_paused" in one.changed:
+            lines.append(f"{one.row.key} is {'paused' if one.row.is_paused else 'resumed'}, as the bundle has it")
+        if "concurrency_limit" in one.changed:
+            limit = one.row.concurrency_limit
+            lines.append(f"{one.row.key} has {'no limit' if limit is None else f'limit {limit}'}, as the bundle has it")
+    columns = ("key", "workflowId", "draftVersion", "publishedVersion", "importedVersions")
+    session.emit(facts, "\n".join([*lines, table(facts, columns)]))
     return 0
 
 

@@ -18,14 +18,17 @@ _MAX_VERSIONS = 200
 """Versions that are followed; beyond, the depth limit of runs remains."""
 
 
-async def callee_problems(conn: AsyncConnection, definition: Definition, workflow_id: str, key: str) -> list[Problem]:
+async def callee_problems(
+    conn: AsyncConnection, definition: Definition, workflow_id: str, key: str, version: int
+) -> list[Problem]:
     """What is wrong with the workflows that the definition calls, directly or through others.
 
     Args:
         conn: Connection whose transaction has its tenant set.
-        definition: The draft.
+        definition: The draft, or a version that was published elsewhere.
         workflow_id: Its workflow.
         key: The workflow's key.
+        version: The version that it becomes or has become.
     """
     problems: list[Problem] = []
     for path, step in _calls(definition):
@@ -37,8 +40,8 @@ async def callee_problems(conn: AsyncConnection, definition: Definition, workflo
             hint = nearest(step.workflow_id, known)
             problems.append(Problem("CALLEE_UNKNOWN", message, where, step_id=step.id, suggestion=hint))
             continue
-        is_next = row.workflow_id == workflow_id and step.workflow_version == (row.published_version or 0) + 1
-        if not is_next and await get_version(conn, row.workflow_id, step.workflow_version) is None:
+        is_itself = row.workflow_id == workflow_id and step.workflow_version == version
+        if not is_itself and await get_version(conn, row.workflow_id, step.workflow_version) is None:
             newest = f"its newest is {row.published_version}" if row.published_version else "it has none"
             message = f"workflow {row.key!r} has no published version {step.workflow_version}; {newest}"
             where = f"{path}.workflowVersion"

@@ -157,11 +157,12 @@ async def publish_definition(
         ref = str(draft.draft_definition.get("payloadSchemaRef"))
         contracts = await TenantContracts.read(conn, ref)
         definition = parse_definition(draft.draft_definition)
+        becomes = (draft.published_version or 0) + 1
         problems = [
             *validate_document(
                 draft.draft_definition, actions, contracts, correlation_paths=correlation_paths, secrets=secrets
             ),
-            *await callee_problems(conn, definition, draft.workflow_id, draft.key),
+            *await callee_problems(conn, definition, draft.workflow_id, draft.key, becomes),
         ]
         if accept_unknown_actions:
             problems = [replace(p, severity="warning") if p.code == "UNKNOWN_ACTION" else p for p in problems]
