@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import Any
 
 import pytest
@@ -119,6 +120,50 @@ def test_what_would_take_long_is_refused_by_a_count(pattern: str, text: str) -> 
     assert category == ErrorCategory.VALIDATION
     assert code in ("TRANSFORM_REGEX_TOO_COSTLY", "TRANSFORM_REGEX_INVALID")
     assert MAX_WORK == 25_000_000
+
+
+MANY_MATCHES = ["transform.regex_replace", "transform.regex_extract"]
+
+
+@pytest.mark.parametrize("action", MANY_MATCHES)
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("a*b|a", "a" * MAX_TEXT_LENGTH),
+        ("(?:a*b)?", "a" * MAX_TEXT_LENGTH),
+        ("[01]*1[01]{40}2|1", f"{3**31_000:b}"),
+    ],
+)
+def test_matches_behind_each_of_which_all_the_text_is_searched_are_given_up(
+    action: str, pattern: str, text: str
+) -> None:
+    with pytest.raises(ActionFailed, match=r"took over 1000 ms, which is the limit") as failed:
+        CORE.run(action, {"text": text, "pattern": pattern})
+    assert failed.value.failure.code == "TRANSFORM_REGEX_TOO_COSTLY"
+    assert failed.value.failure.category == ErrorCategory.VALIDATION
+
+
+@pytest.mark.parametrize("action", MANY_MATCHES)
+def test_time_counts_only_for_what_could_take_long(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr("time.thread_time", lambda: 10.0 * next(ticks))
+    assert CORE.run(action, {"text": "a" * 2_000, "pattern": "a*b|a"})["count"] == 2_000
+    with pytest.raises(ActionFailed, match="up to character"):
+        CORE.run(action, {"text": "a" * 4_000, "pattern": "a*b|a"})
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "matches"),
+    [
+        ("a" * 20_000, "a", 20_000),
+        ("ab " * 5_000, r"\w+|\s+", 10_000),
+        ('"a, ""b""",12,word,' * 2_000, r'"(?:[^"]|"")*"|[^,"]+', 6_000),
+        ("  x  \n" * 5_000, r"(?m)^ +| +$", 10_000),
+    ],
+)
+def test_many_matches_of_a_long_text_are_found(text: str, pattern: str, matches: int) -> None:
+    replaced = CORE.run("transform.regex_replace", {"text": text, "pattern": pattern})
+    assert replaced == {"text": re.sub(pattern, "", text), "count": matches}
 
 
 @pytest.mark.parametrize("change", [{"flags": "x"}, {"pattern": ""}, {"pattern": "a" * 2001}, {"text": ["a"]}])

@@ -2,12 +2,14 @@
 
 A backtracking engine can be kept busy for years by a short pattern and a short text, on the worker's
 only loop. RE2 cannot; what remains, a large pattern on a long text, is refused by a count beforehand,
-so that every machine decides alike.
+so that every machine decides alike. That is for one search: behind each of many matches there is another,
+and what all of them go over only RE2 knows. So where they could be long, a clock ends them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import re2
@@ -21,7 +23,10 @@ from workflows_core.expressions.functions import to_string
 MAX_PATTERN_LENGTH: Final = 2_000
 MAX_TEXT_LENGTH: Final = 100_000
 MAX_WORK: Final = 25_000_000
-"""Instructions of the compiled pattern times bytes of the text: about a tenth of a second at worst."""
+"""Instructions of the compiled pattern times bytes of the text: for one search about a tenth of a second at worst."""
+
+MAX_MATCHING_MS: Final = 1_000
+"""Of one processor, for all matches of a call that may come to more work: 100,000 simple ones take half of it."""
 
 _PATTERN_MEMORY_BYTES = 1024 * 1024
 _FLAGS: Final = "imsgu"
@@ -152,7 +157,7 @@ def _extract(value: dict[str, Any]) -> Json:
     if group > pattern.groups:
         message = f"the pattern has {pattern.groups} group(s), there is no group {group}"
         raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="TRANSFORM_REGEX_INVALID")
-    matches = [found.group(group) for found in pattern.finditer(text)]
+    matches = [found.group(group) for found in _every_match(pattern, text)]
     return {"matches": matches, "count": len(matches)}
 
 
@@ -160,7 +165,7 @@ def _replace(value: dict[str, Any]) -> Json:
     pattern, text = _searched(value)
     replacement = value.get("replacement", "")
     pieces, end, count = [], 0, 0
-    for found in pattern.finditer(text):
+    for found in _every_match(pattern, text):
         pieces += [text[end : found.start()], replacement]
         end, count = found.end(), count + 1
         if not value.get("replaceAll", True):
@@ -182,6 +187,25 @@ def _searched(value: dict[str, Any]) -> tuple[re2._Regexp[str], str]:
             "make its counted repetitions smaller, or the text shorter"
         )
     return pattern, text
+
+
+def _every_match(pattern: re2._Regexp[str], text: str) -> Iterator[re2._Match[str]]:
+    """The matches in order.
+
+    To find the match `a` of `a*b|a`, a search goes over all that follows, and the next one does so again. The time
+    counts only where this could come to more than `MAX_WORK`, so that a small text does not fail on one machine alone.
+    """
+    of_character = pattern.programsize * len(text.encode()) / max(1, len(text))
+    work, begun = 0.0, time.thread_time()
+    for count, found in enumerate(pattern.finditer(text), 1):
+        yield found
+        work += of_character * (len(text) - found.end())
+        if work > MAX_WORK and (time.thread_time() - begun) * 1000 > MAX_MATCHING_MS:
+            raise _too_costly(
+                f"the first {count} matches, up to character {found.end()} of {len(text)}, took over "
+                f"{MAX_MATCHING_MS} ms, which is the limit; make the text shorter, or the pattern such that it "
+                "need not look far behind a match"
+            )
 
 
 def _compiled(pattern: str, flags: str) -> re2._Regexp[str]:
