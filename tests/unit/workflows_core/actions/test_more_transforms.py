@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.actions import Core
+from harness.actions import NOW, Core
 from workflows_core.errors import ActionFailed
 
 CORE = Core()
@@ -55,3 +56,21 @@ def test_a_query_over_an_object_a_list_and_a_text() -> None:
     assert CORE.run("transform.query_json", {"source": {}, "query": "a.b"}) == {"value": None, "found": False}
     with pytest.raises(ActionFailed, match="eval"):
         CORE.run("transform.query_json", {"source": {}, "query": "$eval('1')"})
+
+
+@pytest.mark.asyncio
+async def test_a_query_has_the_time_of_its_call() -> None:
+    query = {"source": {}, "query": "[nowIso(), $now(), $string($millis())]"}
+    found = await CORE.call("transform.query_json", query, now=NOW + timedelta(microseconds=7_999))
+    assert found["value"] == ["2026-03-01T12:00:00.007Z"] * 2 + ["1772366400007"]
+
+
+@pytest.mark.asyncio
+async def test_a_query_draws_the_same_in_each_attempt_and_another_in_each_visit_of_a_step() -> None:
+    async def drawn(**given: Any) -> Any:
+        query = {"source": {}, "query": "$random()"}
+        return (await CORE.call("transform.query_json", query, **given))["value"]
+
+    assert await drawn(attempt=2, now=NOW + timedelta(hours=1)) == await drawn()
+    visits: list[dict[str, Any]] = [{}, {"run_id": "run-2"}, {"step_path": "root.steps[1]"}, {"idempotency_key": "k"}]
+    assert len({await drawn(**visit) for visit in visits}) == len(visits)

@@ -106,6 +106,16 @@ async def test_pure_actions_run_and_others_give_a_placeholder_with_a_warning() -
     assert any("no.such@1 is not known here" in warning for warning in stored.warnings)
 
 
+async def test_a_query_has_the_simulated_time_and_draws_the_same_again() -> None:
+    mapping = {"source": {}, "query": "{'now': nowIso(), 'drawn': $random()}"}
+    config = {"actionId": "transform.query_json", "version": 1, "inputMapping": mapping, "saveAs": "out"}
+    sleep = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 86_400_000}}
+    first, again = [await run(sleep, {"type": "action.call", "config": config}) for _ in range(2)]
+    found = first.final_vars["out"]["value"]
+    assert found["now"] == "1970-01-02T00:00:00.000Z"
+    assert again.final_vars["out"]["value"] == found
+
+
 async def test_time_passes_at_once_and_a_wait_without_a_fixture_pauses() -> None:
     sleep = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 86_400_000}}
     report = await run(sleep, wait(timeoutMs=5), payload={"id": "k1"}, now_ms=1_000)

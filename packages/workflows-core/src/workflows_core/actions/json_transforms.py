@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from workflows_core.actions.action import Action
+from workflows_core.actions.action import MAX_SHORT_MS, Action, ActionContext, Effect
 from workflows_core.actions.building import object_schema, output_schema, short_action
 from workflows_core.actions.json_text import parse_json
 from workflows_core.actions.text_transforms import MAX_RESULT_LENGTH
@@ -14,6 +16,7 @@ from workflows_core.errors import ActionFailed, ErrorCategory, Json
 from workflows_core.expressions.engine import NO_VALUE, ExpressionFailed, ExpressionInvalid
 from workflows_core.expressions.jlens_engine import JlensEngine
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = ("object", "array", "string", "number", "boolean", "null")
 
 
@@ -57,27 +60,39 @@ def json_transforms() -> Sequence[Action]:
             ),
             output_schema=output_schema({"text": {"type": "string", "description": "The JSON text."}}),
         ),
-        short_action(
-            "transform.query_json",
-            1,
-            _query,
-            description="Evaluates a JSONata expression over an object; any other value is the member `source` of one.",
-            category="transform",
-            input_schema=object_schema(
-                {
-                    "source": {"description": "The value; a JSON text is read first where `parse` is true."},
-                    "query": {"type": "string", "minLength": 1, "description": "The expression, as in `$expr`."},
-                    "parse": {"type": "boolean", "description": "Read `source` as JSON text; default false."},
+        _query_json(),
+    )
+
+
+def _query_json() -> Action:
+    return Action(
+        id="transform.query_json",
+        version=1,
+        handler=_query,
+        input_schema=object_schema(
+            {
+                "source": {"description": "The value; a JSON text is read first where `parse` is true."},
+                "query": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "The expression, as in `$expr`; its time is that of the call, and each attempt of "
+                    "the step draws the same by chance.",
                 },
-                ["source", "query"],
-            ),
-            output_schema=output_schema(
-                {
-                    "value": {"description": "What the expression gives; null where it gives nothing."},
-                    "found": {"type": "boolean", "description": "Whether it gives anything."},
-                }
-            ),
+                "parse": {"type": "boolean", "description": "Read `source` as JSON text; default false."},
+            },
+            ["source", "query"],
         ),
+        output_schema=output_schema(
+            {
+                "value": {"description": "What the expression gives; null where it gives nothing."},
+                "found": {"type": "boolean", "description": "Whether it gives anything."},
+            }
+        ),
+        description="Evaluates a JSONata expression over an object; any other value is the member `source` of one.",
+        category="transform",
+        effect=Effect.PURE,
+        timeout_ms=MAX_SHORT_MS,
+        short=True,
     )
 
 
@@ -92,16 +107,24 @@ def _parse(value: dict[str, Any]) -> dict[str, Json]:
     return {"value": source, "type": _type_of(source)}
 
 
-def _query(value: dict[str, Any]) -> Json:
+async def _query(value: dict[str, Any], action: ActionContext) -> Json:
     source = value["source"]
     if value.get("parse", False) and isinstance(source, str):
         source = _parse({"source": source})["value"]
     context = source if isinstance(source, dict) else {"source": source}
+    # Of two calls of one attempt history keeps one answer, so their times may differ.
+    now_ms = (action.now - _EPOCH) // timedelta(milliseconds=1)
     try:
-        found = JlensEngine().compile(value["query"]).evaluate(context, now_ms=0, seed=0)
+        found = JlensEngine().compile(value["query"]).evaluate(context, now_ms=now_ms, seed=_seed_of(action))
     except (ExpressionInvalid, ExpressionFailed) as error:
         raise ActionFailed(error.message, category=ErrorCategory.EXPRESSION, code="TRANSFORM_QUERY_FAILED") from None
     return {"value": None, "found": False} if found is NO_VALUE else {"value": found, "found": True}
+
+
+def _seed_of(action: ActionContext) -> int:
+    """The same for all calls and attempts of one visit of a step; a key may be an author's, and that of other steps."""
+    visit = json.dumps([action.run_id, action.step_path, action.idempotency_key])
+    return int.from_bytes(hashlib.sha256(visit.encode()).digest()[:4], "big")
 
 
 def _type_of(value: Json) -> str:

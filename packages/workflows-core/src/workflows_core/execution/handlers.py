@@ -46,8 +46,9 @@ async def call_handler(
     links: EntityLinks | None = None,
     observe: ActionObserver | None = None,
     max_output_bytes: int,
+    now: datetime | None = None,
 ) -> Any:
-    """The action's output.
+    """The action's output; a simulation gives the time that it has come to as `now`.
 
     Raises:
         StepFailed: The authored failure, without any secret's value in it.
@@ -62,7 +63,7 @@ async def call_handler(
         step_path=call["step_path"],
         attempt=call["attempt"],
         idempotency_key=call["idempotency_key"],
-        now=datetime.now(UTC),
+        now=now or datetime.now(UTC),
         logger=logger,
         store=store,
         links=links,

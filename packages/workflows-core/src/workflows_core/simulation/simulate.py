@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
@@ -242,12 +243,12 @@ class _Simulation:
         output: Any = None if action is None else _wrong_input(action, command.call["input"])
         if output is None:
             given = self.fixtures.next(command.step_id, action_id)
-            output = given[0] if given is not None else await self.without_fixture(command, action)
+            output = given[0] if given is not None else await self.without_fixture(command, action, at)
         if isinstance(output, Failure):
             return ActionStepFailed(command.command_id, at, output, recorded=False)
         return ActionSucceeded(command.command_id, at, output, compact_bytes(output), recorded=False)
 
-    async def without_fixture(self, command: RunAction, action: RegisteredAction | None) -> Any:
+    async def without_fixture(self, command: RunAction, action: RegisteredAction | None, at: int) -> Any:
         key = f"{command.call['action_id']}@{command.call['action_version']}"
         if action is None:
             self.warnings[f"{key} is not known here: its output was taken as {{}}"] = None
@@ -259,7 +260,14 @@ class _Simulation:
         secrets = _NamedSecrets()
         try:
             return await call_handler(
-                action, call, "simulation", RUN_ID, secrets, store=None, max_output_bytes=_MAX_OUTPUT_BYTES
+                action,
+                call,
+                "simulation",
+                RUN_ID,
+                secrets,
+                store=None,
+                max_output_bytes=_MAX_OUTPUT_BYTES,
+                now=datetime.fromtimestamp(at / 1000, UTC),
             )
         except StepFailed as error:
             return error.failure
