@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from harness.interpreted import document
 from harness.run_records import rows
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
-from workflows_core.actions.ports import Edge, EntityLinks
+from workflows_core.actions.ports import Edge, EntityLink, EntityLinks
 from workflows_core.errors import ActionFailed
 from workflows_core.storage.database import Database
 from workflows_core.storage.entity_links import PostgresEntityLinks
@@ -63,8 +66,63 @@ async def test_links_are_listed_by_what_is_given(db: Database, kind: str) -> Non
         assert list(await links.list_namespaces()) == ["billing", "crm"]
 
 
-async def test_attributes_that_cannot_be_stored_are_refused(db: Database) -> None:
-    async with links_of("postgres", db) as links:
+def an_operation(chance: random.Random) -> tuple[list[Any], dict[str, Any]]:
+    """Its name with what is given to it, and the options."""
+    edge = Edge(*(chance.choice(given) for given in (["crm", "b"], ["t"], ["1", "2"], ["r"], ["a"], ["1", "é"])))
+    match chance.randrange(7):
+        case 0 | 1 | 2:
+            given = chance.choice([None, {}, {"n": [0.10, 1e16]}, {"é": {"a": None}}, {"n": "a\0b"}])
+            return ["upsert", edge, given], {}
+        case 3:
+            given = {name: value for name, value in edge._asdict().items() if chance.random() < 0.3}
+            return ["list", given], {"limit": chance.choice([2, 100])}
+        case 4:
+            return ["list_namespaces"], {"limit": chance.choice([1, 100])}
+    return [chance.choice(["lookup", "delete"]), edge], {}
+
+
+class Told:
+    """What operations on links give, with the ids by the order in which they come."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+
+    async def done(self, links: EntityLinks, operation: str, *given: Any, **options: Any) -> str:
+        """What an operation gives or how it fails; its attributes may be changed after."""
+        given = deepcopy(given)
+        try:
+            found = await getattr(links, operation)(*given, **options)
+        except ActionFailed as failed:
+            return json.dumps(failed.failure.to_json())
+        shown = json.dumps([self.shown(one) for one in (found if isinstance(found, (list, tuple)) else [found])])
+        for one in given:
+            if isinstance(one, dict):
+                one["changed"] = "afterwards"
+        return shown
+
+    def shown(self, one: Any) -> Any:
+        if not isinstance(one, EntityLink):
+            return one
+        text = json.dumps(one.attributes, sort_keys=True)
+        if isinstance(one.attributes, dict):
+            one.attributes["changed"] = "afterwards"
+        return [self.ids.setdefault(one.link_id, len(self.ids)), one.edge, text]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_links_for_tests_do_what_the_real_ones_do(db: Database, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - chosen operations, no secrets
+    memory, in_memory, stored = MemoryLinks(), Told(), Told()
+    for _ in range(150):
+        operation, options = an_operation(chance)
+        async with links_of("postgres", db) as links:
+            real = await stored.done(links, *operation, **options)
+        assert await in_memory.done(memory, *operation, **options) == real, (operation, options)
+
+
+@pytest.mark.parametrize("kind", ["memory", "postgres"])
+async def test_attributes_that_cannot_be_stored_are_refused(db: Database, kind: str) -> None:
+    async with links_of(kind, db) as links:
         with pytest.raises(ActionFailed, match="NUL") as refused:
             await links.upsert(FIRST, {"name": "a\0b"})
     assert refused.value.failure.code == "LINK_ATTRIBUTES_INVALID"

@@ -5,11 +5,14 @@ Input, secrets, schemas, time limit, output and its size are checked by the runt
 
 from __future__ import annotations
 
+import json
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal, localcontext
+from typing import Any, Final
 
 from workflows_core.actions.action import Effect
 from workflows_core.actions.ports import Edge, EntityLink, EntityLinks, KeyValueStore, StoredValue
@@ -19,11 +22,16 @@ from workflows_core.errors import ActionFailed, ErrorCategory, StepFailed
 from workflows_core.execution.failures import action_unavailable
 from workflows_core.execution.handlers import call_handler
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.storage.json_text import is_storable, json_text
+from workflows_core.storage.key_values import MAX_LISTED
 from workflows_core.wire.compact import idempotency_key_of
 from workflows_core.wire.records import ActionCall
 
 RUN_ID = "run-under-test"
 STEP_PATH = "root.steps[0]"
+
+_SUM_DIGITS: Final = 2_000
+"""More than a sum of the largest and the smallest float has."""
 
 
 def check_pack(pack: Pack) -> ActionRegistry:
@@ -92,9 +100,14 @@ async def call_action(
 @dataclass(frozen=True, slots=True)
 class _Stored:
     key: str
-    value: Any
+    text: str
     revision: int
     expires_at: datetime | None
+
+    @property
+    def value(self) -> Any:
+        """A copy each time, as from a database."""
+        return _read(self.text)
 
 
 @dataclass
@@ -109,11 +122,10 @@ class MemoryStore:
 
     async def set(self, namespace: str, key: str, value: Any, *, ttl_ms: int | None = None) -> StoredValue:
         """See `KeyValueStore.set`."""
-        before = self._live(namespace, key)
+        if not is_storable(value):
+            raise _invalid("the value has a NUL character or half of a surrogate pair in a text, which no store keeps")
         expires_at = None if ttl_ms is None else datetime.now(UTC) + timedelta(milliseconds=ttl_ms)
-        row = _Stored(key, value, 1 if before is None else before.revision + 1, expires_at)
-        self._rows[namespace, key] = row
-        return row
+        return self._write(namespace, key, json_text(value), expires_at)
 
     async def delete(self, namespace: str, key: str) -> bool:
         """See `KeyValueStore.delete`."""
@@ -122,19 +134,22 @@ class MemoryStore:
         return was_there
 
     async def increment(self, namespace: str, key: str, by: float) -> StoredValue:
-        """See `KeyValueStore.increment`."""
+        """See `KeyValueStore.increment`; the time to live stays, and the sum is one of decimals."""
+        if not math.isfinite(by):
+            raise _invalid(f"cannot add {by}; give a finite number")
         before = self._live(namespace, key)
-        value = 0 if before is None else before.value
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            message = f"the value of {key!r} is no number"
+        if before is None:
+            return self._write(namespace, key, json_text(by), None)
+        if type(before.value) not in (int, float):
+            message = f"the value at {namespace!r}, {key!r} is not a number, so nothing can be added to it"
             raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="STORE_NOT_A_NUMBER")
-        return await self.set(namespace, key, value + by)
+        return self._write(namespace, key, _sum(before.text, repr(by)), before.expires_at)
 
     async def list(self, namespace: str, *, prefix: str = "", limit: int = 100) -> list[StoredValue]:
         """See `KeyValueStore.list`."""
         keys = sorted(key for space, key in self._rows if space == namespace and key.startswith(prefix))
         live: list[StoredValue | None] = [self._live(namespace, key) for key in keys]
-        return [row for row in live if row is not None][:limit]
+        return [row for row in live if row is not None][: min(limit, MAX_LISTED)]
 
     async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
         """See `KeyValueStore.list_namespaces`."""
@@ -146,28 +161,36 @@ class MemoryStore:
             return None
         return row
 
+    def _write(self, namespace: str, key: str, text: str, expires_at: datetime | None) -> _Stored:
+        before = self._live(namespace, key)
+        row = _Stored(key, text, 1 if before is None else before.revision + 1, expires_at)
+        self._rows[namespace, key] = row
+        return row
+
 
 @dataclass
 class MemoryLinks:
     """Links in memory, with the meaning of the real ones."""
 
-    _links: dict[Edge, EntityLink] = field(default_factory=dict)
+    _links: dict[Edge, tuple[str, str]] = field(default_factory=dict)
 
     async def upsert(self, edge: Edge, attributes: Mapping[str, Any] | None) -> tuple[EntityLink, bool]:
         """See `EntityLinks.upsert`."""
+        if not is_storable(attributes):
+            message = "the attributes have a NUL character or half of a surrogate pair in a text, which no store keeps"
+            raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="LINK_ATTRIBUTES_INVALID")
         before = self._links.get(edge)
-        kept = {} if before is None else before.attributes
-        link_id = str(uuid.uuid4()) if before is None else before.link_id
-        self._links[edge] = EntityLink(link_id, edge, kept if attributes is None else attributes)
-        return self._links[edge], before is None
+        link_id, kept = (str(uuid.uuid4()), "{}") if before is None else before
+        self._links[edge] = link_id, kept if attributes is None else json_text(dict(attributes))
+        return self._link(edge), before is None
 
     async def lookup(self, edge: Edge) -> EntityLink | None:
         """See `EntityLinks.lookup`."""
-        return self._links.get(edge)
+        return self._link(edge) if edge in self._links else None
 
     async def list(self, given: Mapping[str, str], *, limit: int = 100) -> list[EntityLink]:
         """See `EntityLinks.list`."""
-        return [link for edge, link in self._links.items() if given.items() <= edge._asdict().items()][:limit]
+        return [self._link(edge) for edge in self._links if given.items() <= edge._asdict().items()][:limit]
 
     async def delete(self, edge: Edge) -> bool:
         """See `EntityLinks.delete`."""
@@ -176,3 +199,29 @@ class MemoryLinks:
     async def list_namespaces(self, *, limit: int = 100) -> Sequence[str]:
         """See `EntityLinks.list_namespaces`."""
         return sorted({edge.namespace for edge in self._links})[:limit]
+
+    def _link(self, edge: Edge) -> EntityLink:
+        link_id, attributes = self._links[edge]
+        return EntityLink(link_id, edge, _read(attributes))
+
+
+def _read(text: str) -> Any:
+    """The value that PostgreSQL gives back for a JSON text."""
+    return json.loads(text, parse_float=_number)
+
+
+def _number(text: str) -> float:
+    """PostgreSQL writes every digit and no exponent, so a large float comes back whole; it has no negative zero."""
+    digits = format(Decimal(text), "f")
+    return float(digits) + 0.0 if "." in digits else int(digits)
+
+
+def _sum(number: str, other: str) -> str:
+    """The sum of two numbers in decimals: 0.1 and 0.2 are 0.3."""
+    with localcontext(prec=_SUM_DIGITS):
+        digits = format(Decimal(number) + Decimal(other), "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def _invalid(message: str) -> ActionFailed:
+    return ActionFailed(message, category=ErrorCategory.VALIDATION, code="STORE_VALUE_INVALID")
