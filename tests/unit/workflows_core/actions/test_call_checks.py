@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.call import validate_input, validate_output
 from workflows_core.actions.registry import ActionRegistry
-from workflows_core.errors import ActionFailed, ErrorCategory
+from workflows_core.errors import ActionFailed, ErrorCategory, StepFailed
+from workflows_core.testing import call_action
 
 SECRET = "s3cr3t-canary"
 SCHEMA = {
@@ -189,6 +191,20 @@ def test_an_output_that_cannot_be_stored_is_refused(output: Any, pointer: str, s
     assert failure.details is not None
     assert failure.details["problems"][0]["pointer"] == pointer
     assert says in failure.details["problems"][0]["message"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("output", [{"a": {1, 2}}, {"a": "\ud83d"}, {"a": float("nan")}, {(1, 2): 1}, "nested"])
+async def test_a_run_is_told_of_an_output_that_has_no_size(output: Any) -> None:
+    async def gives(_value: Any, _context: ActionContext) -> Any:
+        return nested if output == "nested" else output
+
+    nested: Any = None
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(StepFailed) as failed:
+        await call_action(lambda: [replace(ANY, handler=gives)], "test.any", {})
+    assert failed.value.failure.code == "ACTION_OUTPUT_INVALID"
 
 
 def test_a_nesting_that_no_one_can_write_is_refused() -> None:

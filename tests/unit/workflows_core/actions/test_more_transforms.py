@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.actions import NOW, Core
-from workflows_core.errors import ActionFailed
+from workflows_core.actions.core_pack import core_pack
+from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.errors import ActionFailed, StepFailed
+from workflows_core.testing import call_action
 
 CORE = Core()
 
@@ -74,3 +77,10 @@ async def test_a_query_draws_the_same_in_each_attempt_and_another_in_each_visit_
     assert await drawn(attempt=2, now=NOW + timedelta(hours=1)) == await drawn()
     visits: list[dict[str, Any]] = [{}, {"run_id": "run-2"}, {"step_path": "root.steps[1]"}, {"idempotency_key": "k"}]
     assert len({await drawn(**visit) for visit in visits}) == len(visits)
+
+
+@pytest.mark.asyncio
+async def test_of_a_list_that_is_too_long_the_size_is_said_without_a_look_at_each_item() -> None:
+    with pytest.raises(StepFailed) as failed:
+        await call_action(core_pack(HttpPolicy()), "transform.split_text", {"text": "a" * 500_000, "delimiter": ""})
+    assert failed.value.failure.code == "OUTPUT_TOO_LARGE"

@@ -76,8 +76,8 @@ async def call_handler(
         with observed:
             async with asyncio.timeout(action.timeout_ms / 1000):
                 output = await action.handler(resolved, context)
+        check_size(action, output, max_output_bytes)  # First: the schema of a long list takes a second.
         validate_output(action, output)
-        check_size(action, output, max_output_bytes)
     except StepFailed as error:
         raise StepFailed(_scrubbed(error.failure, tracked.values)) from None
     except TimeoutError:
@@ -100,12 +100,15 @@ def _scrubbed(failure: Failure, secrets: Collection[str]) -> Failure:
 
 
 def check_size(action: Action, output: Any, limit: int) -> None:
-    """Refuses an output over `limit` bytes of JSON.
+    """Refuses an output over `limit` bytes of JSON; of one that is no JSON its own check says so.
 
     Raises:
         StepFailed: `PayloadTooLarge`, with what would help.
     """
-    size = len(json.dumps(output, separators=(",", ":"), ensure_ascii=False).encode())
+    try:
+        size = len(json.dumps(output, separators=(",", ":"), ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        return
     if size > limit:
         advice = "register the action without `short`" if action.short else "store it and return a reference"
         message = f"the output of {action.key} has {size} bytes, at most {limit} are allowed; {advice}"
