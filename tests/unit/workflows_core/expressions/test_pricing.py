@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 import jlens
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from harness.interpreted import Run, document
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.expressions import functions
-from workflows_core.expressions.engine import ExpressionFailed, Limits
+from workflows_core.expressions.engine import ExpressionFailed, ExpressionInvalid, Limits
 from workflows_core.expressions.identity import identity
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.expressions.pricing import price_of
@@ -185,3 +187,25 @@ def test_a_task_of_several_steps_over_much_data_stops_between_them() -> None:
     assert turns_of("$count($distinct(payload.rows.customer))", rows, 16) > 3
     assert turns_of("$count($distinct(payload.rows.customer))", {"rows": rows["rows"][:50]}, 16) == 1
     assert turns_of("$count(payload.rows.customer)", rows, 60) > turns_of("payload.id", {"id": 1}, 60)
+
+
+@pytest.mark.parametrize("bracket", ["len(", '{"a":', "(", "$map(a, function($x){"])
+def test_a_deep_source_takes_no_more_for_each_of_its_levels(bracket: str) -> None:
+    assert calls_to_refuse(bracket * 1_400) < 3 * calls_to_refuse(bracket * 700)
+
+
+def calls_to_refuse(source: str) -> int:
+    """Calls of Python functions until the source is refused."""
+    found = 0
+
+    def count(_frame: FrameType, event: str, _about: object) -> None:
+        nonlocal found
+        found += event == "call"
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(ExpressionInvalid):
+            JlensEngine().compile(source)
+    finally:
+        sys.setprofile(None)
+    return found

@@ -64,9 +64,9 @@ class JlensExpression:
         patterns = [token.text for token in tokens if token.kind == "regex"]
         self.has_patterns = bool(patterns)
         self._looks = Looks.of(patterns)
-        self._price = price_of(tokens)
         prepared = edited(source, edits)
         self._value = _compiled(prepared)
+        self._price = price_of(tokens)  # After it was refused to nest too deeply, since each level makes this longer.
         reads = self._value.reads()
         unknown = sorted(name for name in reads["bindings"] if name not in HOST_FUNCTIONS)
         if unknown or reads.get("everyBinding"):

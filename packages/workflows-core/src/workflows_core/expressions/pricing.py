@@ -227,8 +227,7 @@ class _Reader:
     def _call(self, index: int, name: str) -> bool:
         if name[1:] not in ALLOWED_FUNCTIONS:
             return True  # One that the expression defines: it may call itself.
-        inside = any(bracket.own or bracket.parameters is not None for bracket in self.stack)
-        return (inside and name in _GROWING) or (name in _WITH_TEXTS and not self._ends_with_text(index + 1))
+        return (name in _GROWING and self._is_inside()) or (name in _WITH_TEXTS and not self._ends_with_text(index + 1))
 
     def _ends_with_text(self, opening: int) -> bool:
         depth = 0
@@ -255,10 +254,12 @@ class _Reader:
             return True
         if token.text == ",":
             self.entries += any(bracket.makes for bracket in self.stack)
-        inside = any(bracket.own or bracket.parameters is not None for bracket in self.stack)
         if token.text in (":=", ".."):
-            return inside
+            return self._is_inside()
         return token.text in ("**", "@", "#", "~", "|") or (token.text in "*%" and not after_operand)
+
+    def _is_inside(self) -> bool:
+        return any(bracket.own or bracket.parameters is not None for bracket in self.stack)
 
     def _open(self, opened: str, before: Token | None, *, after_operand: bool) -> None:
         around = self.stack[-1] if self.stack else None
