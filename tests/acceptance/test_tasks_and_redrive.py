@@ -53,7 +53,8 @@ async def test_a_failed_run_is_redriven_and_replayed(stack: Stack, tmp_path: Pat
     again = await workflows(environment, "runs", "redrive", run_id, "--from", "s1", "--reason", "to see it fail again")
     await until_status(environment, again["newRunId"], "FAILED")
     other = await workflows(
-        *(environment, "runs", "replay", run_id, "--reason", "with a number", "--payload", json.dumps({"n": 4}))
+        *(environment, "runs", "replay", run_id, "--again"),
+        *("--reason", "with a number", "--payload", json.dumps({"n": 4})),
     )
     await answered(stack, other["newRunId"])
     await until_status(environment, other["newRunId"], "SUCCEEDED")

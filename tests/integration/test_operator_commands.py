@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -31,6 +32,12 @@ def environment(database: MigratedDatabase, temporal: EmbeddedTemporal) -> dict[
         "TEMPORAL_NAMESPACE": temporal.namespace,
         "WORKFLOWS_TENANT": TENANT,
     }
+
+
+def utc(moment: datetime | None) -> str:
+    """As people are told of it."""
+    assert moment is not None
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def said(environment: dict[str, str], *arguments: str) -> str:
@@ -109,10 +116,18 @@ async def test_a_run_is_shown_with_what_an_operator_needs(
         await strict.until("FAILED")
         await given.until("SUCCEEDED")
         (opened,) = (await waiting.until("WAITING")).waits
+        open_wait = await said(environment, "runs", "show", waiting.run_id)
+        timed = await authored.start(document(wait(timeoutMs=86_400_000)), {"id": "k2"})
+        (until,) = (await timed.until("WAITING")).waits
+        timed_wait = await said(environment, "runs", "show", timed.run_id)
         async with db.tenant(TENANT) as conn:
             await publish_event(conn, tenant=TENANT, event_id="e1", event_name="PAID", correlation_key="k1")
         await waiting.until("SUCCEEDED")
+    assert f"PAID with key k1 since {utc(opened.created_at)}, without a time-out" in open_wait
+    assert f"PAID with key k2 since {utc(until.created_at)} until {utc(until.timeout_at)}" in timed_wait
+    ended = (await failed.timeline()).run
     shown = await said(environment, "runs", "show", failed.run_id)
+    assert f"started {utc(ended.started_at)}, ended {utc(ended.completed_at)}" in shown
     assert "error ActionError at root.steps[0]: as it should" in shown
     assert "error ExpressionError EXPRESSION_FAILED at root.steps[0]" in await said(
         environment, "runs", "show", strict.run_id
@@ -120,6 +135,62 @@ async def test_a_run_is_shown_with_what_an_operator_needs(
     assert 'result {"token": "[REDACTED]", "total": 3}' in await said(environment, "runs", "show", given.run_id)
     assert opened.wait_id in await said(environment, "runs", "show", waiting.run_id)
     assert f"run {waiting.run_id} consumed" in await said(environment, "events", "list")
+
+
+async def test_a_run_that_is_started_again_is_answered_as_one_that_is_started(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    fail = {"actionId": "test.fail", "version": 1, "inputMapping": {"category": "ActionError"}}
+    steps = document(wait(), {"type": "action.call", "config": fail})
+    why = ("--reason", "the answer was lost")
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        run = await authored.start({**steps, "onConcurrencyLimit": "wait"}, {"id": "k1"})
+        await run.until("WAITING")
+        async with db.tenant(TENANT) as conn:
+            await publish_event(conn, tenant=TENANT, event_id="e1", event_name="PAID", correlation_key="k1")
+            await conn.exec_driver_sql("UPDATE workflow_definitions SET concurrency_limit = 1")
+        await run.until("FAILED")
+        first = await workflows(environment, "runs", "replay", run.run_id, *why)
+        assert (first["status"], first["created"], "polled" in first) == ("RUNNING", True, True)
+        redrive = ("runs", "redrive", run.run_id, "--from", "root.steps[1]")
+        for again in (("runs", "replay", run.run_id, *why), (*redrive, *why), (*redrive, "--dry-run")):
+            message = await refused(environment, *again)
+            assert f"RUN_REPEATED_BEFORE at runId: run {run.run_id} was redriven or replayed before" in message
+            assert first["newRunId"] in message
+        planned = await workflows(environment, *redrive, "--dry-run", "--again")
+        assert planned["earlier"] == [first["newRunId"]]
+        second = await workflows(environment, *redrive, *why, "--again")
+        assert (second["status"], second["created"], "polled" in second) == ("QUEUED", True, True)
+        assert "queued run " in await said(environment, "runs", "replay", run.run_id, *why, "--again")
+        planned = await workflows(environment, *redrive, "--dry-run", "--again")
+        assert planned["earlier"][:2] == [first["newRunId"], second["newRunId"]]
+    shown = await said(environment, "runs", "show", second["newRunId"])
+    line = (await workflows(environment, "runs", "show", second["newRunId"]))["logs"][-1]
+    assert f"{utc(datetime.fromisoformat(line['createdAt']))} INFO takes the place of run {run.run_id}" in shown
+    assert "\nqueued 20" in shown
+
+
+async def test_the_dry_run_of_a_redrive_is_refused_for_what_the_redrive_is(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    def act(name: str, **fields: Any) -> dict[str, Any]:
+        config = {"actionId": "test.act", "version": 1, "inputMapping": {"name": name}}
+        return {"id": name, "type": "action.call", "config": config, **fields}
+
+    steps = document(act("look"), act("charge", onCompensate=[act("refund")]), act("ship"))
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["ship"] = ["ActionError"]
+        run = await authored.start({**steps, "compensateOn": ["failure"]}, {})
+        await run.until("FAILED")
+    redrive = ("runs", "redrive", run.run_id, "--from", "ship")
+    for options in (("--dry-run",), ("--reason", "once more")):
+        message = await refused(environment, *redrive, *options)
+        assert "REDRIVE_KEEPS_UNDONE" in message
+        assert "begin with root.steps[1], or say --keep-undone" in message
+    planned = await workflows(environment, *redrive, "--dry-run", "--keep-undone")
+    assert (planned["undone"], planned["newRunId"]) == (["root.steps[1]"], None)
+    begins = await workflows(environment, "runs", "redrive", run.run_id, "--from", "root.steps[1]", "--dry-run")
+    assert begins["undone"] == []
 
 
 async def test_why_the_database_cannot_be_used_is_said_with_its_address(environment: dict[str, str]) -> None:

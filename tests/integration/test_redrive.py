@@ -141,6 +141,9 @@ async def test_a_redrive_whose_start_was_cut_short_is_finished_from_its_step(
         authored.effects.calls.clear()
         with pytest.raises(TemporalUnavailable):
             await redrive(db, away, TENANT, planned, "once more")
+        with pytest.raises(Refused, match=planned.new_run_id) as refusal:
+            await redrive(db, away, TENANT, await plan_redrive(db, TENANT, run.run_id, "two"), "once more")
+        assert refusal.value.code == "RUN_REPEATED_BEFORE"
         policy = ReconcilerPolicy(quiet_seconds=0)
         assert await Reconciler(db, client, Launcher(db, client), policy).one_pass() == {"launched": 1}
         await again(authored, planned.new_run_id).handle.result()
@@ -286,7 +289,10 @@ async def test_a_replay_begins_anew_with_the_same_or_another_input(db: Database,
         await run.handle.result()
         launcher = Launcher(db, client)
         same = await replay(db, launcher, TENANT, run.run_id, "to see it again")
-        other = await replay(db, launcher, TENANT, run.run_id, "with another number", {"n": 2})
+        with pytest.raises(Refused, match=same.run_id) as refusal:
+            await replay(db, launcher, TENANT, run.run_id, "the answer was lost")
+        other = await replay(db, launcher, TENANT, run.run_id, "with another number", {"n": 2}, again=True)
         results = [(await again(authored, one.run_id).handle.result())["result"] for one in (same, other)]
+    assert refusal.value.code == "RUN_REPEATED_BEFORE"
     assert results == [1, 2]
     assert authored.effects.count("one") == 3

@@ -13,13 +13,17 @@ from workflows_cli.session import Session, command, given_json
 from workflows_cli.timeline import timeline_text
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.polled import HeartbeatProbe
-from workflows_core.launching.request import checked_reason
+from workflows_core.launching.request import LaunchedRun, checked_reason
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
 from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 STATUSES = get_args(RunStatus)
+
+_AGAIN = click.option(
+    "--again", is_flag=True, help="Start one more, also when it has been redriven or replayed before."
+)
 
 
 @click.group("runs")
@@ -40,21 +44,7 @@ async def start(session: Session, workflow: str, version: int | None, payload: s
         tenant=session.tenant, workflow=workflow, version=version, payload=body, run_id=run_id, trigger_type=None
     )
     launched = await (await launcher_of(session)).launch(request)
-    facts: dict[str, Any] = {
-        "runId": launched.run_id,
-        "status": launched.status,
-        "temporalWorkflowId": launched.temporal_workflow_id,
-        "polled": launched.polled,
-        "created": launched.created,
-    }
-    text = f"started run {launched.run_id}"
-    if not launched.created:
-        text = f"run {launched.run_id} was started before: it is {launched.status}"
-    elif launched.status == "QUEUED":
-        text = f"queued run {launched.run_id}: as many runs of its workflow as may be are open; it starts when one ends"
-    if launched.polled is False and launched.status not in FINAL_RUN_STATUSES:
-        text += "\nwarning: no process polls workflow-runtime-v2; start workflow-worker, the run waits for it"
-    session.emit(facts, text)
+    session.emit({"runId": launched.run_id, **_launch_facts(launched)}, _launch_text(launched))
     return 0
 
 
@@ -109,29 +99,40 @@ async def cancel(session: Session, run_id: str, reason: str) -> int:
 @click.option("--version", type=click.IntRange(min=1), help="Published version; by default the run's own.")
 @click.option("--reason", default="", help="Why; it is recorded with both runs. Not needed with --dry-run.")
 @click.option("--keep-undone", is_flag=True, help="Keep also what the run has undone (onCompensate) as it ended.")
+@_AGAIN
 @click.option("--dry-run", is_flag=True, help="Say what is kept and what is repeated, and start nothing.")
 @command
 async def redrive_(
-    session: Session, run_id: str, step: str, version: int | None, reason: str, *, keep_undone: bool, dry_run: bool
+    session: Session,
+    run_id: str,
+    step: str,
+    version: int | None,
+    reason: str,
+    *,
+    keep_undone: bool,
+    again: bool,
+    dry_run: bool,
 ) -> int:
     """Start a FAILED or CANCELED run again from a step, keeping what the steps before it gave.
 
     It is a new run. Steps at and behind the place are done anew: their actions are called again.
     """
     planned = await plan_redrive(session.db, session.tenant, run_id, step, version)
+    planned.check(keep_undone=keep_undone, again=again)
     lines = [
         f"from {planned.step_path}, version {planned.version}",
         f"kept: {', '.join(planned.kept) or 'nothing'}",
         f"repeated: {', '.join(planned.repeated) or 'nothing'}",
         *([f"kept, but undone: {', '.join(planned.undone)}"] if planned.undone else []),
+        *([f"redriven or replayed before: {', '.join(planned.earlier)}"] if planned.earlier else []),
     ]
     if dry_run:
         session.emit({**planned.to_json(), "newRunId": None}, "\n".join(["would start a run", *lines]))
         return 0
     why = _noted(session, "REASON_MISSING", reason)
     launcher = await launcher_of(session)
-    await redrive(session.db, launcher, session.tenant, planned, why, keep_undone=keep_undone)
-    session.emit(planned.to_json(), "\n".join([f"started run {planned.new_run_id}", *lines]))
+    launched = await redrive(session.db, launcher, session.tenant, planned, why, keep_undone=keep_undone, again=again)
+    session.emit({**planned.to_json(), **_launch_facts(launched)}, "\n".join([_launch_text(launched), *lines]))
     return 0
 
 
@@ -139,14 +140,36 @@ async def redrive_(
 @click.argument("run_id")
 @click.option("--payload", help="Another JSON payload, or @FILE; by default the run's own.")
 @click.option("--reason", required=True, help="Why; it is recorded with both runs.")
+@_AGAIN
 @command
-async def replay_(session: Session, run_id: str, payload: str | None, reason: str) -> int:
+async def replay_(session: Session, run_id: str, payload: str | None, reason: str, *, again: bool) -> int:
     """Start an ended run again from the beginning, in the same version."""
     why = _noted(session, "REASON_MISSING", reason)
     body = None if payload is None else given_json(payload, "--payload")
-    launched = await replay(session.db, await launcher_of(session), session.tenant, run_id, why, body)
-    session.emit({"runId": run_id, "newRunId": launched.run_id}, f"started run {launched.run_id}")
+    launched = await replay(session.db, await launcher_of(session), session.tenant, run_id, why, body, again=again)
+    facts = {"runId": run_id, "newRunId": launched.run_id, **_launch_facts(launched)}
+    session.emit(facts, _launch_text(launched))
     return 0
+
+
+def _launch_facts(launched: LaunchedRun) -> dict[str, Any]:
+    return {
+        "status": launched.status,
+        "temporalWorkflowId": launched.temporal_workflow_id,
+        "polled": launched.polled,
+        "created": launched.created,
+    }
+
+
+def _launch_text(launched: LaunchedRun) -> str:
+    text = f"started run {launched.run_id}"
+    if not launched.created:
+        text = f"run {launched.run_id} was started before: it is {launched.status}"
+    elif launched.status == "QUEUED":
+        text = f"queued run {launched.run_id}: as many runs of its workflow as may be are open; it starts when one ends"
+    if launched.polled is False and launched.status not in FINAL_RUN_STATUSES:
+        text += "\nwarning: no process polls workflow-runtime-v2; start workflow-worker, the run waits for it"
+    return text
 
 
 def _noted(session: Session, code: str, reason: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from workflows_core.actions.answers import answer_check
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.errors import Json, Refused
+from workflows_core.errors import Json, Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compensation import UNDOING
 from workflows_core.interpreter.compile import compile_plan
@@ -23,7 +23,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import get_version
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.run_logs import append_log
-from workflows_core.storage.runs import get_run
+from workflows_core.storage.runs import get_run, runs_in_place_of
 from workflows_core.wire.records import FINAL_RUN_STATUSES
 
 
@@ -40,6 +40,7 @@ class Redrive:
         repeated: Steps that the ended run has begun at or behind that place: their actions are called again, under keys
             of the new run.
         undone: Steps among the kept ones that the ended run has undone.
+        earlier: Runs that were started in the ended run's place before, by a redrive or a replay.
         checkpoint: The state that the new run begins with, as JSON text.
     """
 
@@ -50,6 +51,7 @@ class Redrive:
     kept: Sequence[str]
     repeated: Sequence[str]
     undone: Sequence[str]
+    earlier: Sequence[str]
     checkpoint: str
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +64,24 @@ class Redrive:
             "kept": list(self.kept),
             "repeated": list(self.repeated),
             "undone": list(self.undone),
+            "earlier": list(self.earlier),
         }
+
+    def check(self, *, keep_undone: bool, again: bool) -> None:
+        """Refuses what the caller has not said that it wants.
+
+        Raises:
+            Refused: `REDRIVE_KEEPS_UNDONE`, `RUN_REPEATED_BEFORE`, or both.
+        """
+        problems = [] if again else _repeated_before(self.run_id, self.earlier)
+        if self.undone and not keep_undone:
+            message = (
+                f"run {self.run_id} has undone what it would keep: {', '.join(self.undone)}; begin with"
+                f" {self.undone[0]}, or say --keep-undone where there was nothing to undo after all"
+            )
+            problems.append(Problem("REDRIVE_KEEPS_UNDONE", message, self.step_path))
+        if problems:
+            raise Refused(problems)
 
 
 async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, version: int | None = None) -> Redrive:
@@ -88,6 +107,7 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
             message = f"run {run_id} is {run.status}: only a run that ended FAILED or CANCELED can be redriven"
             raise Refused.one("RUN_NOT_ENDED", message, "runId")
         found = await get_version(conn, run.workflow_id, version or run.workflow_version)
+        earlier = await runs_in_place_of(conn, run)
     if found is None:
         message = f"workflow {run.workflow_id!r} has no version {version}"
         raise Refused.one("WORKFLOW_VERSION_UNKNOWN", message, "version")
@@ -105,12 +125,20 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
         kept=rewound.kept,
         repeated=[path for path in begun if path not in {*rewound.kept, *undoing}],
         undone=[path for path in rewound.kept if path in undoing.values()],
+        earlier=earlier,
         checkpoint=json.dumps(rewound.state.to_checkpoint(), separators=(",", ":"), ensure_ascii=False),
     )
 
 
 async def redrive(
-    db: Database, launcher: Launcher, tenant: str, planned: Redrive, reason: str, *, keep_undone: bool = False
+    db: Database,
+    launcher: Launcher,
+    tenant: str,
+    planned: Redrive,
+    reason: str,
+    *,
+    keep_undone: bool = False,
+    again: bool = False,
 ) -> LaunchedRun:
     """Starts the planned run; both runs' logs say so.
 
@@ -121,13 +149,12 @@ async def redrive(
         planned: What `plan_redrive` said.
         reason: Why.
         keep_undone: Whether steps may be kept that the ended run has undone.
+        again: Whether runs may have been started in its place before.
 
     Raises:
-        Refused: `REDRIVE_KEEPS_UNDONE`, `REASON_MISSING`, or what a launch is refused for.
+        Refused: `REDRIVE_KEEPS_UNDONE`, `RUN_REPEATED_BEFORE`, `REASON_MISSING`, or what a launch is refused for.
     """
-    if planned.undone and not keep_undone:
-        message = f"run {planned.run_id} has undone what it would keep: {', '.join(planned.undone)}"
-        raise Refused.one("REDRIVE_KEEPS_UNDONE", message, planned.step_path)
+    planned.check(keep_undone=keep_undone, again=again)
     metadata = {
         "redriveOfRunId": planned.run_id,
         "fromStepPath": planned.step_path,
@@ -147,15 +174,28 @@ async def redrive(
 
 
 async def replay(
-    db: Database, launcher: Launcher, tenant: str, run_id: str, reason: str, payload: Json | None = None
+    db: Database,
+    launcher: Launcher,
+    tenant: str,
+    run_id: str,
+    reason: str,
+    payload: Json | None = None,
+    *,
+    again: bool = False,
 ) -> LaunchedRun:
     """Starts a new run of the same version with the same input, or with another one.
 
     Raises:
-        Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `REASON_MISSING`, or what a launch is refused for.
+        Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `RUN_REPEATED_BEFORE` unless it is wanted again, `REASON_MISSING`,
+            or what a launch is refused for.
     """
     metadata = {"replayOfRunId": run_id, "reason": checked_reason(reason, "REASON_MISSING", "--reason")}
     run = await _ended(db, tenant, run_id)
+    if not again:
+        async with db.tenant(tenant) as conn:
+            problems = _repeated_before(run_id, await runs_in_place_of(conn, run))
+        if problems:
+            raise Refused(problems)
     request = LaunchRequest(
         tenant=tenant,
         workflow=run.workflow_id,
@@ -164,6 +204,17 @@ async def replay(
         trigger_metadata=metadata,
     )
     return await _start(db, launcher, request, run_id, f"replayed: {reason}")
+
+
+def _repeated_before(run_id: str, earlier: Sequence[str]) -> list[Problem]:
+    """What keeps an answer that was lost from starting the same a second time."""
+    if not earlier:
+        return []
+    message = (
+        f"run {run_id} was redriven or replayed before, as {', '.join(earlier)}: look at that first"
+        " (`workflows runs show`), and say --again to start one more, which does everything once more"
+    )
+    return [Problem("RUN_REPEATED_BEFORE", message, "runId")]
 
 
 async def _ended(db: Database, tenant: str, run_id: str) -> RunRow:

@@ -205,6 +205,15 @@ async def get_run(conn: AsyncConnection, run_id: str) -> RunRow | None:
     return None if row is None else RunRow.of(row)
 
 
+async def runs_in_place_of(conn: AsyncConnection, run: RunRow) -> list[str]:
+    """Ids of the runs that a redrive or a replay has started in a run's place, the first one first."""
+    metadata = runs.c.trigger_metadata_json
+    of_run = or_(*(metadata[name].astext == run.run_id for name in ("redriveOfRunId", "replayOfRunId")))
+    later = (runs.c.tenant == this_tenant()) & (runs.c.started_at >= run.started_at)
+    query = select(runs.c.run_id).where(later, runs.c.workflow_id == run.workflow_id, of_run)
+    return list((await conn.execute(query.order_by(runs.c.started_at, runs.c.run_id))).scalars())
+
+
 async def list_runs(
     conn: AsyncConnection,
     *,
