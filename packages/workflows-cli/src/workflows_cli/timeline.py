@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from workflows_cli.output import table
 from workflows_core.storage.runs import RunTimeline
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SHOWN_CHARACTERS = 500
 """Of a result; `--format json` has all of it."""
@@ -33,12 +36,15 @@ def timeline_text(timeline: RunTimeline, result: Any) -> str:
     run = timeline.run
     above = f"  called by run {run.parent_run_id}" if run.parent_run_id else ""
     lines = [f"run {run.run_id}  {run.status}  {run.workflow_id} version {run.workflow_version}{above}"]
+    ended = f", ended {_utc(run.completed_at)}" if run.completed_at is not None else ""
+    lines.append(f"{'queued' if run.status == 'QUEUED' else 'started'} {_utc(run.started_at)}{ended}")
     if timeline.queue is not None:
         lines.append(str(timeline.queue))
     if run.status == "WAITING" and run.waiting_for:
+        since = {wait.step_path: wait.created_at for wait in timeline.waits if wait.status == "WAITING"}
         for wait in run.waiting_for.get("waits", []):
             what = f" {wait['eventName']} with key {wait['key']}" if wait.get("eventName") else ""
-            lines.append(f"waits at {wait['stepPath']} for {wait['kind']}{what}")
+            lines.append(f"waits at {wait['stepPath']} for {wait['kind']}{what}{_span(since, wait)}")
     if run.error_json:
         lines.append(f"error {_why(run.error_json)}")
     if isinstance(result, Mapping) and "result" in result:
@@ -50,12 +56,13 @@ def timeline_text(timeline: RunTimeline, result: Any) -> str:
             "name": step.name or step.definition_step_id,
             "status": step.status,
             "attempt": step.attempt,
+            "started": _utc(step.started_at),
             "ms": step.duration_ms,
             "error": _why(step.error_json, place=False) if step.error_json else None,
         }
         for step in timeline.steps
     ]
-    columns = ["step", "type", "name", "status", "attempt", "ms"]
+    columns = ["step", "type", "name", "status", "attempt", "started", "ms"]
     if any(row["error"] for row in rows):
         columns.append("error")
     lines += ["", table(rows, columns)]
@@ -66,8 +73,21 @@ def timeline_text(timeline: RunTimeline, result: Any) -> str:
         deliveries = [row.to_json() for row in timeline.deliveries]
         lines += ["", table(deliveries, ("eventId", "targetId", "status", "reason"))]
     for log in timeline.logs:
-        lines.append(f"{log.level} {log.message}")
+        lines.append(f"{_utc(log.created_at)} {log.level} {log.message}")
     return "\n".join(lines)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _span(since: Mapping[str, datetime], wait: Mapping[str, Any]) -> str:
+    """Since when and until when it waits; a retry has no wait that began."""
+    begun, due_at = since.get(wait["stepPath"]), wait.get("dueAt")
+    begins = "" if begun is None else f" since {_utc(begun)}"
+    if due_at is None:
+        return f"{begins}, without a time-out"
+    return f"{begins} until {_utc(_EPOCH + timedelta(milliseconds=due_at))}"
 
 
 def _why(error: Mapping[str, Any], *, place: bool = True) -> str:
