@@ -186,7 +186,11 @@ async def test_a_claim_keeps_others_from_answering_until_it_is_taken_over_or_rel
             assigned = await assign_task(conn, task_id, ["carla"], [])
             assert (assigned.status, assigned.claimed_by, assigned.assigned_users) == ("pending", None, ["carla"])
             await claim_task(conn, task_id, "carla")
-            assert (await release_task(conn, task_id)).claimed_by is None
+            assert (await release_task(conn, task_id, "carla")).claimed_by is None
+            await claim_task(conn, task_id, "bert")
+        await refused(lambda conn: release_task(conn, task_id, "dora"), "TASK_CLAIMED")
+        async with db.tenant(TENANT) as conn:
+            assert (await release_task(conn, task_id, "dora", take_over=True)).claimed_by is None
             await claim_task(conn, task_id, "dora")
             await answer_task(conn, TENANT, task_id, {"approved": True}, "dora")
         await refused(lambda conn: claim_task(conn, task_id, "dora"), "TASK_CLOSED")

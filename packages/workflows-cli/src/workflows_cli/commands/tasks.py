@@ -69,15 +69,13 @@ async def answer_(session: Session, task_id: str, answer: str) -> int:
 @click.argument("task_id")
 @click.option("--as", "person", help="Who works on it; by default you.")
 @click.option("--take-over", is_flag=True, help="Also when somebody else has claimed it.")
-@click.option("--release", is_flag=True, help="Say that nobody works on it any more.")
+@click.option("--release", is_flag=True, help="Say that you do not work on it any more; nobody does, with --take-over.")
 @command
 async def claim(session: Session, task_id: str, person: str | None, *, take_over: bool, release: bool) -> int:
     """Say who works on a task; only that one answers it."""
     async with session.db.tenant(session.tenant) as conn:
-        if release:
-            task = await release_task(conn, task_id)
-        else:
-            task = await claim_task(conn, task_id, person or session.actor, take_over=take_over)
+        change = release_task if release else claim_task
+        task = await change(conn, task_id, person or session.actor, take_over=take_over)
         facts = await session.shown(conn, task.to_json())
     text = (
         f"nobody works on task {task_id}" if task.claimed_by is None else f"{task.claimed_by} works on task {task_id}"

@@ -150,13 +150,15 @@ async def claim_task(conn: AsyncConnection, task_id: str, by: str, *, take_over:
     return await get_task(conn, task_id) or task
 
 
-async def release_task(conn: AsyncConnection, task_id: str) -> TaskRow:
+async def release_task(conn: AsyncConnection, task_id: str, by: str, *, take_over: bool = False) -> TaskRow:
     """Nobody works on it any more.
 
     Raises:
-        Refused: `TASK_NOT_FOUND`, `TASK_CLOSED`.
+        Refused: `TASK_NOT_FOUND`, `TASK_CLOSED`, `TASK_CLAIMED` by somebody else, unless it is taken from them.
     """
     task = await _held(conn, task_id)
+    if not take_over:
+        _check_claim(task, by)
     await _change(conn, task_id, status="pending", claimed_by=None, claimed_at=None)
     return await get_task(conn, task_id) or task
 
