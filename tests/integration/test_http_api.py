@@ -359,6 +359,8 @@ async def test_the_token_is_kept_as_a_hash_only(db: Database) -> None:
         (b'{"workflow": "orders"', {}, (400, "NOT_JSON")),
         (b"\xff\xfe", {}, (400, "NOT_JSON")),
         (b"[" * 9_000, {}, (400, "NOT_JSON")),
+        (b'{"workflow": "orders", "workflow": "orders"}', {}, (400, "NOT_JSON")),
+        (b'{"workflow": "orders", "payload": {"id": [{"n": 1, "\\u006e": 2}]}}', {}, (400, "NOT_JSON")),
         (b"", {}, (422, "REQUEST_INVALID")),
         (b"[]", {}, (422, "REQUEST_INVALID")),
         (b"{}", {}, (422, "REQUEST_INVALID")),

@@ -25,6 +25,7 @@ from workflows_cli.settings import AuthoringSettings, Settings, read_authoring_s
 from workflows_core.errors import Refused
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.redaction_rules import get_redaction
+from workflows_core.wire.text import each_name_once
 
 MAX_FILE_BYTES = 16 * 1024**2
 """A definition or a bundle; counted in characters, since that is what is kept in memory."""
@@ -187,20 +188,11 @@ def parse_json(text: str, where: str) -> Any:
         Refused: `NOT_JSON`.
     """
     try:
-        return json.loads(text, object_pairs_hook=_each_name_once, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=each_name_once, parse_constant=_no_constant)
     except RecursionError:
         raise Refused.one("NOT_JSON", "this is nested too deeply to be read", where) from None
     except ValueError as error:
         raise Refused.one("NOT_JSON", f"this is not JSON: {error}", where) from None
-
-
-def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice!r} is twice in one object; the parser would drop one of them")
-    return found
 
 
 def _no_constant(name: str) -> Any:

@@ -1,8 +1,27 @@
-"""The characters that no text of a document, a value or an event may have."""
+"""What no text of a document, a value or an event may have: some characters, and a name twice in one object."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """U+0000 and halves of surrogate pairs: a JSON text can spell them, PostgreSQL's `jsonb` refuses them."""
+
+
+class NameTwice(ValueError):
+    """Indicates that an object of a JSON text has a name twice."""
+
+
+def each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON text, for `json.loads(…, object_pairs_hook=…)`.
+
+    Raises:
+        NameTwice: With a sentence.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise NameTwice(f"the name {twice!r} is twice in one object; the parser would drop one of them")
+    return found

@@ -1,10 +1,11 @@
-"""What every request has to pass before its route sees it: token, size, content type.
+"""What every request has to pass before its route sees it: token, size, content type, no name twice in an object.
 
 An ASGI middleware, so that a body is not read, and nothing of it parsed, for somebody without a token.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -18,6 +19,7 @@ from workflow_server.api.problems import problem_response, refusal
 from workflows_core.errors import Problem, Refused
 from workflows_core.storage.api_tokens import TokenHolder, find_token
 from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.wire.text import NameTwice, each_name_once
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 _API = "/v1/"
@@ -97,10 +99,21 @@ class Guard:
                 raise self._too_large()
             if not message.get("more_body", False):
                 break
+        _check_names(bytes(content))
         return _again(bytes(content), receive)
 
     def _too_large(self) -> Refused:
         return refusal("BODY_TOO_LARGE", f"a body may have {self._max_body_bytes} bytes")
+
+
+def _check_names(content: bytes) -> None:
+    """Refuses a body in which a name is twice in one object; whatever else is wrong with it the route says."""
+    try:
+        json.loads(content, object_pairs_hook=each_name_once)
+    except NameTwice as error:
+        raise refusal("NOT_JSON", f"this is not JSON: {error}", "body") from None
+    except (ValueError, RecursionError):
+        return
 
 
 def _again(content: bytes, receive: Receive) -> Callable[[], Awaitable[_Message]]:
