@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,12 @@ from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.operator import command, publish, refused, workflows
 from harness.run_records import rows
+from harness.scheduled import HOURLY, created, following, published, until
 from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.schedules.days import read_calendars
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
+from workflows_core.storage.schedules import store_calendar
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -86,6 +91,80 @@ async def test_a_backfill_is_for_the_past(environment: dict[str, str]) -> None:
     assert "SCHEDULE_NOT_FOUND" in message
 
 
+async def test_a_firing_that_is_left_out_is_told_of(environment: dict[str, str], db: Database, client: Client) -> None:
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync), ingress(db, client):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        trigger = ("schedules", "trigger", row.id)
+        assert f"schedule {row.id} fires now" in await said(environment, *trigger)
+        await until(db, row.id, "launched")
+        (run,) = [run for run in await rows(db, "workflow_runs") if run["trigger_fire_key"] is not None]
+        message = await refused(environment, *trigger)
+        assert f"SCHEDULE_RUN_OPEN at scheduleId: run {run['run_id']} is open: with overlap skip" in message
+        await client.get_schedule_handle(row.runner_schedule_id).trigger()
+        while (shown := await workflows(environment, "schedules", "show", row.id))["skippedOverlap"] < 1:
+            await asyncio.sleep(0.05)
+        assert (shown["lastRunStatus"], shown["openRunId"], shown["missed"]) == ("launched", run["run_id"], 0)
+        (listed,) = await workflows(environment, "schedules", "list")
+        assert (listed["skippedOverlap"], listed["missed"]) == (1, 0)
+        alone = {**environment, "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+        (listed,) = await workflows(alone, "schedules", "list")
+        assert (listed["id"], listed["skippedOverlap"]) == (row.id, None)
+        assert "skipped and missed firings are not known: " in await said(alone, "schedules", "list")
+        async with db.tenant(TENANT) as conn:
+            await publish_event(conn, tenant=TENANT, event_id="e1", event_name="PAID", correlation_key="k")
+        while (await command(environment, *trigger))[0] != 0:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_firing_that_waits_for_the_open_run_is_told_of(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, replace(HOURLY, overlap="buffer_one"))
+        await sync.one_pass()
+        trigger = ("schedules", "trigger", row.id)
+        await said(environment, *trigger)
+        await until(db, row.id, "launched")
+        assert f"schedule {row.id} fires when its open run has ended" in await said(environment, *trigger)
+        assert "with overlap buffer_one this firing would be left out" in await refused(environment, *trigger)
+
+
+@pytest.mark.parametrize(
+    ("since", "to", "found"),
+    [
+        ("2024-01-01T00:00:01", "2024-01-01T00:59:59", False),
+        ("2024-01-01T01:00:00", "2024-01-01T01:00:00", True),
+        ("2024-01-01T00:00:01", "2024-01-01T01:00:00", True),
+        ("2024-01-01T01:00:00", "2024-01-01T01:59:59", True),
+        ("2024-01-06", "2024-01-07T23:59:59", False),
+    ],
+)
+async def test_a_backfill_says_whether_the_schedule_has_a_time_then(
+    environment: dict[str, str], db: Database, client: Client, since: str, to: str, found: bool
+) -> None:
+    """From Saturday to Sunday the day filter leaves every time out."""
+    await published(db)
+    week = {day: [["09:00", "17:00"]] for day in ("monday", "tuesday", "wednesday", "thursday", "friday")}
+    calendar = {"timezone": "UTC", "hours": week, "holidays": [], "default": True}
+    async with following(db, client) as (_, sync):
+        async with db.tenant(TENANT) as conn:
+            (read,) = read_calendars({"main": calendar})
+            await store_calendar(conn, read)
+        row = await created(db, replace(HOURLY, days="business"))
+        await sync.one_pass()
+        answer = await workflows(environment, "schedules", "backfill", row.id, "--from", since, "--until", to)
+        assert answer["backfilled"] is found
+        if found:
+            await until(db, row.id, "SUCCEEDED")
+        else:
+            text = await said(environment, "schedules", "backfill", row.id, "--from", since, "--until", to)
+            assert f"schedule {row.id} has no time from 2024-01-0" in text
+    assert any(run["trigger_fire_key"] for run in await rows(db, "workflow_runs")) is found
+
+
 async def test_options_that_would_do_what_nobody_meant_are_refused(environment: dict[str, str], tmp_path: Path) -> None:
     for options in ((), ("--anybody", "--role", "finance")):
         assert "OPTION_NOT_FITTING at --user" in await refused(environment, "tasks", "assign", "t1", *options)
@@ -118,13 +197,13 @@ async def test_a_run_is_shown_with_what_an_operator_needs(
         (opened,) = (await waiting.until("WAITING")).waits
         open_wait = await said(environment, "runs", "show", waiting.run_id)
         timed = await authored.start(document(wait(timeoutMs=86_400_000)), {"id": "k2"})
-        (until,) = (await timed.until("WAITING")).waits
+        (bounded,) = (await timed.until("WAITING")).waits
         timed_wait = await said(environment, "runs", "show", timed.run_id)
         async with db.tenant(TENANT) as conn:
             await publish_event(conn, tenant=TENANT, event_id="e1", event_name="PAID", correlation_key="k1")
         await waiting.until("SUCCEEDED")
     assert f"PAID with key k1 since {utc(opened.created_at)}, without a time-out" in open_wait
-    assert f"PAID with key k2 since {utc(until.created_at)} until {utc(until.timeout_at)}" in timed_wait
+    assert f"PAID with key k2 since {utc(bounded.created_at)} until {utc(bounded.timeout_at)}" in timed_wait
     ended = (await failed.timeline()).run
     shown = await said(environment, "runs", "show", failed.run_id)
     assert f"started {utc(ended.started_at)}, ended {utc(ended.completed_at)}" in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -9,6 +11,7 @@ import click
 from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
 from temporalio.service import RPCError
 
+from service_host.errors import Unreachable
 from workflows_cli.output import table
 from workflows_cli.session import Session, command, given_json, read_document
 from workflows_core.errors import Problem, Refused
@@ -16,7 +19,7 @@ from workflows_core.launching.problems import is_not_there
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
-from workflows_core.schedules.temporal import ScheduleSync
+from workflows_core.schedules.temporal import ScheduleSync, Standing, standing
 from workflows_core.storage.schedules import (
     DayTypeFilter,
     OverlapPolicy,
@@ -27,6 +30,10 @@ from workflows_core.storage.schedules import (
 )
 
 _COLUMNS = ("id", "name", "workflowId", "workflowVersion", "cron", "runAt", "timezone", "dayTypeFilter", "status")
+_UNKNOWN: dict[str, Any] = {"skippedOverlap": None, "missed": None}
+_AT_ONCE = 20
+"""Schedules that Temporal is asked about."""
+
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
@@ -42,8 +49,11 @@ async def list_(session: Session, workflow: str | None) -> int:
     """List schedules, those of triggers too."""
     async with session.db.tenant(session.tenant) as conn:
         workflow_id = None if workflow is None else (await find_workflow(conn, workflow)).workflow_id
-        rows = [row.to_json() for row in await list_schedules(conn, workflow_id)]
-    session.emit(rows, table(rows, (*_COLUMNS, "lastRunStatus", "lastFireAt", "lastError")))
+        found = await list_schedules(conn, workflow_id)
+    counts, why = await _counts(session, found)
+    rows = [{**row.to_json(), **count} for row, count in zip(found, counts, strict=True)]
+    text = table(rows, (*_COLUMNS, "lastRunStatus", "lastFireAt", *_UNKNOWN, "lastError"))
+    session.emit(rows, f"{text}\n{why}" if why else text)
     return 0
 
 
@@ -77,7 +87,9 @@ async def show(session: Session, schedule_id: str, count: int) -> int:
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)
         times = await _in_temporal(managing.next_times(conn, client, row, count), row)
-    facts = {**row.to_json(), "next": times}
+        run_id = await managing.open_run(conn, row)
+    counted = _counted(await standing(client, row))
+    facts = {**row.to_json(), "openRunId": run_id, **counted, "next": times}
     session.emit(facts, table([{"field": name, "value": value} for name, value in facts.items()], ("field", "value")))
     return 0
 
@@ -116,12 +128,16 @@ async def delete(session: Session, schedule_id: str) -> int:
 @click.argument("schedule_id")
 @command
 async def trigger(session: Session, schedule_id: str) -> int:
-    """Fire now, whether it is paused or not; day filter and overlap policy hold, a time to come stays to come."""
+    """Fire now, whether it is paused or not; day filter and overlap policy hold, a time to come stays to come.
+
+    Refused where the overlap policy would leave it out, since the run of the last firing is open.
+    """
     client = await session.temporal()
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)
-    await _in_temporal(client.get_schedule_handle(row.runner_schedule_id).trigger(), row)
-    session.emit({"id": schedule_id, "triggered": True}, f"schedule {schedule_id} fires now")
+        at_once = await _in_temporal(managing.trigger_schedule(conn, client, row), row)
+    when = "now" if at_once else "when its open run has ended"
+    session.emit({"id": schedule_id, "triggered": True, "atOnce": at_once}, f"schedule {schedule_id} fires {when}")
     return 0
 
 
@@ -144,9 +160,13 @@ async def backfill(session: Session, schedule_id: str, since: datetime, until: d
     client = await session.temporal()
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)
-    span = ScheduleBackfill(
-        start_at=since.replace(tzinfo=UTC), end_at=until.replace(tzinfo=UTC), overlap=ScheduleOverlapPolicy.BUFFER_ALL
-    )
+        begins, ends = since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)
+        has_time = await _in_temporal(managing.has_time(conn, client, row, begins, ends), row)
+    if not has_time:
+        text = f"schedule {schedule_id} has no time from {since} to {until} (UTC) to make up for"
+        session.emit({"id": schedule_id, "backfilled": False}, text)
+        return 0
+    span = ScheduleBackfill(start_at=begins, end_at=ends, overlap=ScheduleOverlapPolicy.BUFFER_ALL)
     await _in_temporal(client.get_schedule_handle(row.runner_schedule_id).backfill(span), row)
     session.emit({"id": schedule_id, "backfilled": True}, f"schedule {schedule_id} makes up for {since} to {until}")
     return 0
@@ -179,6 +199,27 @@ async def list_calendars_(session: Session) -> int:
         rows = [calendar.to_json() for calendar in await list_calendars(conn)]
     session.emit(rows, table(rows, ("scheduleId", "name", "timezone", "isDefault", "hours", "holidays")))
     return 0
+
+
+def _counted(found: Standing | None) -> dict[str, Any]:
+    return _UNKNOWN if found is None else {"skippedOverlap": found.skipped_overlap, "missed": found.missed}
+
+
+async def _counts(session: Session, rows: Sequence[ScheduleRow]) -> tuple[list[dict[str, Any]], str]:
+    """What Temporal has counted of each, and why that is not known where it does not answer."""
+    if not rows:
+        return [], ""
+    try:
+        client = await session.temporal()
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(row: ScheduleRow) -> dict[str, Any]:
+            async with at_once:
+                return _counted(await standing(client, row))
+
+        return await asyncio.gather(*map(one, rows)), ""
+    except (Unreachable, RPCError) as error:
+        return [_UNKNOWN] * len(rows), f"skipped and missed firings are not known: {error}"
 
 
 async def _followed(session: Session, schedule_id: str, what: str) -> int:

@@ -15,7 +15,8 @@ from workflows_core.publishing.contracts import payload_problems
 from workflows_core.publishing.lookup import find_version
 from workflows_core.schedules.days import day_filter
 from workflows_core.schedules.firing import payload_of
-from workflows_core.schedules.temporal import matching_times
+from workflows_core.schedules.temporal import matching_times, standing
+from workflows_core.storage.runs import run_of_firing
 from workflows_core.storage.schedules import (
     DayTypeFilter,
     OverlapPolicy,
@@ -27,6 +28,7 @@ from workflows_core.storage.schedules import (
     store_schedule,
 )
 from workflows_core.validation.time_triggers import time_trigger_problems
+from workflows_core.wire.records import FINAL_RUN_STATUSES
 
 _HORIZON = timedelta(days=366 * 4)
 _SECOND = timedelta(seconds=1)
@@ -164,18 +166,60 @@ async def next_times(conn: AsyncConnection, client: Client, row: ScheduleRow, co
     """
     if row.run_at is not None:
         return [row.run_at] if row.enabled and row.run_at > datetime.now(UTC) else []
+    now = datetime.now(UTC)
+    return await _admitted_times(conn, client, row, now + _SECOND, now + _HORIZON, count)
+
+
+async def has_time(conn: AsyncConnection, client: Client, row: ScheduleRow, since: datetime, until: datetime) -> bool:
+    """Whether it has a time from one moment to another, both included, that the day filter does not leave out.
+
+    Raises:
+        Refused: `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
+        RPCError: Temporal does not know the schedule yet, or does not answer.
+    """
+    return bool(await _admitted_times(conn, client, row, since, until, 1))
+
+
+async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleRow) -> bool:
+    """Fires it, whether it is paused or not; day filter and overlap policy hold.
+
+    Returns:
+        Whether it fires at once, and not when the open run has ended.
+
+    Raises:
+        Refused: `SCHEDULE_RUN_OPEN`: it would be left out.
+        RPCError: Temporal does not know the schedule yet, or does not answer.
+    """
+    found = await standing(client, row)
+    if found is not None and found.leaves_out:
+        run_id = await open_run(conn, row)
+        what = f"the launch {found.launches[0]}" if run_id is None else f"run {run_id}"
+        message = f"{what} is open: with overlap {row.overlap_policy} this firing would be left out"
+        raise Refused.one("SCHEDULE_RUN_OPEN", message, "scheduleId")
+    await client.get_schedule_handle(row.runner_schedule_id).trigger()
+    return found is None or not found.launches or not row.overlap_policy.startswith("buffer")
+
+
+async def open_run(conn: AsyncConnection, row: ScheduleRow) -> str | None:
+    """The run of its last firing while that is open."""
+    run = None if row.last_fire_key is None else await run_of_firing(conn, row.last_fire_key)
+    return None if run is None or run.status in FINAL_RUN_STATUSES else run.run_id
+
+
+async def _admitted_times(
+    conn: AsyncConnection, client: Client, row: ScheduleRow, since: datetime, until: datetime, count: int
+) -> list[datetime]:
+    """The first times from one moment to another, both included, without those that the day filter leaves out."""
     days = day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id))
     found: list[datetime] = []
-    after = datetime.now(UTC)
-    until = after + _HORIZON
     # Temporal answers no more than the first thousand, and all of them may be of days that are left out.
     while len(found) < count:
-        begins = days.first_admitted(after + _SECOND, until)
+        begins = days.first_admitted(since, until + _SECOND)
         times = [] if begins is None else await matching_times(client, row, begins - _SECOND, until)
         if not times:
             break
         found += [at for at in times if days.admits(at)]
-        after = times[-1]
+        since = times[-1] + _SECOND
     return found[:count]
 
 

@@ -61,6 +61,8 @@ _MADE_UP: dict[OverlapPolicy, ScheduleOverlapPolicy] = _OVERLAPS | {
 }
 """Of a firing that is made up for: it never ends the run that Temporal may start for that very time just now."""
 
+_ANSWER = timedelta(seconds=5)
+
 _FIRST = ("", "")
 """Before every schedule: tenant and id are never empty."""
 
@@ -119,6 +121,47 @@ async def matching_times(client: Client, row: ScheduleRow, start: datetime, end:
     request.end_time.FromDatetime(end.astimezone(UTC))
     answer = await client.workflow_service.list_schedule_matching_times(request)
     return [stamp.ToDatetime(tzinfo=UTC) for stamp in answer.start_time]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a schedule stands in Temporal.
+
+    Attributes:
+        skipped_overlap: Firings that were left out since the run of one before was open; counted since it was made.
+        missed: Firings that came while Temporal was away, and were not made up for.
+        launches: Temporal ids of the launches whose runs are open.
+        leaves_out: Whether a firing now would be left out.
+    """
+
+    skipped_overlap: int
+    missed: int
+    launches: Sequence[str]
+    leaves_out: bool
+
+
+async def standing(client: Client, row: ScheduleRow) -> Standing | None:
+    """How it stands; None when Temporal does not have it, or not any more.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    try:
+        found = await client.get_schedule_handle(row.runner_schedule_id).describe(rpc_timeout=_ANSWER)
+    except RPCError as error:
+        if is_not_there(error):
+            return None
+        raise
+    launches = [launch.workflow_id for launch in found.raw_description.info.running_workflows]
+    overlap, waiting = found.schedule.policy.overlap, found.raw_description.info.buffer_size > 0
+    full = overlap == ScheduleOverlapPolicy.SKIP or (overlap == ScheduleOverlapPolicy.BUFFER_ONE and waiting)
+    counts = found.info
+    return Standing(
+        counts.num_actions_skipped_overlap,
+        counts.num_actions_missed_catchup_window,
+        launches,
+        leaves_out=bool(launches) and full,
+    )
 
 
 @dataclass(slots=True)

@@ -205,6 +205,13 @@ async def get_run(conn: AsyncConnection, run_id: str) -> RunRow | None:
     return None if row is None else RunRow.of(row)
 
 
+async def run_of_firing(conn: AsyncConnection, fire_key: str) -> RunRow | None:
+    """The run that a firing has started, or None."""
+    fired = select(*_RUN).where(runs.c.tenant == this_tenant(), runs.c.trigger_fire_key == fire_key)
+    row = (await conn.execute(fired)).one_or_none()
+    return None if row is None else RunRow.of(row)
+
+
 async def runs_in_place_of(conn: AsyncConnection, run: RunRow) -> list[str]:
     """Ids of the runs that a redrive or a replay has started in a run's place, the first one first."""
     metadata = runs.c.trigger_metadata_json
