@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -144,6 +145,8 @@ async def test_a_redrive_whose_start_was_cut_short_is_finished_from_its_step(
         with pytest.raises(Refused, match=planned.new_run_id) as refusal:
             await redrive(db, away, TENANT, await plan_redrive(db, TENANT, run.run_id, "two"), "once more")
         assert refusal.value.code == "RUN_REPEATED_BEFORE"
+        lines = [line.message for line in (await run.timeline()).logs]
+        assert lines[-1] == f"the start of run {planned.new_run_id} was answered with TEMPORAL_UNAVAILABLE"
         policy = ReconcilerPolicy(quiet_seconds=0)
         assert await Reconciler(db, client, Launcher(db, client), policy).one_pass() == {"launched": 1}
         await again(authored, planned.new_run_id).handle.result()
@@ -282,13 +285,16 @@ async def test_a_redrive_never_goes_on_with_null_for_an_output_that_is_not_there
 
 
 async def test_a_replay_begins_anew_with_the_same_or_another_input(db: Database, client: Client) -> None:
+    deep: Any = json.loads("[" * 200 + "]" * 200)
     async with authored_runtime(db, client) as authored:
         run = await authored.start(
             document(act("one"), {"type": "control.return", "value": {"$expr": "payload.n"}}), {"n": 1}
         )
         await run.handle.result()
         launcher = Launcher(db, client)
-        same = await replay(db, launcher, TENANT, run.run_id, "to see it again")
+        with pytest.raises(Refused, match="nested deeper"):
+            await replay(db, launcher, TENANT, run.run_id, "refused (run x)", deep)
+        same = await replay(db, launcher, TENANT, run.run_id, "to see it again (run y)")
         with pytest.raises(Refused, match=same.run_id) as refusal:
             await replay(db, launcher, TENANT, run.run_id, "the answer was lost")
         other = await replay(db, launcher, TENANT, run.run_id, "with another number", {"n": 2}, again=True)

@@ -107,7 +107,7 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
             message = f"run {run_id} is {run.status}: only a run that ended FAILED or CANCELED can be redriven"
             raise Refused.one("RUN_NOT_ENDED", message, "runId")
         found = await get_version(conn, run.workflow_id, version or run.workflow_version)
-        earlier = await runs_in_place_of(conn, run)
+        earlier = await runs_in_place_of(conn, run_id)
     if found is None:
         message = f"workflow {run.workflow_id!r} has no version {version}"
         raise Refused.one("WORKFLOW_VERSION_UNKNOWN", message, "version")
@@ -193,7 +193,7 @@ async def replay(
     run = await _ended(db, tenant, run_id)
     if not again:
         async with db.tenant(tenant) as conn:
-            problems = _repeated_before(run_id, await runs_in_place_of(conn, run))
+            problems = _repeated_before(run_id, await runs_in_place_of(conn, run_id))
         if problems:
             raise Refused(problems)
     request = LaunchRequest(
@@ -201,6 +201,7 @@ async def replay(
         workflow=run.workflow_id,
         version=run.workflow_version,
         payload=run.input_json if payload is None else payload,
+        run_id=str(uuid.uuid4()),
         trigger_metadata=metadata,
     )
     return await _start(db, launcher, request, run_id, f"replayed: {reason}")
@@ -228,8 +229,19 @@ async def _ended(db: Database, tenant: str, run_id: str) -> RunRow:
 
 
 async def _start(db: Database, launcher: Launcher, request: LaunchRequest, run_id: str, text: str) -> LaunchedRun:
-    launched = await launcher.launch(request)
-    async with db.tenant(request.tenant) as conn:
-        await append_log(conn, run_id, "INFO", f"{text} (run {launched.run_id})", source="operator")
-        await append_log(conn, launched.run_id, "INFO", f"takes the place of run {run_id}, {text}", source="operator")
+    """Says so in both logs, in the old run's first: it tells whoever has lost the answer that the run is there."""
+    new_run_id, takes = str(request.run_id), f"takes the place of run {run_id}, {text}"
+    await _note(db, request.tenant, run_id, f"{text} (run {new_run_id})")
+    try:
+        launched = await launcher.launch(request)
+    except Refused as error:
+        await _note(db, request.tenant, run_id, f"the start of run {new_run_id} was answered with {error.code}")
+        await _note(db, request.tenant, new_run_id, takes)
+        raise
+    await _note(db, request.tenant, new_run_id, takes)
     return launched
+
+
+async def _note(db: Database, tenant: str, run_id: str, line: str) -> None:
+    async with db.tenant(tenant) as conn:
+        await append_log(conn, run_id, "INFO", line, source="operator")

@@ -35,6 +35,16 @@ _MARK_RUNNING = text(
     f"SELECT {', '.join(RunRow.__dataclass_fields__)}"  # noqa: S608 - names of our own
     " FROM workflow_mark_running(:tenant, :run_id, :execution)"
 )
+_IN_PLACE_OF = text(
+    r"""
+    SELECT r.run_id
+      FROM workflow_run_logs l
+      JOIN workflow_runs r ON r.tenant = l.tenant AND r.run_id = substring(l.message FROM '\(run ([^()]+)\)$')
+     WHERE l.tenant = current_setting('workflows.tenant') AND l.run_id = :run_id AND l.source = 'operator'
+       AND :run_id IN (r.trigger_metadata_json->>'redriveOfRunId', r.trigger_metadata_json->>'replayOfRunId')
+     ORDER BY l.created_at, l.log_id
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +222,12 @@ async def run_of_firing(conn: AsyncConnection, fire_key: str) -> RunRow | None:
     return None if row is None else RunRow.of(row)
 
 
-async def runs_in_place_of(conn: AsyncConnection, run: RunRow) -> list[str]:
-    """Ids of the runs that a redrive or a replay has started in a run's place, the first one first."""
-    metadata = runs.c.trigger_metadata_json
-    of_run = or_(*(metadata[name].astext == run.run_id for name in ("redriveOfRunId", "replayOfRunId")))
-    later = (runs.c.tenant == this_tenant()) & (runs.c.started_at >= run.started_at)
-    query = select(runs.c.run_id).where(later, runs.c.workflow_id == run.workflow_id, of_run)
-    return list((await conn.execute(query.order_by(runs.c.started_at, runs.c.run_id))).scalars())
+async def runs_in_place_of(conn: AsyncConnection, run_id: str) -> list[str]:
+    """Ids of the runs that a redrive or a replay has started in a run's place, the first one first.
+
+    The run's own log names them, since nothing leads from a run to those that have its id in their metadata.
+    """
+    return list((await conn.execute(_IN_PLACE_OF, {"run_id": run_id})).scalars())
 
 
 async def list_runs(
