@@ -63,7 +63,7 @@ async def test_events_of_one_transaction_are_routed_in_the_order_of_publishing(d
     routed = await rows(db, "workflow_runtime_events", order="processed_at")
     assert [row["event_id"] for row in routed] == ids
     async with db.tenant(TENANT) as conn:
-        window = await events_to_replay(conn, None, "PAID", routed[0]["created_at"], None, 10)
+        window = (await events_to_replay(conn, None, "PAID", routed[0]["created_at"], None, 10)).events
         assert [one.event_id for one in window] == ids
         repeats = [await replay_event(conn, TENANT, one) for one in [*window, *window, *window]]
     await route(db, POLICY)

@@ -230,10 +230,10 @@ async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> N
     await route(db, POLICY)
     await write_run(db, a_write(1, waits=[a_wait(look_back_from=4_000_000_000_000)]), EXECUTION)
     async with db.tenant(TENANT) as conn:
-        window = await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10)
+        window = (await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10)).events
         assert [event.event_id for event in window] == ["e1", "e2"]
         assert [[one.target_id for one in await would_reach(conn, event)] for event in window] == [["wait-1"], []]
-        (event,) = await events_to_replay(conn, "e1", None, None, None, 10)
+        (event,) = (await events_to_replay(conn, "e1", None, None, None, 10)).events
         new_id = await replay_event(conn, TENANT, event)
         with pytest.raises(Refused, match="OPTION_NOT_FITTING"):
             await events_to_replay(conn, None, None, None, None, 10)
@@ -254,16 +254,17 @@ async def test_a_replay_has_the_whole_envelope_of_its_event(db: Database) -> Non
     await publish(db, "null", payload=None, none_is_null=True)
     await route(db, POLICY)
     async with db.tenant(TENANT) as conn:
-        for event in await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10):
+        found = await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10)
+        for event in found.events:
             await replay_event(conn, TENANT, event)
     await route(db, POLICY)
     kept = ("event_name", "correlation_keys", "payload", "payload_schema_ref", "occurred_at", "status", "error_message")
-    found = await rows(db, "workflow_runtime_events")
+    kept_rows = await rows(db, "workflow_runtime_events")
     for event_id in ("bad", "null"):
-        (original,) = [row for row in found if row["event_id"] == event_id]
-        (repeat,) = [row for row in found if row["replay_of"] == event_id]
+        (original,) = [row for row in kept_rows if row["event_id"] == event_id]
+        (repeat,) = [row for row in kept_rows if row["replay_of"] == event_id]
         assert {name: repeat[name] for name in kept} == {name: original[name] for name in kept}
-    assert {(row["status"], row["payload_schema_ref"], row["occurred_at"]) for row in found} == {
+    assert {(row["status"], row["payload_schema_ref"], row["occurred_at"]) for row in kept_rows} == {
         ("dead", "payload.Paid.v1", at),
         ("routed", None, None),
     }
@@ -384,7 +385,7 @@ async def test_those_who_look_read_few_rows_of_many(many: Database) -> None:
 
     async def window(conn: AsyncConnection) -> None:
         since, until = at - timedelta(seconds=100), at - timedelta(seconds=50)
-        assert len(await events_to_replay(conn, None, None, since, until, 1000)) == 50
+        assert len((await events_to_replay(conn, None, None, since, until, 1000)).events) == 50
 
     looks: dict[str, Callable[[AsyncConnection], Awaitable[Any]]] = {
         "newest": list_events,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,26 @@ class Session:
         """Ends what was opened."""
         await self._open.aclose()
 
+
+class _UtcTime(click.ParamType[datetime]):
+    """A time as our own answers have it, or a date; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            found = datetime.fromisoformat(value)
+            at = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        except (ValueError, OverflowError):
+            at = None
+        # With a blank it is a time as tables show it: of this machine's zone, which it does not name.
+        if at is None or " " in value:
+            self.fail(f"{value!r} is no date or time such as 2026-11-30 or 2026-11-30T01:00:00Z", param, ctx)
+        return at
+
+
+UTC_TIME = _UtcTime()
+"""Type of an option that takes a time."""
 
 _OPTIONS: Sequence[tuple[Sequence[str], dict[str, Any]]] = (
     (["--format", "style"], {"type": click.Choice(["text", "json"]), "default": "text", "show_default": True}),

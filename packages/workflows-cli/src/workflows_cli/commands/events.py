@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
-from workflows_cli.session import Session, command, given_json
+from workflows_cli.session import UTC_TIME, Session, command, given_json
 from workflows_core.errors import Refused
 from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
 from workflows_core.publishing.contracts import registered_schema
-from workflows_core.storage.events import list_events
+from workflows_core.storage.events import EventRow, list_events
 
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 STATUSES = ("pending", "routed", "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
 
 
@@ -106,9 +106,11 @@ async def requeue(session: Session, event_id: str) -> int:
 @events_group.command("replay")
 @click.argument("event_id", required=False)
 @click.option("--name", help="Only events of this name.")
-@click.option("--from", "since", type=click.DateTime(_TIMES), help="Events published at this time (UTC) or later.")
-@click.option("--until", type=click.DateTime(_TIMES), help="Events published before this time (UTC).")
+@click.option("--from", "since", type=UTC_TIME, help="Events published at this time (UTC) or later.")
+@click.option("--until", type=UTC_TIME, help="Events published before this time (UTC).")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True)
+@click.option("--again", is_flag=True, help="Also what was replayed before.")
+@click.option("--with-replays", is_flag=True, help="Of a window, also the events that are replays themselves.")
 @click.option("--dry-run", is_flag=True, help="Say who would get them now, and publish nothing.")
 @command
 async def replay(
@@ -119,21 +121,50 @@ async def replay(
     until: datetime | None,
     limit: int,
     *,
+    again: bool,
+    with_replays: bool,
     dry_run: bool,
 ) -> int:
-    """Publish an event, or those of a window of time, again under new ids, for the waits and workflows of now."""
-    rows = []
-    paths = session.authoring.correlation_paths
+    """Publish an event, or those of a window of time, again under new ids, for the waits and workflows of now.
+
+    What was replayed before is left out, so that the same command can be given twice. Exit code 1 when there are more
+    events than --limit.
+    """
     async with session.db.tenant(session.tenant) as conn:
-        for event in await events_to_replay(conn, event_id, name, _utc(since), _utc(until), limit):
-            if dry_run:
-                targets = [_target(one) for one in await would_reach(conn, event, paths)]
-                rows.append({"eventId": event.event_id, "eventName": event.event_name, "wouldReach": targets})
-            else:
-                new_id = await replay_event(conn, session.tenant, event)
-                rows.append({"eventId": event.event_id, "eventName": event.event_name, "newEventId": new_id})
-    session.emit(rows, table(rows, ("eventId", "eventName", "wouldReach" if dry_run else "newEventId")))
-    return 0
+        found = await events_to_replay(
+            conn, event_id, name, since, until, limit, again=again, with_replays=with_replays
+        )
+        before = {one.event_id: one.replays for one in found.replayed}
+        if event_id is not None and not found.events and not dry_run:
+            message = f"event {event_id!r} was replayed before, as {', '.join(before[event_id])}; --again repeats it"
+            raise Refused.one("EVENT_REPLAYED", message, "eventId")
+        rows = [
+            {
+                "eventId": event.event_id,
+                "eventName": event.event_name,
+                "replayedBefore": before.pop(event.event_id, []),
+                **(await _prospects(session, conn, event) if dry_run else await _replayed(session, conn, event)),
+            }
+            for event in found.events
+        ]
+    rows += [
+        {
+            "eventId": one.event_id,
+            "eventName": one.event_name,
+            "replayedBefore": one.replays,
+            **({"wouldReach": None} if dry_run else {"newEventId": None}),
+        }
+        for one in found.replayed
+        if one.event_id in before
+    ]
+    columns = ("eventId", "eventName", "wouldReach" if dry_run else "newEventId", "replayedBefore")
+    session.emit(rows, table(rows, columns))
+    if before:
+        click.echo(f"{len(before)} of them were replayed before and are left out; --again repeats them", err=True)
+    if found.more:
+        ahead = "raise --limit, or name a shorter window" if again or dry_run else "the same command goes on with them"
+        click.echo(f"there are more than these {limit}: {ahead}", err=True)
+    return 1 if found.more else 0
 
 
 @click.group("waits")
@@ -164,8 +195,13 @@ def _outcome(delivery: Mapping[str, Any]) -> str:
     return f"{target} {delivery['status']}"
 
 
-def _utc(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(tzinfo=UTC)
+async def _replayed(session: Session, conn: AsyncConnection, event: EventRow) -> dict[str, Any]:
+    return {"newEventId": await replay_event(conn, session.tenant, event)}
+
+
+async def _prospects(session: Session, conn: AsyncConnection, event: EventRow) -> dict[str, Any]:
+    targets = await would_reach(conn, event, session.authoring.correlation_paths)
+    return {"wouldReach": [_target(one) for one in targets]}
 
 
 def _target(candidate: Candidate) -> str:

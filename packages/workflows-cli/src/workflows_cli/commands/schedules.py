@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from service_host.errors import Unreachable
 from workflows_cli.output import table
-from workflows_cli.session import Session, command, given_json, read_document
+from workflows_cli.session import UTC_TIME, Session, command, given_json, read_document
 from workflows_core.errors import Problem, Refused
 from workflows_core.launching.problems import is_not_there
 from workflows_core.publishing.lookup import find_workflow
@@ -33,8 +33,6 @@ _COLUMNS = ("id", "name", "workflowId", "workflowVersion", "cron", "runAt", "tim
 _UNKNOWN: dict[str, Any] = {"skippedOverlap": None, "missed": None}
 _AT_ONCE = 20
 """Schedules that Temporal is asked about."""
-
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 @click.group("schedules")
@@ -143,15 +141,15 @@ async def trigger(session: Session, schedule_id: str) -> int:
 
 @schedules_group.command("backfill")
 @click.argument("schedule_id")
-@click.option("--from", "since", type=click.DateTime(_TIMES), required=True, help="First time to make up for (UTC).")
-@click.option("--until", type=click.DateTime(_TIMES), required=True, help="Last time to make up for (UTC).")
+@click.option("--from", "since", type=UTC_TIME, required=True, help="First time to make up for (UTC).")
+@click.option("--until", type=UTC_TIME, required=True, help="Last time to make up for (UTC).")
 @command
 async def backfill(session: Session, schedule_id: str, since: datetime, until: datetime) -> int:
     """Fire for past times, one after the other; a time that has a run already starts no second one."""
     problems = []
     if since > until:
         problems.append(Problem("OPTION_NOT_FITTING", "must not be before --from", "--until"))
-    if until.replace(tzinfo=UTC) > datetime.now(UTC):
+    if until > datetime.now(UTC):
         # Temporal would fire for times to come at once.
         message = "must not be after now: what is to come fires when its time comes"
         problems.append(Problem("OPTION_NOT_FITTING", message, "--until"))
@@ -160,13 +158,12 @@ async def backfill(session: Session, schedule_id: str, since: datetime, until: d
     client = await session.temporal()
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)
-        begins, ends = since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)
-        has_time = await _in_temporal(managing.has_time(conn, client, row, begins, ends), row)
+        has_time = await _in_temporal(managing.has_time(conn, client, row, since, until), row)
     if not has_time:
-        text = f"schedule {schedule_id} has no time from {since} to {until} (UTC) to make up for"
+        text = f"schedule {schedule_id} has no time from {since} to {until} to make up for"
         session.emit({"id": schedule_id, "backfilled": False}, text)
         return 0
-    span = ScheduleBackfill(start_at=begins, end_at=ends, overlap=ScheduleOverlapPolicy.BUFFER_ALL)
+    span = ScheduleBackfill(start_at=since, end_at=until, overlap=ScheduleOverlapPolicy.BUFFER_ALL)
     await _in_temporal(client.get_schedule_handle(row.runner_schedule_id).backfill(span), row)
     session.emit({"id": schedule_id, "backfilled": True}, f"schedule {schedule_id} makes up for {since} to {until}")
     return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Json, Refused
 from workflows_core.publishing.contracts import payload_problems, registered_schema
 from workflows_core.storage.event_catalog import get_event as get_entry
-from workflows_core.storage.events import EventRow, events_between, get_event, mark_replay, publish_event, requeue
+from workflows_core.storage.events import (
+    EventRow,
+    ReplayedEvent,
+    events_between,
+    get_event,
+    mark_replay,
+    publish_event,
+    replay_alone,
+    replayed_events,
+    requeue,
+)
 from workflows_core.wire.names import RUN_ENDED, RUNTIME_EVENT_IDS
 
 
@@ -78,6 +89,21 @@ async def requeue_event(conn: AsyncConnection, tenant: str, event_id: str) -> di
     return done
 
 
+@dataclass(frozen=True, slots=True)
+class EventsToReplay:
+    """What a replay takes, and what it does not.
+
+    Attributes:
+        events: To publish again, oldest first.
+        replayed: Those that were replayed before, oldest first; none of them is in `events` unless that was asked for.
+        more: There are more events to publish again than the limit.
+    """
+
+    events: Sequence[EventRow]
+    replayed: Sequence[ReplayedEvent]
+    more: bool
+
+
 async def events_to_replay(
     conn: AsyncConnection,
     event_id: str | None,
@@ -85,20 +111,38 @@ async def events_to_replay(
     since: datetime | None,
     until: datetime | None,
     limit: int,
-) -> Sequence[EventRow]:
-    """One event by its id, or those of a window of time (of publishing), oldest first.
+    *,
+    again: bool = False,
+    with_replays: bool = False,
+) -> EventsToReplay:
+    """One event by its id, or those of a window of time (of publishing), which nobody else replays meanwhile.
+
+    Args:
+        conn: Where; until its transaction ends other replays of the tenant's events wait.
+        event_id: One event.
+        name: Of a window, only events of this name.
+        since: Where the window begins.
+        until: Where it ends, itself not in it; None for now.
+        limit: At most so many.
+        again: Also those that were replayed before.
+        with_replays: Also those of the window that are replays themselves.
 
     Raises:
         Refused: `EVENT_NOT_FOUND`, `OPTION_NOT_FITTING` unless there is an id or a beginning.
     """
+    await replay_alone(conn)
     if event_id is not None:
         found = await get_event(conn, event_id)
         if found is None:
             raise Refused.one("EVENT_NOT_FOUND", f"this tenant has no event {event_id!r}", "eventId")
-        return [found]
+        replayed = await replayed_events(conn, event_id, None, found.created_at, None, with_replays=True)
+        return EventsToReplay([found] if again or not replayed else [], replayed, more=False)
     if since is None:
         raise Refused.one("OPTION_NOT_FITTING", "name an event, or a window with --from and --until", "--from")
-    return await events_between(conn, name, since, until, limit)
+    replayed = await replayed_events(conn, None, name, since, until, with_replays=with_replays)
+    left_out = [] if again else [one.event_id for one in replayed]
+    events = await events_between(conn, name, since, until, limit + 1, with_replays=with_replays, left_out=left_out)
+    return EventsToReplay(events[:limit], replayed, more=len(events) > limit)
 
 
 async def replay_event(conn: AsyncConnection, tenant: str, event: EventRow) -> str:

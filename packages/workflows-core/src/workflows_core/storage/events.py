@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Json, Problem, Refused
 from workflows_core.interpreter.correlation import key_fault, key_text
 from workflows_core.storage.json_text import is_storable, json_text, payload_fault
+from workflows_core.storage.rows import Row
 from workflows_core.storage.statements import coded_errors
 
 _PUBLISH = text(
@@ -69,10 +70,27 @@ _GET = text(f"{_EVENTS} AND e.event_id = :event_id")
 _BETWEEN = text(
     f"""{_EVENTS} {_OF_NAME}
        AND e.created_at >= :since AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until)
+       AND (:with_replays OR e.replay_of IS NULL) AND e.event_id <> ALL (CAST(:left_out AS text[]))
      ORDER BY e.created_at, e.event_id
      LIMIT :limit
     """
 )
+# A replay is no older than what it repeats: so it is found by an index.
+_REPLAYED = text(
+    f"""
+    SELECT e.event_id, e.event_name, array_agg(r.event_id ORDER BY r.created_at, r.event_id) AS replays
+      FROM workflow_runtime_events r
+      JOIN workflow_runtime_events e ON e.tenant = r.tenant AND e.event_id = r.replay_of
+     WHERE r.tenant = current_setting('workflows.tenant') AND r.created_at >= :since AND r.replay_of IS NOT NULL
+       AND (CAST(:event_id AS text) IS NULL OR e.event_id = :event_id) {_OF_NAME}
+       AND e.created_at >= :since AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until)
+       AND (:with_replays OR e.replay_of IS NULL)
+     GROUP BY e.tenant, e.event_id
+     ORDER BY e.created_at, e.event_id
+    """  # noqa: S608 - a constant of ours
+)
+# Whoever replays sees what the one before has replayed.
+_REPLAY_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(current_setting('workflows.tenant'), 13))")
 _REPLAY = text(
     "UPDATE workflow_runtime_events SET replay_of = :original"
     " WHERE tenant = current_setting('workflows.tenant') AND event_id = :event_id"
@@ -134,6 +152,15 @@ class EventRow:
             **({} if self.unreadable is None else {"unreadable": self.unreadable}),
             "deliveries": [dict(delivery) for delivery in self.deliveries],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedEvent(Row):
+    """An event that was replayed, and the ids of its replays, oldest first."""
+
+    event_id: str
+    event_name: str
+    replays: list[str]
 
 
 async def publish_event(
@@ -211,11 +238,44 @@ async def get_event(conn: AsyncConnection, event_id: str) -> EventRow | None:
 
 
 async def events_between(
-    conn: AsyncConnection, name: str | None, since: datetime, until: datetime | None, limit: int
+    conn: AsyncConnection,
+    name: str | None,
+    since: datetime,
+    until: datetime | None,
+    limit: int,
+    *,
+    with_replays: bool = False,
+    left_out: Collection[str] = (),
 ) -> list[EventRow]:
-    """Events of the tenant by their time of publishing, oldest first."""
-    values = {"name": name, "since": since, "until": until, "limit": limit}
+    """Events of the tenant by their time of publishing, oldest first; those that repeat others only when asked for."""
+    values = {
+        "name": name,
+        "since": since,
+        "until": until,
+        "limit": limit,
+        "with_replays": with_replays,
+        "left_out": list(left_out),
+    }
     return [_event(row) for row in (await conn.execute(_BETWEEN, values)).mappings()]
+
+
+async def replayed_events(
+    conn: AsyncConnection,
+    event_id: str | None,
+    name: str | None,
+    since: datetime,
+    until: datetime | None,
+    *,
+    with_replays: bool = False,
+) -> list[ReplayedEvent]:
+    """Those of the same events, or one of them by its id, that were replayed already."""
+    values = {"event_id": event_id, "name": name, "since": since, "until": until, "with_replays": with_replays}
+    return [ReplayedEvent.of(row) for row in await conn.execute(_REPLAYED, values)]
+
+
+async def replay_alone(conn: AsyncConnection) -> None:
+    """Until the transaction ends nobody else replays events of the tenant."""
+    await conn.execute(_REPLAY_ALONE)
 
 
 async def mark_replay(conn: AsyncConnection, event_id: str, original: str) -> None:
