@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from harness.databases import MigratedDatabase
+from harness.ingress import route
+from harness.interpreted import document, wait
 from harness.operator import command, refused, workflows
-from harness.run_records import TENANT, publish, rows
+from harness.run_records import TENANT, a_wait, a_write, publish, rows
+from workflows_core.expressions.jlens_engine import JlensEngine
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.sender import Sender
 from workflows_core.launching.events import events_to_replay, replay_event
+from workflows_core.launching.launcher import Launcher
+from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft, set_operation
+from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+NEVER = 4_000_000_000_000
 
 
 @pytest.fixture
@@ -124,3 +136,94 @@ async def test_times_are_taken_as_answers_have_them(environment: dict[str, str],
     backfill = ("schedules", "backfill", "x", "--from", "2020-01-01T00:00:00Z", "--until")
     assert "UNREACHABLE" in await refused(environment, *backfill, "2020-01-01T02:00:00+02:00"), "it was taken"
     assert "must not be before --from" in await refused(environment, *backfill, "2020-01-01T01:00:00+02:00")
+
+
+async def workflow(db: Database, key: str, *, paused: bool = False, limit: int | None = None, **fields: Any) -> None:
+    """Publishes a workflow that ORDERED starts; its id is its key."""
+    trigger = {"type": "event", "eventName": "ORDERED", **fields.pop("trigger", {})}
+    content = {**document(wait()), "id": key, "trigger": trigger, **fields.pop("content", {})}
+    async with db.tenant(TENANT) as conn:
+        await save_draft(conn, workflow_id=key, key=key, name=key, document=content)
+        await publish_version(conn, key, content, **fields)
+        await set_operation(conn, key, is_paused=paused, concurrency_limit=limit)
+
+
+async def settle(db: Database, client: Client) -> None:
+    """Routes and sends all that is due."""
+    await route(db)
+    sender = Sender(db, Launcher(db, client), JlensEngine(), IngressPolicy())
+    while await sender.send_ready():
+        pass
+
+
+TOO_LONG = "x" * 90
+"""With the long key and name beside it, an id to which nothing can be appended."""
+STRICT = {"type": "object", "required": ["id"]}
+FILTER = [{"path": "amount", "op": ">", "value": 9}]
+NUMBER = {"payloadMapping": {"n": {"$expr": "$number(event.payload.text)"}}}
+
+
+async def test_a_dry_run_says_of_each_target_what_then_becomes_of_it(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """It named all of the right name, paused ones too, and stopped at 50."""
+    await workflow(db, "fine")
+    await workflow(db, "paused", paused=True)
+    await workflow(db, "strict", payload_schema=STRICT)
+    await workflow(db, "mapped", trigger=NUMBER)
+    await workflow(db, "full", limit=1)
+    await workflow(db, "queueing", limit=1, content={"onConcurrencyLimit": "wait"})
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Ordered.v1": {"type": "object"}, "payload.Other.v1": STRICT})
+        await import_events(conn, {"ORDERED": {"payloadSchemaRef": "payload.Ordered.v1"}})
+    await publish(db, "text", "key-1", event_name="ORDERED", payload={"text": "x"})
+    await publish(db, "whole", "key-1", event_name="ORDERED", payload={"text": "7", "id": "k", "amount": 10})
+    await publish(db, "wrong", "key-1", event_name="ORDERED", payload=[1])
+    await publish(db, "other", "key-1", event_name="ORDERED", payload_schema_ref="payload.Other.v1")
+    await publish(db, "long", None, event_name="ORDERED", payload={"ticketId": "k" * 4000})
+    await publish(db, TOO_LONG, "k" * 2040, event_name="ORDERED" + "D" * 400)
+    await settle(db, client)
+    said: dict[str, Any] = {}
+    waits = [a_wait(f"w{number}", event_name="ORDERED", look_back_from=NEVER) for number in range(60)]
+    waits.append(a_wait("filtered", event_name="ORDERED", look_back_from=NEVER, filters=FILTER))
+    waits += [a_wait(f"one{n}", event_name="ORDERED", look_back_from=NEVER, match="one") for n in range(2)]
+    for number, opened in enumerate(waits):
+        await write_run(db, a_write(1, run_id=f"r{number}", waits=[opened]), f"x{number}")
+
+    for event_id in ("text", "whole", "wrong", "other", "long", TOO_LONG):
+        (told,) = await workflows(environment, "events", "replay", event_id, "--dry-run")
+        before = {row["delivery_id"] for row in await rows(db, "workflow_event_deliveries")}
+        code, output, _ = await command(environment, "events", "replay", event_id, "--format", "json")
+        assert code == int(event_id == TOO_LONG), output
+        await settle(db, client)
+        made = [row for row in await rows(db, "workflow_event_deliveries") if row["delivery_id"] not in before]
+        reached = [f"{row['target_kind']} {row['target_id']}" for row in made if row["status"] != "undeliverable"]
+        assert sorted(told["wouldReach"]) == sorted(reached), event_id
+        missed = [f"start {row['target_id']}: undeliverable, {row['reason']}" for row in made if row["reason"]]
+        assert sorted(one for one in told["wouldNotReach"] if one.startswith("start ")) == sorted(missed), event_id
+        fault = [one for one in told["wouldNotReach"] if one.startswith("event ")]
+        if not reached:
+            repeats = [row for row in await rows(db, "workflow_runtime_events") if row["replay_of"] == event_id]
+            dead = [f"event {event_id}: dead, {row['error_message']}" for row in repeats]
+            refusal = "" if dead else json.loads(output)["problems"][0]["message"]
+            assert fault == dead or (len(fault) == 1 and fault[0].endswith(refusal)), event_id
+        said[event_id] = told
+    assert len(said["text"]["wouldReach"]) == 60 + 1 + 3, "all waits, one of those for one, three workflows"
+    assert "wait filtered" in said["whole"]["wouldReach"]
+    assert (
+        "wait w7: no match, another event is on its way to the wait, which takes one"
+        in (said["whole"]["wouldNotReach"])
+    )
+
+
+async def test_an_event_that_cannot_be_replayed_stops_none_of_its_window(
+    environment: dict[str, str], db: Database
+) -> None:
+    await publish(db, "e1")
+    await publish(db, TOO_LONG, "k" * 2040, event_name="ORDERED" + "D" * 400)
+    await publish(db, "e2")
+    window = ("events", "replay", "--from", "2026-01-01", "--format", "json")
+    code, output, error = await command(environment, *window)
+    assert (code, "1 of them could not be replayed" in error) == (1, True)
+    assert [row["why"] is None for row in json.loads(output)] == [True, False, True]
+    assert sorted(await replays(db)) == ["e1", "e2"]

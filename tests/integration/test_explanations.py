@@ -30,13 +30,14 @@ from harness.run_records import (
     rows,
 )
 from workflows_core.errors import Refused
+from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.explaining import explain_event, explain_wait, would_reach
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
 from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
-from workflows_core.storage.events import list_events
+from workflows_core.storage.events import EventRow, list_events
 from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -54,6 +55,10 @@ async def notes_of(db: Database, event_id: str) -> list[str]:
         found = await explain_event(conn, event_id)
     assert found is not None
     return list(found.notes)
+
+
+async def reached(conn: AsyncConnection, event: EventRow) -> list[str]:
+    return [one.target_id for one in await would_reach(conn, TENANT, event, JlensEngine()) if one.verdict == "match"]
 
 
 async def events_of(db: Database, wait_id: str) -> dict[str, tuple[str, str | None]]:
@@ -162,7 +167,17 @@ async def test_an_event_that_concerns_nobody_says_so_and_a_dead_one_says_why_fir
     await publish(db, "bad")
     await route(db, POLICY)
     reason, *others = await notes_of(db, "bad")
-    assert ("does not keep to payload.Paid.v1" in reason, others) == (True, [nobody])
+    not_routed = "it is dead, not routed: no wait and no workflow has got it"
+    assert ("does not keep to payload.Paid.v1" in reason, others) == (True, [not_routed])
+    content = {**document(), "trigger": {"type": "event", "eventName": "PAID"}}
+    async with db.tenant(TENANT) as conn:
+        await save_draft(conn, workflow_id="w", key="by-paid", name="W", document=content)
+        await publish_version(conn, "w", content)
+    assert (await notes_of(db, "bad"))[1:] == [not_routed]
+    assert (await verdicts(db, "bad"))["w"] == (
+        "no match",
+        "would start workflow 'by-paid': the event is not routed yet",
+    )
 
 
 async def test_a_candidate_as_json_has_the_names_that_people_filter_by(db: Database) -> None:
@@ -232,7 +247,7 @@ async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> N
     async with db.tenant(TENANT) as conn:
         window = (await events_to_replay(conn, None, "PAID", datetime(2026, 1, 1, tzinfo=UTC), None, 10)).events
         assert [event.event_id for event in window] == ["e1", "e2"]
-        assert [[one.target_id for one in await would_reach(conn, event)] for event in window] == [["wait-1"], []]
+        assert [await reached(conn, event) for event in window] == [["wait-1"], []]
         (event,) = (await events_to_replay(conn, "e1", None, None, None, 10)).events
         new_id = await replay_event(conn, TENANT, event)
         with pytest.raises(Refused, match="OPTION_NOT_FITTING"):

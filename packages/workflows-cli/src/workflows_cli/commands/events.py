@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from workflows_cli.errors import not_found
 from workflows_cli.output import table
 from workflows_cli.session import UTC_TIME, Session, command, given_json
 from workflows_core.errors import Refused
+from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
 from workflows_core.publishing.contracts import registered_schema
@@ -130,6 +131,7 @@ async def replay(
     What was replayed before is left out, so that the same command can be given twice. Exit code 1 when there are more
     events than --limit.
     """
+    engine, paths = JlensEngine(), session.authoring.correlation_paths
     async with session.db.tenant(session.tenant) as conn:
         found = await events_to_replay(
             conn, event_id, name, since, until, limit, again=again, with_replays=with_replays
@@ -143,7 +145,11 @@ async def replay(
                 "eventId": event.event_id,
                 "eventName": event.event_name,
                 "replayedBefore": before.pop(event.event_id, []),
-                **(await _prospects(session, conn, event) if dry_run else await _replayed(session, conn, event)),
+                **(
+                    _prospects(await would_reach(conn, session.tenant, event, engine, paths))
+                    if dry_run
+                    else await _replayed(conn, session.tenant, event, alone=event_id is not None)
+                ),
             }
             for event in found.events
         ]
@@ -152,19 +158,22 @@ async def replay(
             "eventId": one.event_id,
             "eventName": one.event_name,
             "replayedBefore": one.replays,
-            **({"wouldReach": None} if dry_run else {"newEventId": None}),
+            **({"wouldReach": None, "wouldNotReach": None} if dry_run else {"newEventId": None, "why": None}),
         }
         for one in found.replayed
         if one.event_id in before
     ]
-    columns = ("eventId", "eventName", "wouldReach" if dry_run else "newEventId", "replayedBefore")
-    session.emit(rows, table(rows, columns))
+    shown = ("wouldReach", "wouldNotReach") if dry_run else ("newEventId", "why")
+    session.emit(rows, table(rows, ("eventId", "eventName", "replayedBefore", *shown)))
+    failed = [row for row in rows if row.get("why") is not None]
+    if failed:
+        click.echo(f"{len(failed)} of them could not be replayed", err=True)
     if before:
         click.echo(f"{len(before)} of them were replayed before and are left out; --again repeats them", err=True)
     if found.more:
         ahead = "raise --limit, or name a shorter window" if again or dry_run else "the same command goes on with them"
         click.echo(f"there are more than these {limit}: {ahead}", err=True)
-    return 1 if found.more else 0
+    return 1 if found.more or failed else 0
 
 
 @click.group("waits")
@@ -195,13 +204,23 @@ def _outcome(delivery: Mapping[str, Any]) -> str:
     return f"{target} {delivery['status']}"
 
 
-async def _replayed(session: Session, conn: AsyncConnection, event: EventRow) -> dict[str, Any]:
-    return {"newEventId": await replay_event(conn, session.tenant, event)}
+async def _replayed(conn: AsyncConnection, tenant: str, event: EventRow, *, alone: bool) -> dict[str, Any]:
+    try:
+        async with conn.begin_nested():
+            return {"newEventId": await replay_event(conn, tenant, event), "why": None}
+    except Refused as error:
+        if alone:
+            raise
+        # It stops none of the others of its window.
+        return {"newEventId": None, "why": error.message}
 
 
-async def _prospects(session: Session, conn: AsyncConnection, event: EventRow) -> dict[str, Any]:
-    targets = await would_reach(conn, event, session.authoring.correlation_paths)
-    return {"wouldReach": [_target(one) for one in targets]}
+def _prospects(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    reached = [one for one in candidates if one.verdict == "match"]
+    return {
+        "wouldReach": [_target(one) for one in reached],
+        "wouldNotReach": [f"{_target(one)}: {one.verdict}, {one.why}" for one in candidates if one not in reached],
+    }
 
 
 def _target(candidate: Candidate) -> str:

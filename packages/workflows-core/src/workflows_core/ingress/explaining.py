@@ -12,9 +12,18 @@ from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from workflows_core.errors import Refused
+from workflows_core.expressions.engine import ExpressionEngine
+from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import delivery_of, fault_of, keys_of, run_id_of_start
+from workflows_core.ingress.sender import request_of_start
+from workflows_core.ingress.trigger_mapping import MappingFailed
 from workflows_core.interpreter.correlation import DEFAULT_PATHS, correlation_keys
 from workflows_core.interpreter.matching import EventFacts, mismatch
-from workflows_core.storage.definitions import published_triggers
+from workflows_core.launching.admission import would_start
+from workflows_core.launching.events import checked_replay, schema_ref_of
+from workflows_core.launching.request import checked_run_id
+from workflows_core.storage.definitions import get_version, published_triggers
 from workflows_core.storage.events import EventRow, get_event
 from workflows_core.storage.near_misses import (
     EventForWait,
@@ -24,15 +33,16 @@ from workflows_core.storage.near_misses import (
     events_for,
     get_wait,
     in_catalog,
+    open_waits,
     waits_for,
 )
+from workflows_core.storage.payload_schemas import get_schema
+from workflows_core.storage.routing import PendingEvent
+from workflows_core.storage.run_writes import new_delivery
 from workflows_core.wire.records import WaitRecord
 
 MAX_CANDIDATES = 50
 """Waits of an event, and events of a wait, that are explained; those with the right key come first."""
-
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +108,9 @@ async def explain_event(
         candidates.append(Candidate("wait", wait.wait_id, wait.run_id, "no match", why))
     candidates += [_delivered(one) for one in delivered.values()]
     candidates += [
-        Candidate("start", trigger.workflow_id, None, "no match", f"workflow {trigger.key!r} was published later")
+        Candidate("start", trigger.workflow_id, None, "no match", _not_started(event, trigger.key))
         for trigger in await published_triggers(conn, event.event_name)
-        if ("start", trigger.workflow_id) not in delivered and event.processed_at is not None
+        if ("start", trigger.workflow_id) not in delivered
     ]
     return EventExplanation(event, keys, candidates, await _notes(conn, event, keys, candidates))
 
@@ -115,20 +125,77 @@ async def explain_wait(conn: AsyncConnection, wait_id: str) -> WaitExplanation |
 
 
 async def would_reach(
-    conn: AsyncConnection, event: EventRow, paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS
+    conn: AsyncConnection,
+    tenant: str,
+    event: EventRow,
+    engine: ExpressionEngine,
+    paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
 ) -> list[Candidate]:
-    """Who would get an event with the content of this one if it was published now."""
-    keys = event.keys or correlation_keys(event.event_name, event.payload, None, paths)
-    facts = EventFacts("", event.event_name, keys, event.payload)
-    found = [
-        Candidate("wait", wait.wait_id, wait.run_id, "match", None)
-        for wait in await waits_for(conn, "", event.event_name, list(keys), _NEVER, MAX_CANDIDATES)
-        if mismatch(facts, _record(wait)) is None
-    ]
-    return found + [
-        Candidate("start", trigger.workflow_id, None, "match", None)
-        for trigger in await published_triggers(conn, event.event_name)
-    ]
+    """Who would get a replay of this event now, and who would not and why: by what decides it for a real one.
+
+    Verdicts are `match`, of a wait also `no match`, of a start also `undeliverable`, and of the event itself `dead` or
+    `refused`: then it goes to nobody.
+    """
+    try:
+        new_id = checked_replay(tenant, event)
+    except Refused as error:
+        return [Candidate("event", event.event_id, None, "refused", error.message)]
+    triggers = await published_triggers(conn, event.event_name)
+    ref = await schema_ref_of(conn, event.event_name, event.payload_schema_ref)
+    schema = None if ref is None else await get_schema(conn, ref)
+    pending = PendingEvent(
+        tenant=tenant,
+        event_id=new_id,
+        event_name=event.event_name,
+        correlation_key=event.keys[0] if event.keys else None,
+        correlation_keys=event.keys,
+        payload=event.payload,
+        created_at=datetime.now(UTC),
+        payload_schema_ref=event.payload_schema_ref,
+        attempts=0,
+        again=False,
+        schema_ref=ref,
+        schema=None if schema is None else schema.schema_json,
+        starts=tuple(trigger.workflow_id for trigger in triggers),
+        waits=None,
+    )
+    keys = keys_of(pending, IngressPolicy(correlation_paths=paths))
+    fault = await fault_of(conn, pending, keys)
+    if fault is not None:
+        return [Candidate("event", event.event_id, None, "dead", fault)]
+    starts = [await _start(conn, pending, keys, workflow_id, engine) for workflow_id in pending.starts]
+    return [*await _waits(conn, pending, keys), *starts]
+
+
+async def _waits(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]) -> list[Candidate]:
+    facts = EventFacts(event.event_id, event.event_name, tuple(keys), event.payload)
+    found: list[Candidate] = []
+    claimed: str | None = None
+    for wait in await open_waits(conn, event.event_name, list(keys)):
+        why = mismatch(facts, _record(wait))
+        if why is None and wait.has_one:
+            why = "another event is on its way to the wait, which takes one"
+        if why is None and wait.match == "one":
+            why = _beside(wait, claimed, {})
+            claimed = claimed or wait.wait_id
+        found.append(Candidate("wait", wait.wait_id, wait.run_id, "match" if why is None else "no match", why))
+    return found
+
+
+async def _start(
+    conn: AsyncConnection, event: PendingEvent, keys: Sequence[str], workflow_id: str, engine: ExpressionEngine
+) -> Candidate:
+    run_id = run_id_of_start(event.tenant, event.event_id, workflow_id)
+    key = keys[0] if keys else None
+    delivery = delivery_of(event, key, new_delivery(event.event_id, "start", workflow_id, run_id, key))
+    try:
+        request = request_of_start(delivery, await get_version(conn, workflow_id, None), engine)
+        checked_run_id(request)
+        at_once = await would_start(conn, request)
+    except (MappingFailed, Refused) as error:
+        why = error.message if isinstance(error, Refused) else str(error)
+        return Candidate("start", workflow_id, None, "undeliverable", why)
+    return Candidate("start", workflow_id, None, "match", None if at_once else "it waits for other runs to end")
 
 
 async def _seen_by(conn: AsyncConnection, wait: WaitFacts, event: EventForWait) -> dict[str, Any]:
@@ -181,6 +248,12 @@ def _outside(event: EventRow, wait: WaitFacts, claimed: str | None, consumed: Ma
     return f"the wait was not open when the event was routed, or had another event on its way: it is {wait.status} now"
 
 
+def _not_started(event: EventRow, key: str) -> str:
+    if event.processed_at is None:
+        return f"would start workflow {key!r}: the event is not routed yet"
+    return f"workflow {key!r} was published later"
+
+
 async def _notes(
     conn: AsyncConnection, event: EventRow, keys: Sequence[str], candidates: Sequence[Candidate]
 ) -> list[str]:
@@ -191,6 +264,8 @@ async def _notes(
         notes.append("it has no correlation key, and none can be derived from its payload: no wait can match it")
     if not await in_catalog(conn, event.event_name):
         notes.append(f"{event.event_name!r} is not in the tenant's event catalogue")
-    if not candidates:
+    if event.processed_at is None:
+        notes.append(f"it is {event.status}, not routed: no wait and no workflow has got it")
+    elif not candidates:
         notes.append(f"no wait for {event.event_name!r} was open and no workflow is started by it")
     return notes

@@ -96,6 +96,19 @@ def keys_of(event: PendingEvent, policy: IngressPolicy) -> tuple[str, ...]:
     return correlation_keys(event.event_name, event.payload, event.correlation_key, policy.correlation_paths)
 
 
+async def fault_of(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]) -> str | None:
+    """Why the event can never be routed as it is, as a sentence; None for nearly every one."""
+    if event.schema is not None and event.schema_ref is not None:
+        problems = payload_problems(event.schema, event.payload, "EVENT_PAYLOAD_INVALID", "payload")
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+            return f"the payload does not keep to {event.schema_ref}: {problems[0].path} {problems[0].message}{more}"
+    fault = None if event.waits is not None else _key_fault(event, keys)
+    if fault is not None and not await is_awaited(conn, event, keys):
+        return f"a key that its payload gives does not do: {fault}"
+    return None
+
+
 def run_id_of_start(tenant: str, event_id: str, workflow_id: str) -> str:
     """Id of the run that this event starts of this workflow: the same however often it is tried."""
     return str(uuid.uuid5(_STARTS, f"{tenant}\x1f{event_id}\x1f{workflow_id}"))
@@ -121,20 +134,10 @@ async def _route(
     conn: AsyncConnection, event: PendingEvent, policy: IngressPolicy, just_routed: JustRouted
 ) -> list[Delivery] | None:
     """Routes an event that is taken; what is left to this process to send. None when another router was quicker."""
-    if event.schema is not None and event.schema_ref is not None:
-        problems = payload_problems(event.schema, event.payload, "EVENT_PAYLOAD_INVALID", "payload")
-        if problems:
-            await _dead(
-                conn,
-                event,
-                f"the payload does not keep to {event.schema_ref}: {problems[0].path} "
-                f"{problems[0].message}" + (f" (and {len(problems) - 1} more)" if problems[1:] else ""),
-            )
-            return []
     keys = keys_of(event, policy)
-    fault = None if event.waits is not None else _key_fault(event, keys)
-    if fault is not None and not await is_awaited(conn, event, keys):
-        await _dead(conn, event, f"a key that its payload gives does not do: {fault}")
+    fault = await fault_of(conn, event, keys)
+    if fault is not None:
+        await _dead(conn, event, fault)
         return []
     waits = event.waits if event.waits is not None else await claim_event(conn, event, keys)
     if waits is None:
@@ -154,7 +157,7 @@ async def _route(
         run_id = run_id_of_start(event.tenant, event.event_id, workflow_id)
         deliveries.append(new_delivery(event.event_id, "start", workflow_id, run_id, key))
     left = await settle_event(conn, event, deliveries, just_routed.lease_for(len(deliveries)))
-    return [_delivery(event, key, one) for one in deliveries if one["delivery_id"] in left]
+    return [delivery_of(event, key, one) for one in deliveries if one["delivery_id"] in left]
 
 
 def _key_fault(event: PendingEvent, keys: Sequence[str]) -> str | None:
@@ -162,7 +165,7 @@ def _key_fault(event: PendingEvent, keys: Sequence[str]) -> str | None:
     return key_fault(keys[0], event.tenant, event.event_name, event.event_id) if keys else None
 
 
-def _delivery(event: PendingEvent, key: str | None, new: Mapping[str, Any]) -> Delivery:
+def delivery_of(event: PendingEvent, key: str | None, new: Mapping[str, Any]) -> Delivery:
     """As the sender would read it."""
     return Delivery(
         tenant=event.tenant,

@@ -36,6 +36,7 @@ from workflows_core.storage.deliveries import (
     send_later,
     take_deliveries,
 )
+from workflows_core.storage.rows import VersionRow
 from workflows_core.storage.statements import is_fault_of_schema, single_statement
 from workflows_core.wire.messages import EventSignal
 
@@ -43,6 +44,46 @@ _log = logging.getLogger(__name__)
 _REASON_LENGTH = 500
 _PASSING = (TemporalUnavailable, SearchAttributesMissing)
 """The fault is not the delivery's: it is tried for ever."""
+
+
+def request_of_start(delivery: Delivery, version: VersionRow | None, engine: ExpressionEngine) -> LaunchRequest:
+    """The run that a delivery starts.
+
+    Args:
+        delivery: One of a start.
+        version: The newest published version of its workflow.
+        engine: Evaluates the payload mapping.
+
+    Raises:
+        MappingFailed: With what is wrong with the mapping, or when such an event starts the workflow no more.
+    """
+    trigger = None if version is None else version.definition.get("trigger")
+    if version is None or not trigger or trigger.get("eventName") != delivery.event_name:
+        raise MappingFailed(f"no published version of the workflow is started by {delivery.event_name!r} any more")
+    event = {
+        "name": delivery.event_name,
+        "correlationKey": delivery.correlation_key,
+        "payload": delivery.payload,
+        "payloadSchemaRef": delivery.payload_schema_ref,
+    }
+    now_ms = int(delivery.created_at.timestamp() * 1000)
+    return LaunchRequest(
+        tenant=delivery.tenant,
+        workflow=delivery.target_id,
+        version=version.version,
+        payload=mapped_payload(trigger.get("payloadMapping"), event, engine, now_ms=now_ms, seed=0),
+        run_id=delivery.run_id,
+        trigger_type="event",
+        execution_key=f"{delivery.event_id}:{delivery.target_id}",
+        trigger_fire_key=f"{delivery.event_id}:{delivery.target_id}",
+        trigger_metadata={
+            "eventId": delivery.event_id,
+            "eventType": delivery.event_name,
+            "sourcePayloadSchemaRef": delivery.payload_schema_ref,
+            "triggerMappingApplied": "payloadMapping" in trigger,
+        },
+        event_type=delivery.event_name,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,47 +176,11 @@ class Sender:
     async def _start(self, delivery: Delivery) -> None:
         async with self.db.tenant(delivery.tenant) as conn:
             version = await get_version(conn, delivery.target_id, None)
-        trigger = None if version is None else version.definition.get("trigger")
-        if version is None or not trigger or trigger.get("eventName") != delivery.event_name:
-            reason = f"no published version of the workflow is started by {delivery.event_name!r} any more"
-            await self._undeliverable(delivery, reason)
-            return
-        event = {
-            "name": delivery.event_name,
-            "correlationKey": delivery.correlation_key,
-            "payload": delivery.payload,
-            "payloadSchemaRef": delivery.payload_schema_ref,
-        }
         try:
-            payload = mapped_payload(
-                trigger.get("payloadMapping"),
-                event,
-                self.engine,
-                now_ms=int(delivery.created_at.timestamp() * 1000),
-                seed=0,
-            )
+            launched = await self.launcher.launch(request_of_start(delivery, version, self.engine))
         except MappingFailed as error:
             await self._undeliverable(delivery, str(error))
             return
-        request = LaunchRequest(
-            tenant=delivery.tenant,
-            workflow=delivery.target_id,
-            version=version.version,
-            payload=payload,
-            run_id=delivery.run_id,
-            trigger_type="event",
-            execution_key=f"{delivery.event_id}:{delivery.target_id}",
-            trigger_fire_key=f"{delivery.event_id}:{delivery.target_id}",
-            trigger_metadata={
-                "eventId": delivery.event_id,
-                "eventType": delivery.event_name,
-                "sourcePayloadSchemaRef": delivery.payload_schema_ref,
-                "triggerMappingApplied": "payloadMapping" in trigger,
-            },
-            event_type=delivery.event_name,
-        )
-        try:
-            launched = await self.launcher.launch(request)
         except _PASSING:
             raise
         except WorkflowsError as error:

@@ -10,7 +10,7 @@ from workflows_core.expressions.engine import NO_VALUE, ExpressionEngine, Expres
 
 
 class MappingFailed(Exception):
-    """Indicates that a trigger's payload mapping cannot be evaluated for an event."""
+    """Indicates that a trigger gives no run for an event, such as when its payload mapping cannot be evaluated."""
 
 
 def mapped_payload(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_core.errors import Refused
+from workflows_core.errors import Json, Refused
 from workflows_core.launching.request import LaunchRequest
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.publishing.lookup import no_version, unknown_workflow
@@ -41,24 +41,11 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
         Refused: `WORKFLOW_UNKNOWN`, `WORKFLOW_NOT_PUBLISHED`, `WORKFLOW_VERSION_UNKNOWN`, `WORKFLOW_PAUSED`,
             `CONCURRENCY_LIMIT_REACHED`, `RUN_ID_TAKEN`, `PAYLOAD_INVALID`.
     """
-    held = await hold_definition(conn, request.workflow, request.version)
-    if held is None:
-        raise await unknown_workflow(conn, request.workflow)
+    held = await _held(conn, request)
     existing = None if request.run_id is None else await get_run(conn, run_id)
     if existing is not None:
         return await _found(conn, existing, held, request)
-    version = held.version
-    if version is None:
-        raise await no_version(conn, held.workflow_id, held.key, request.version)
-    if held.is_paused:
-        message = f"workflow {held.key!r} is paused: resume it first, with `workflows definitions resume {held.key}`"
-        raise Refused.one("WORKFLOW_PAUSED", message, "workflow")
-    queued = await _has_to_wait(conn, held, version, request)
-    payload = {} if request.payload is None else request.payload
-    if version.payload_schema is not None:
-        problems = payload_problems(version.payload_schema, payload, "PAYLOAD_INVALID", "payload")
-        if problems:
-            raise Refused(problems)
+    version, queued = await _checked(conn, held, request)
     kept = {"executionKey": request.execution_key, "checkpoint": request.checkpoint}
     kept = {name: value for name, value in kept.items() if value is not None}
     row, inserted = await insert_run(
@@ -68,7 +55,7 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
             workflow_id=held.workflow_id,
             workflow_version=version.version,
             definition_hash=version.definition_hash,
-            payload=payload,
+            payload=_payload(request),
             trigger_type=request.trigger_type,
             trigger_metadata=request.trigger_metadata,
             trigger_fire_key=request.trigger_fire_key,
@@ -80,6 +67,18 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
         ),
     )
     return Admitted(row, held.key, True, kept) if inserted else await _found(conn, row, held, request)
+
+
+async def would_start(conn: AsyncConnection, request: LaunchRequest) -> bool:
+    """Whether a new run would start at once, or wait for others of its workflow to end. Nothing is written or held.
+
+    Raises:
+        Refused: As `admit`.
+    """
+    async with conn.begin_nested() as looking:
+        _, queued = await _checked(conn, await _held(conn, request), request)
+        await looking.rollback()
+    return not queued
 
 
 async def admit_again(conn: AsyncConnection, run_id: str) -> Admitted | None:
@@ -101,13 +100,40 @@ async def _found(
         message = f"run {row.run_id} is one of workflow {row.workflow_id!r}: choose another id"
         raise Refused.one("RUN_ID_TAKEN", message, "runId")
     if request is not None and _is_a_caller_s(request):
-        payload = {} if request.payload is None else request.payload
+        payload = _payload(request)
         same_version = request.version is None or request.version == row.workflow_version
         if not same_version or row.input_json != payload:
             other = "payload" if same_version else "version"
             message = f"run {row.run_id} was started with another {other}: choose another id"
             raise Refused.one("RUN_ID_TAKEN", message, "runId")
     return Admitted(row, held.key, False, await kept_for_launch(conn, row.run_id))
+
+
+async def _held(conn: AsyncConnection, request: LaunchRequest) -> HeldDefinition:
+    held = await hold_definition(conn, request.workflow, request.version)
+    if held is None:
+        raise await unknown_workflow(conn, request.workflow)
+    return held
+
+
+async def _checked(conn: AsyncConnection, held: HeldDefinition, request: LaunchRequest) -> tuple[HeldVersion, bool]:
+    """The version of a new run, and whether the run has to wait."""
+    version = held.version
+    if version is None:
+        raise await no_version(conn, held.workflow_id, held.key, request.version)
+    if held.is_paused:
+        message = f"workflow {held.key!r} is paused: resume it first, with `workflows definitions resume {held.key}`"
+        raise Refused.one("WORKFLOW_PAUSED", message, "workflow")
+    queued = await _has_to_wait(conn, held, version, request)
+    if version.payload_schema is not None:
+        problems = payload_problems(version.payload_schema, _payload(request), "PAYLOAD_INVALID", "payload")
+        if problems:
+            raise Refused(problems)
+    return version, queued
+
+
+def _payload(request: LaunchRequest) -> Json:
+    return {} if request.payload is None else request.payload
 
 
 def _is_a_caller_s(request: LaunchRequest) -> bool:

@@ -19,6 +19,7 @@ from workflows_core.storage.event_catalog import get_event as get_entry
 from workflows_core.storage.events import (
     EventRow,
     ReplayedEvent,
+    check_event,
     events_between,
     get_event,
     mark_replay,
@@ -52,8 +53,7 @@ async def publish_checked(
         message = "is the runtime's own: choose an event id and a name that are yours"
         path = "eventName" if event_name == RUN_ENDED else "eventId"
         raise Refused.one("EVENT_INVALID", message, path)
-    entry = None if payload_schema_ref is not None else await get_entry(conn, event_name)
-    ref = payload_schema_ref or (None if entry is None else entry.payload_schema_ref)
+    ref = await schema_ref_of(conn, event_name, payload_schema_ref)
     schema = None if ref is None else await registered_schema(conn, ref)
     if schema is not None:
         problems = payload_problems(schema, {} if payload is None else payload, "EVENT_PAYLOAD_INVALID", "payload")
@@ -69,6 +69,12 @@ async def publish_checked(
         payload_schema_ref=payload_schema_ref,
         occurred_at=occurred_at,
     )
+
+
+async def schema_ref_of(conn: AsyncConnection, event_name: str, payload_schema_ref: str | None) -> str | None:
+    """What an event's payload has to keep to: the schema that the publisher named, else that of the catalogue."""
+    entry = None if payload_schema_ref is not None else await get_entry(conn, event_name)
+    return payload_schema_ref or (None if entry is None else entry.payload_schema_ref)
 
 
 async def requeue_event(conn: AsyncConnection, tenant: str, event_id: str) -> dict[str, Any]:
@@ -145,16 +151,28 @@ async def events_to_replay(
     return EventsToReplay(events[:limit], replayed, more=len(events) > limit)
 
 
-async def replay_event(conn: AsyncConnection, tenant: str, event: EventRow) -> str:
-    """Publishes the event again under a new id, for the waits and workflows of now; the new id.
+def checked_replay(tenant: str, event: EventRow) -> str:
+    """A new id for a replay of the event.
 
     Raises:
-        Refused: `EVENT_INVALID`: nobody can read its payload.
+        Refused: `EVENT_INVALID`: nobody can read its payload, or it could not be published under such an id.
     """
     if event.unreadable is not None:
         message = f"the payload of event {event.event_id!r} cannot be read: {event.unreadable}"
         raise Refused.one("EVENT_INVALID", message, "payload")
     new_id = f"{event.event_id[:150]}:replay-{uuid.uuid4().hex[:12]}"
+    names = {"tenant": tenant, "eventId": new_id, "eventName": event.event_name}
+    check_event(names, event.keys, event.payload, event.occurred_at)
+    return new_id
+
+
+async def replay_event(conn: AsyncConnection, tenant: str, event: EventRow) -> str:
+    """Publishes the event again under a new id, for the waits and workflows of now; the new id.
+
+    Raises:
+        Refused: `EVENT_INVALID`: nobody can read its payload, or it could not be published today.
+    """
+    new_id = checked_replay(tenant, event)
     await publish_event(
         conn,
         tenant=tenant,

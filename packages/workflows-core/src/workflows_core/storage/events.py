@@ -199,7 +199,7 @@ async def publish_event(
     given = [correlation_key] if correlation_keys is None else correlation_keys
     keys = list(dict.fromkeys(key for one in given if (key := key_text(one)) is not None))
     body = {} if payload is None and not none_is_null else payload
-    _check({"tenant": tenant, "eventId": event_id, "eventName": event_name}, keys, body, occurred_at)
+    check_event({"tenant": tenant, "eventId": event_id, "eventName": event_name}, keys, body, occurred_at)
     values = {
         "tenant": tenant,
         "event_id": event_id,
@@ -321,7 +321,12 @@ def _is_in_range(at: datetime) -> bool:
         return False
 
 
-def _check(names: Mapping[str, str], keys: Sequence[str], payload: Json, occurred_at: datetime | None) -> None:
+def check_event(names: Mapping[str, str], keys: Sequence[str], payload: Json, occurred_at: datetime | None) -> None:
+    """What publishing refuses; `names` are tenant, eventId and eventName.
+
+    Raises:
+        Refused: `EVENT_INVALID`, with everything that is wrong.
+    """
     problems = [
         Problem("EVENT_INVALID", "must be a text that is not empty and has no NUL", field)
         for field, value in names.items()

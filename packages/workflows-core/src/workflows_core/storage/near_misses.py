@@ -49,6 +49,19 @@ _WAITS_FOR = text(
      LIMIT :limit
     """  # noqa: S608 - a constant of ours
 )
+# What `workflow_claim_event` would find for a new event.
+_OPEN_WAITS = text(
+    f"""
+    SELECT {_WAIT_COLUMNS}, EXISTS (
+               SELECT 1 FROM workflow_event_deliveries d
+                WHERE d.tenant = w.tenant AND d.target_kind = 'wait' AND d.target_id = w.wait_id
+                  AND d.status IN ('new', 'accepted')) AS has_one
+      FROM workflow_run_waits w
+     WHERE w.tenant = current_setting('workflows.tenant') AND w.event_name = :event_name
+       AND w.key = ANY (CAST(:keys AS text[])) AND w.status = 'WAITING'
+     ORDER BY w.created_at, w.wait_id
+    """  # noqa: S608 - a constant of ours
+)
 _WAIT = text(
     f"SELECT {_WAIT_COLUMNS} FROM workflow_run_waits w"  # noqa: S608 - a constant of ours
     " WHERE w.tenant = current_setting('workflows.tenant') AND w.wait_id = :wait_id"
@@ -128,6 +141,13 @@ class WaitFacts(Row):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenWait(WaitFacts):
+    """A wait that is open; `has_one`: an event is on its way to it."""
+
+    has_one: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EventForWait(Row):
     """An event of the name that a wait is for; `delivery` is the status of its delivery to this wait."""
 
@@ -154,6 +174,12 @@ async def waits_for(
         "limit": limit,
     }
     return [WaitFacts.of(row) for row in await conn.execute(_WAITS_FOR, values)]
+
+
+async def open_waits(conn: AsyncConnection, event_name: str, keys: list[str]) -> list[OpenWait]:
+    """Waits for an event name and one of the keys that are open now, oldest first."""
+    found = await conn.execute(_OPEN_WAITS, {"event_name": event_name, "keys": keys})
+    return [OpenWait.of(row) for row in found]
 
 
 async def get_wait(conn: AsyncConnection, wait_id: str) -> WaitFacts | None:
