@@ -8,17 +8,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 
 from harness.databases import MigratedDatabase
 from harness.ingress import route
 from harness.interpreted import document, wait
 from harness.operator import command, refused, workflows
-from harness.run_records import TENANT, a_wait, a_write, publish, rows
+from harness.run_records import EXECUTION, TENANT, a_wait, a_write, deliveries_of, publish, rows
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import run_id_of_start
 from workflows_core.ingress.sender import Sender
-from workflows_core.launching.events import events_to_replay, replay_event
+from workflows_core.launching.events import events_to_replay, replay_event, requeue_event
 from workflows_core.launching.launcher import Launcher
 from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.storage.database import Database
@@ -208,7 +210,7 @@ async def test_a_dry_run_says_of_each_target_what_then_becomes_of_it(
             refusal = "" if dead else json.loads(output)["problems"][0]["message"]
             assert fault == dead or (len(fault) == 1 and fault[0].endswith(refusal)), event_id
         said[event_id] = told
-    assert len(said["text"]["wouldReach"]) == 60 + 1 + 3, "all waits, one of those for one, three workflows"
+    assert len(said["text"]["wouldReach"]) == 60 + 1 + 2, "all waits, one of those for one, two workflows"
     assert "wait filtered" in said["whole"]["wouldReach"]
     assert (
         "wait w7: no match, another event is on its way to the wait, which takes one"
@@ -227,3 +229,56 @@ async def test_an_event_that_cannot_be_replayed_stops_none_of_its_window(
     assert (code, "1 of them could not be replayed" in error) == (1, True)
     assert [row["why"] is None for row in json.loads(output)] == [True, False, True]
     assert sorted(await replays(db)) == ["e1", "e2"]
+
+
+async def test_the_start_that_a_pause_prevented_is_repaired_by_itself(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """Only a replay was left, which started the other workflow a second time."""
+    await workflow(db, "fine")
+    await workflow(db, "paused", paused=True)
+    await publish(db, "o1", event_name="ORDERED")
+    await settle(db, client)
+    missed = {("o1", "fine"): "consumed", ("o1", "paused"): "undeliverable"}
+    assert await deliveries_of(db) == missed
+    message = await refused(environment, "events", "requeue", "o1")
+    assert "EVENT_NOT_DEAD at eventId: nothing about event 'o1' is dead; the start of paused by it" in message
+    again = ("events", "requeue", "o1", "--to", "paused")
+    await workflows(environment, *again)
+    assert (await deliveries_of(db))["o1", "paused"] == "new"
+    await settle(db, client)
+    assert await deliveries_of(db) == missed, "it is paused still"
+
+    async with db.tenant(TENANT) as conn:
+        await set_operation(conn, "paused", is_paused=False, concurrency_limit=None)
+    assert await workflows(environment, *again) == {"eventId": "o1", "event": False, "deliveries": 1, "claims": 0}
+    stale = Sender(db, Launcher(db, client), JlensEngine(), IngressPolicy(lease_seconds=0.0))
+    await asyncio.gather(stale.send_ready(), stale.send_ready(), stale.send_ready())
+    await settle(db, client)
+    assert await deliveries_of(db) == {("o1", "fine"): "consumed", ("o1", "paused"): "consumed"}
+    expected = sorted(run_id_of_start(TENANT, "o1", name) for name in ("fine", "paused"))
+    assert sorted(row["run_id"] for row in await rows(db, "workflow_runs")) == expected
+    for name in ("fine", "paused"):
+        message = await refused(environment, "events", "requeue", "o1", "--to", name)
+        assert f"EVENT_NOT_DEAD at eventId: the start of '{name}' by event 'o1' is consumed" in message
+    await workflow(db, "later")
+    assert "is none of its deliveries" in await refused(environment, "events", "requeue", "o1", "--to", "later")
+    assert "EVENT_NOT_FOUND" in await refused(environment, "events", "requeue", "o2", "--to", "fine")
+    assert "WORKFLOW_UNKNOWN" in await refused(environment, "events", "requeue", "o1", "--to", "nowhere")
+
+
+async def test_a_start_is_requeued_without_what_else_is_undeliverable(db: Database) -> None:
+    """What a wait's run did not take has its verdict for good."""
+    await workflow(db, "w")
+    await write_run(db, a_write(1, waits=[a_wait(event_name="ORDERED")]), EXECUTION)
+    for event_id in ("o1", "o2"):
+        await publish(db, event_id, event_name="ORDERED")
+    await route(db)
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_event_deliveries SET status = 'undeliverable', reason = 'r'"))
+        assert (await requeue_event(conn, TENANT, "o1", "w"))["deliveries"] == 1
+    assert await deliveries_of(db) == {
+        ("o1", "wait-1"): "undeliverable",
+        ("o1", "w"): "new",
+        ("o2", "w"): "undeliverable",
+    }

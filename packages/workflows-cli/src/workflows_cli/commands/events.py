@@ -94,11 +94,12 @@ async def show(session: Session, event_id: str) -> int:
 
 @events_group.command("requeue")
 @click.argument("event_id")
+@click.option("--to", "workflow", help="Only the start of this workflow (key or id), which may be undeliverable too.")
 @command
-async def requeue(session: Session, event_id: str) -> int:
+async def requeue(session: Session, event_id: str, workflow: str | None) -> int:
     """Try again what is dead about an event: its routing, or deliveries of it."""
     async with session.db.tenant(session.tenant) as conn:
-        done = await requeue_event(conn, session.tenant, event_id)
+        done = await requeue_event(conn, session.tenant, event_id, workflow)
     text = "is routed again" if done["event"] or done["claims"] else f"sends {done['deliveries']} deliveries again"
     session.emit({"eventId": event_id, **done}, f"event {event_id} {text}")
     return 0

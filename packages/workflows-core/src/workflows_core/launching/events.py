@@ -6,7 +6,7 @@ Every function needs a connection whose transaction has its tenant set.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json, Refused
 from workflows_core.publishing.contracts import payload_problems, registered_schema
+from workflows_core.publishing.lookup import find_workflow
+from workflows_core.storage.deliveries import start_again
 from workflows_core.storage.event_catalog import get_event as get_entry
 from workflows_core.storage.events import (
     EventRow,
@@ -77,22 +79,50 @@ async def schema_ref_of(conn: AsyncConnection, event_name: str, payload_schema_r
     return payload_schema_ref or (None if entry is None else entry.payload_schema_ref)
 
 
-async def requeue_event(conn: AsyncConnection, tenant: str, event_id: str) -> dict[str, Any]:
+async def requeue_event(
+    conn: AsyncConnection, tenant: str, event_id: str, workflow: str | None = None
+) -> dict[str, Any]:
     """Sets going again what is dead about an event: its routing, its deliveries, a claim whose outcome is unknown.
+
+    With a workflow (key or id), the start of that one only, which may be undeliverable too: the run has the id that it
+    would have had, and no other target of the event gets it a second time.
 
     Returns:
         `event` (True when it is routed again), `deliveries` and `claims`, how many.
 
     Raises:
-        Refused: `EVENT_NOT_FOUND`, `EVENT_NOT_DEAD`.
+        Refused: `EVENT_NOT_FOUND`, `EVENT_NOT_DEAD`, `WORKFLOW_UNKNOWN`.
     """
+    if workflow is not None:
+        return await _requeue_start(conn, tenant, event_id, workflow)
     done = await requeue(conn, tenant, event_id)
     if done is None:
         raise Refused.one("EVENT_NOT_FOUND", f"this tenant has no event {event_id!r}", "eventId")
     if not any(done.values()):
-        message = f"nothing about event {event_id!r} is dead; to repeat it for those who wait now, replay it"
+        event = await get_event(conn, event_id)
+        starts = [] if event is None else [str(one["targetId"]) for one in event.deliveries if _is_missed_start(one)]
+        what = f"the start of {', '.join(starts)} by it is undeliverable: name the workflow (--to)"
+        other = "to repeat it for those who wait now, replay it"
+        message = f"nothing about event {event_id!r} is dead; {what if starts else other}"
         raise Refused.one("EVENT_NOT_DEAD", message, "eventId")
     return done
+
+
+async def _requeue_start(conn: AsyncConnection, tenant: str, event_id: str, workflow: str) -> dict[str, Any]:
+    found = await find_workflow(conn, workflow)
+    event = await get_event(conn, event_id)
+    if event is None:
+        raise Refused.one("EVENT_NOT_FOUND", f"this tenant has no event {event_id!r}", "eventId")
+    if await start_again(conn, tenant, event_id, event.event_name, event.keys, found.workflow_id):
+        return {"event": False, "deliveries": 1, "claims": 0}
+    target = ("start", found.workflow_id)
+    status = [one["status"] for one in event.deliveries if (one["targetKind"], one["targetId"]) == target]
+    what = f"is {status[0]}, neither dead nor undeliverable" if status else "is none of its deliveries"
+    raise Refused.one("EVENT_NOT_DEAD", f"the start of {found.key!r} by event {event_id!r} {what}", "eventId")
+
+
+def _is_missed_start(delivery: Mapping[str, Any]) -> bool:
+    return (delivery["targetKind"], delivery["status"]) == ("start", "undeliverable")
 
 
 @dataclass(frozen=True, slots=True)

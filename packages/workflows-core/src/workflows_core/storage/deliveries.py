@@ -46,6 +46,18 @@ _FAILED = text(
     RETURNING status
     """
 )
+# The run's id stays, so that it starts once however often this is done.
+_START_AGAIN = text(
+    """
+    WITH again AS (
+        UPDATE workflow_event_deliveries SET
+            status = 'new', attempts = 0, reason = NULL, decided_at = NULL, next_attempt_at = clock_timestamp()
+         WHERE tenant = current_setting('workflows.tenant') AND event_id = :event_id AND target_kind = 'start'
+           AND target_id = :workflow_id AND status IN ('dead', 'undeliverable')
+        RETURNING delivery_id)
+    SELECT pg_notify('workflow_events', 'delivery') FROM again
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +130,19 @@ async def delivery_failed(
     if of_wait and status == "dead":
         await look_back_again(conn, delivery.tenant, delivery.target_id)
     return status
+
+
+async def start_again(
+    conn: AsyncConnection, tenant: str, event_id: str, event_name: str, keys: Sequence[str], workflow_id: str
+) -> bool:
+    """Tries again the start of a workflow by an event that is `dead` or `undeliverable`; False when there is none.
+
+    A start that has a run already begins no second one. `keys` are the event's.
+    """
+    # Keys are locked before rows of deliveries (docs/adr/0006).
+    await conn.execute(_LOCK, {"tenant": tenant, "names": [event_name] * len(keys), "keys": list(keys)})
+    found = await conn.execute(_START_AGAIN, {"event_id": event_id, "workflow_id": workflow_id})
+    return len(found.all()) > 0
 
 
 def _id(delivery: Delivery) -> dict[str, str]:
