@@ -141,11 +141,11 @@ async def test_times_are_taken_as_answers_have_them(environment: dict[str, str],
 
 
 async def workflow(db: Database, key: str, *, paused: bool = False, limit: int | None = None, **fields: Any) -> None:
-    """Publishes a workflow that ORDERED starts; its id is its key."""
+    """Publishes a workflow that ORDERED starts; its key is `the-` and its id."""
     trigger = {"type": "event", "eventName": "ORDERED", **fields.pop("trigger", {})}
     content = {**document(wait()), "id": key, "trigger": trigger, **fields.pop("content", {})}
     async with db.tenant(TENANT) as conn:
-        await save_draft(conn, workflow_id=key, key=key, name=key, document=content)
+        await save_draft(conn, workflow_id=key, key=f"the-{key}", name=key, document=content)
         await publish_version(conn, key, content, **fields)
         await set_operation(conn, key, is_paused=paused, concurrency_limit=limit)
 
@@ -218,6 +218,18 @@ async def test_a_dry_run_says_of_each_target_what_then_becomes_of_it(
     )
 
 
+async def test_a_list_has_the_reason_of_what_is_dead(environment: dict[str, str], db: Database) -> None:
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Ordered.v1": STRICT})
+        await import_events(conn, {"ORDERED": {"payloadSchemaRef": "payload.Ordered.v1"}})
+    await publish(db, "o1", event_name="ORDERED")
+    await route(db)
+    _, listed, _ = await command(environment, "events", "list")
+    header, line = listed.splitlines()
+    assert header.endswith("REASON")
+    assert line.endswith("the payload does not keep to payload.Ordered.v1: payload/id is required")
+
+
 async def test_an_event_that_cannot_be_replayed_stops_none_of_its_window(
     environment: dict[str, str], db: Database
 ) -> None:
@@ -242,8 +254,12 @@ async def test_the_start_that_a_pause_prevented_is_repaired_by_itself(
     missed = {("o1", "fine"): "consumed", ("o1", "paused"): "undeliverable"}
     assert await deliveries_of(db) == missed
     message = await refused(environment, "events", "requeue", "o1")
-    assert "EVENT_NOT_DEAD at eventId: nothing about event 'o1' is dead; the start of paused by it" in message
-    again = ("events", "requeue", "o1", "--to", "paused")
+    _, listed, _ = await command(environment, "events", "list")
+    assert f"run {run_id_of_start(TENANT, 'o1', 'fine')} consumed, start of the-paused undeliverable" in listed
+    assert "workflow 'the-paused' is paused: resume it first" in listed.splitlines()[1]
+    assert run_id_of_start(TENANT, "o1", "paused") not in listed, "there is no such run"
+    assert "EVENT_NOT_DEAD at eventId: nothing about event 'o1' is dead; the start of the-paused by it" in message
+    again = ("events", "requeue", "o1", "--to", "the-paused")
     await workflows(environment, *again)
     assert (await deliveries_of(db))["o1", "paused"] == "new"
     await settle(db, client)
@@ -258,11 +274,11 @@ async def test_the_start_that_a_pause_prevented_is_repaired_by_itself(
     assert await deliveries_of(db) == {("o1", "fine"): "consumed", ("o1", "paused"): "consumed"}
     expected = sorted(run_id_of_start(TENANT, "o1", name) for name in ("fine", "paused"))
     assert sorted(row["run_id"] for row in await rows(db, "workflow_runs")) == expected
-    for name in ("fine", "paused"):
+    for name in ("the-fine", "the-paused"):
         message = await refused(environment, "events", "requeue", "o1", "--to", name)
         assert f"EVENT_NOT_DEAD at eventId: the start of '{name}' by event 'o1' is consumed" in message
     await workflow(db, "later")
-    assert "is none of its deliveries" in await refused(environment, "events", "requeue", "o1", "--to", "later")
+    assert "is none of its deliveries" in await refused(environment, "events", "requeue", "o1", "--to", "the-later")
     assert "EVENT_NOT_FOUND" in await refused(environment, "events", "requeue", "o2", "--to", "fine")
     assert "WORKFLOW_UNKNOWN" in await refused(environment, "events", "requeue", "o1", "--to", "nowhere")
 
@@ -276,7 +292,7 @@ async def test_a_start_is_requeued_without_what_else_is_undeliverable(db: Databa
     await route(db)
     async with db.tenant(TENANT) as conn:
         await conn.execute(text("UPDATE workflow_event_deliveries SET status = 'undeliverable', reason = 'r'"))
-        assert (await requeue_event(conn, TENANT, "o1", "w"))["deliveries"] == 1
+        assert (await requeue_event(conn, TENANT, "o1", "the-w"))["deliveries"] == 1
     assert await deliveries_of(db) == {
         ("o1", "wait-1"): "undeliverable",
         ("o1", "w"): "new",

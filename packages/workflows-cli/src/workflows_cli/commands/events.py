@@ -69,8 +69,10 @@ async def list_(session: Session, name: str | None, status: str | None, limit: i
     async with session.db.tenant(session.tenant) as conn:
         found = await list_events(conn, name=name, status=status, limit=limit)
         rows = await session.shown(conn, [row.to_json() for row in found])
-    shown = [{**row, "deliveries": [_outcome(one) for one in row["deliveries"]]} for row in rows]
-    session.emit(rows, table(shown, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt")))
+    shown = [
+        {**row, "deliveries": [_outcome(one) for one in row["deliveries"]], "reason": _reasons(row)} for row in rows
+    ]
+    session.emit(rows, table(shown, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt", "reason")))
     return 0
 
 
@@ -201,8 +203,17 @@ async def show_wait(session: Session, wait_id: str) -> int:
 
 def _outcome(delivery: Mapping[str, Any]) -> str:
     """Where an event went, and what became of it there."""
-    target = f"run {delivery['runId']}" if delivery["runId"] else f"{delivery['targetKind']} {delivery['targetId']}"
+    # Before its start is consumed there is no run of this id, and may never be.
+    is_to_come = delivery["targetKind"] == "start" and delivery["status"] != "consumed"
+    workflow = delivery["workflowKey"] or delivery["targetId"]
+    target = f"start of {workflow}" if is_to_come else f"run {delivery['runId']}"
     return f"{target} {delivery['status']}"
+
+
+def _reasons(event: Mapping[str, Any]) -> list[str]:
+    """Why it is as it is, on one line: each reason once."""
+    told = [event["errorMessage"], *(delivery["reason"] for delivery in event["deliveries"])]
+    return list(dict.fromkeys(" ".join(reason.split()) for reason in told if reason))
 
 
 async def _replayed(conn: AsyncConnection, tenant: str, event: EventRow, *, alone: bool) -> dict[str, Any]:

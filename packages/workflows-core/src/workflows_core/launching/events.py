@@ -100,7 +100,11 @@ async def requeue_event(
         raise Refused.one("EVENT_NOT_FOUND", f"this tenant has no event {event_id!r}", "eventId")
     if not any(done.values()):
         event = await get_event(conn, event_id)
-        starts = [] if event is None else [str(one["targetId"]) for one in event.deliveries if _is_missed_start(one)]
+        starts = (
+            []
+            if event is None
+            else [str(one["workflowKey"] or one["targetId"]) for one in event.deliveries if _is_missed_start(one)]
+        )
         what = f"the start of {', '.join(starts)} by it is undeliverable: name the workflow (--to)"
         other = "to repeat it for those who wait now, replay it"
         message = f"nothing about event {event_id!r} is dead; {what if starts else other}"

@@ -32,6 +32,9 @@ _EVENTS = """
                AS occurred_at,
            coalesce((SELECT jsonb_agg(jsonb_build_object(
                          'deliveryId', d.delivery_id, 'targetKind', d.target_kind, 'targetId', d.target_id,
+                         'workflowKey', (SELECT w.key FROM workflow_definitions w
+                                          WHERE d.target_kind = 'start' AND w.tenant = d.tenant
+                                            AND w.workflow_id = d.target_id),
                          'runId', d.run_id, 'status', d.status, 'attempts', d.attempts, 'reason', d.reason)
                          ORDER BY d.ordinal)
                        FROM workflow_event_deliveries d
@@ -116,7 +119,8 @@ class EventRow:
         replay_of: The event that it repeats.
         payload_schema_ref: The payload's schema, as the publisher named it.
         occurred_at: The publisher's own time; None also where no process has such a time.
-        deliveries: One per run it goes to: deliveryId, targetKind, targetId, runId, status, attempts, reason.
+        deliveries: One per run it goes to: deliveryId, targetKind, targetId, workflowKey (of a start), runId, status,
+            attempts, reason.
     """
 
     event_id: str
