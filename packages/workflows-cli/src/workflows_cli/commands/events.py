@@ -174,7 +174,9 @@ async def replay(
     if before:
         click.echo(f"{len(before)} of them were replayed before and are left out; --again repeats them", err=True)
     if found.more:
-        ahead = "raise --limit, or name a shorter window" if again or dry_run else "the same command goes on with them"
+        # What could not be replayed comes again, in front of the others.
+        goes_on = not (again or dry_run or failed)
+        ahead = "the same command goes on with them" if goes_on else "raise --limit, or name a shorter window"
         click.echo(f"there are more than these {limit}: {ahead}", err=True)
     return 1 if found.more or failed else 0
 

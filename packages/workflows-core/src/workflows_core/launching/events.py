@@ -118,7 +118,7 @@ async def _requeue_start(conn: AsyncConnection, tenant: str, event_id: str, work
     if event is None:
         raise Refused.one("EVENT_NOT_FOUND", f"this tenant has no event {event_id!r}", "eventId")
     if await start_again(conn, tenant, event_id, event.event_name, event.keys, found.workflow_id):
-        return {"event": False, "deliveries": 1, "claims": 0}
+        return dict(zip(("event", "deliveries", "claims"), (False, 1, 0), strict=True))
     target = ("start", found.workflow_id)
     status = [one["status"] for one in event.deliveries if (one["targetKind"], one["targetId"]) == target]
     what = f"is {status[0]}, neither dead nor undeliverable" if status else "is none of its deliveries"
