@@ -32,9 +32,10 @@ async def durably(work: Callable[[], Awaitable[_T]]) -> _T:
     except Exception as error:
         if not is_unavailable(error):
             raise
+        # Alone: the statement and its values, which the database's own error has, would go into the history.
         raise ApplicationError(
             unavailable_reason(error),
             type="DatabaseUnavailable",
             next_retry_delay=_DATABASE_RETRY,
             category=ApplicationErrorCategory.BENIGN,
-        ) from error
+        ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,8 +47,22 @@ async def call_handler(
     observe: ActionObserver | None = None,
     max_output_bytes: int,
     now: datetime | None = None,
+    passes: Callable[[Exception], bool] | None = None,
 ) -> Any:
-    """The action's output; a simulation gives the time that it has come to as `now`.
+    """The action's output.
+
+    Args:
+        action: Whose handler.
+        call: The call.
+        tenant_id: Tenant of the run.
+        run_id: The run.
+        secrets: Where the input's secrets are.
+        store: See `ActionContext`.
+        links: See `ActionContext`.
+        observe: Is told of the call.
+        max_output_bytes: A larger output fails the step.
+        now: The time that a simulation has come to; the clock's by default.
+        passes: Whether an error of the handler is not the action's own: it leaves as it is.
 
     Raises:
         StepFailed: The authored failure, without any secret's value in it.
@@ -87,10 +101,18 @@ async def call_handler(
             raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME")) from None
         raise StepFailed(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT")) from None
     except Exception as error:
+        if passes is not None and passes(error):
+            raise
         logger.exception("action %s failed by a fault of its own", action.key)
-        message = scrub(f"{type(error).__name__}: {error}", tracked.values)
+        message = scrub(f"{type(error).__name__}: {_said(error)}", tracked.values)
         raise StepFailed(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT")) from None
     return scrub(output, tracked.values)
+
+
+def _said(error: Exception) -> str:
+    """What an error says; of a database's only the driver's first line, without the statement and its values."""
+    of_driver = getattr(error, "orig", None)
+    return str(error) if of_driver is None else str(of_driver).strip().partition("\n")[0]
 
 
 def _scrubbed(failure: Failure, secrets: Collection[str]) -> Failure:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
@@ -25,7 +26,7 @@ from workflows_core.execution.failures import action_crashed, authored_error
 from workflows_core.execution.handlers import call_handler, required_action
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage import ledger
-from workflows_core.storage.database import Database
+from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.entity_links import PostgresEntityLinks
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import LedgerEntry
@@ -160,6 +161,7 @@ class RegularAction:
             links=links,
             observe=self.observe,
             max_output_bytes=self.policy.max_output_bytes,
+            passes=_is_of_our_database if action.effect is Effect.TRANSACTIONAL else None,
         )
 
     async def _transactional(self, action: Action) -> Any:
@@ -250,3 +252,8 @@ class RegularAction:
         # For people only: a database that is away must not fail a handler that runs.
         with suppress(Exception):
             await ledger.announce(self.db, self.call, self.token)
+
+
+def _is_of_our_database(error: Exception) -> bool:
+    """Whether our database broke a transaction off that a handler works in: nothing happened, and it is tried again."""
+    return isinstance(error, DBAPIError) and is_unavailable(error)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.actions.ports import Edge, EntityLink, EntityLinks
 from workflows_core.errors import ActionFailed, ErrorCategory
 from workflows_core.storage.json_text import is_storable
+from workflows_core.storage.statements import indexed
 from workflows_core.storage.tables import as_json, entity_links
 
 _EDGE = tuple(entity_links.c[name] for name in Edge._fields)
@@ -32,7 +33,8 @@ class PostgresEntityLinks(EntityLinks):
         """See the port.
 
         Raises:
-            ActionFailed: The attributes are not ones that the store can keep (`LINK_ATTRIBUTES_INVALID`).
+            ActionFailed: The attributes are not ones that the store can keep (`LINK_ATTRIBUTES_INVALID`), or no index
+                holds the edge (`INDEXED_VALUE_TOO_LONG`).
         """
         if not is_storable(attributes):
             raise ActionFailed(
@@ -58,7 +60,8 @@ class PostgresEntityLinks(EntityLinks):
             # A row that this statement has inserted has no earlier version.
             .returning(*_LINK, literal_column("xmax = 0").label("created"))
         )
-        row = (await self._conn.execute(statement)).one()
+        with indexed(edge._asdict()):
+            row = (await self._conn.execute(statement)).one()
         return _link(row), bool(row.created)
 
     async def lookup(self, edge: Edge) -> EntityLink | None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.actions.ports import KeyValueStore, StoredValue
 from workflows_core.errors import ActionFailed, ErrorCategory
 from workflows_core.storage.json_text import is_storable
+from workflows_core.storage.statements import indexed
 from workflows_core.storage.tables import as_json, data_store
 
 MAX_LISTED = 1000
@@ -140,7 +141,8 @@ class PostgresKeyValueStore(KeyValueStore):
             )
             .returning(data_store.c.key, data_store.c.value, data_store.c.revision)
         )
-        row = (await self._conn.execute(statement)).one_or_none()
+        with indexed({"namespace": namespace, "key": key}):
+            row = (await self._conn.execute(statement)).one_or_none()
         if row is None:
             raise ActionFailed(
                 f"the value at {namespace!r}, {key!r} is not a number, so nothing can be added to it",

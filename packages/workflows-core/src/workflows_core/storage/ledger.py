@@ -127,7 +127,9 @@ async def completing(db: Database, call: ActionCall, token: str) -> AsyncIterato
     `taken`, the stored end is the answer and nothing is to be done.
     """
     async with db.tenant(call["write"]["tenant"]) as conn:
-        yield conn, await _start(conn, call, token)
+        with coded_errors():
+            before = await _start(conn, call, token)
+        yield conn, before
 
 
 async def _start(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_core.errors import Problem, Refused
+from workflows_core.errors import ActionFailed, ErrorCategory, Json, Problem, Refused
 from workflows_core.storage.database import Database
 
 _RUN_RESET = "WF001"
@@ -64,7 +64,7 @@ class coded_errors:  # noqa: N801 - a context manager, read as a verb
         if not isinstance(error, DBAPIError):
             return
         state = getattr(error.orig, "sqlstate", None)
-        message = str(getattr(getattr(error.orig, "diag", None), "message_primary", None) or error.orig)
+        message = _said(error)
         if state == _RUN_RESET:
             raise RunReset(message) from None
         if state == _EVENT_CONFLICT:
@@ -76,3 +76,35 @@ class coded_errors:  # noqa: N801 - a context manager, read as a verb
         if state == _CHECK_VIOLATION and message.startswith(_EVENT_INVALID):
             # What only the database can tell, such as the size that a value has there.
             raise Refused.one("EVENT_INVALID", message.removeprefix(_EVENT_INVALID), "payload") from None
+
+
+@contextmanager
+def indexed(texts: Mapping[str, str]) -> Iterator[None]:
+    """Around what an action writes under names that its author gives: an index holds no more than a third of a page.
+
+    How much fits is known to the database alone, which packs what repeats itself.
+
+    Args:
+        texts: The names, by the fields of the action's input.
+
+    Raises:
+        ActionFailed: `ValidationError` `INDEXED_VALUE_TOO_LONG`, with the bytes of each.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _PROGRAM_LIMIT:
+            raise
+        sizes: dict[str, Json] = {name: len(text.encode()) for name, text in texts.items()}
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ActionFailed(
+            f"the names are together longer than the database can find them by, in bytes: {listed} "
+            f"({_said(error)}); use shorter ones",
+            category=ErrorCategory.VALIDATION,
+            code="INDEXED_VALUE_TOO_LONG",
+            details={"bytes": sizes},
+        ) from None
+
+
+def _said(error: DBAPIError) -> str:
+    return str(getattr(getattr(error.orig, "diag", None), "message_primary", None) or error.orig)
