@@ -18,11 +18,12 @@ from harness.actions import NOW, call
 from harness.chat_server import NoAnswer, chat_server, status
 from workflows_bootstrap.mail.action import send_actions
 from workflows_bootstrap.mail.message import Mailbox, Message
-from workflows_bootstrap.mail.service import mail_transport
+from workflows_bootstrap.mail.service import NoTransport, mail_transport
 from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
 from workflows_core.actions.action import Effect
 from workflows_core.actions.secrets import SERVICE_SECRETS, MappingSecrets
 from workflows_core.errors import ActionFailed, StepFailed
+from workflows_core.redaction import REDACTED
 from workflows_core.testing import call_action
 
 pytestmark = [
@@ -317,3 +318,28 @@ async def test_a_cancelled_send_leaves_no_connection_behind() -> None:
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
+
+
+@pytest.mark.parametrize("address", ["p" * 70 + " the-secret@" + "q" * 100, "half@example.org,the-secret"])
+async def test_an_address_that_is_a_secret_is_not_shown_in_part(address: str) -> None:
+    pack = partial(send_actions, NoTransport(), "from@example.org")
+    mail = {**MAIL, "to": [{"email": {"$secret": "WHOM"}}]}
+    with pytest.raises(StepFailed) as failed:
+        await call_action(pack, "email.send", mail, secrets={"WHOM": address})
+    assert failed.value.failure.code == "EMAIL_ADDRESS_INVALID"
+    said = json.dumps(failed.value.failure.to_json())
+    assert not any(part in said for part in ("ppp", "half", "the-secret"))
+
+
+async def test_no_part_of_a_secret_is_in_what_the_provider_says() -> None:
+    secret = "told-to-the-provider"
+    accepted = (202, {"content-type": "application/json"}, json.dumps({"id": "x" * 190 + secret}).encode())
+    async with chat_server(accepted) as provider:
+        transport = mail_transport(over_http(provider.url), MappingSecrets({"EMAIL_KEY": KEY}))
+        try:
+            pack = partial(send_actions, transport, "from@example.org")
+            mail = {**MAIL, "text": {"$secret": "TOLD"}}
+            output = await call_action(pack, "email.send", mail, secrets={"TOLD": secret})
+        finally:
+            await transport.close()
+    assert output["providerId"] == "x" * 190 + REDACTED

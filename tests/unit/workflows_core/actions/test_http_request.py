@@ -20,11 +20,14 @@ from typing import Any
 import pytest
 
 from harness.actions import Core
+from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_addresses import refusal
 from workflows_core.actions.http_lookups import Lookups
 from workflows_core.actions.http_policy import HttpPolicy, SystemResolver
 from workflows_core.actions.secrets import FileSecrets
-from workflows_core.errors import ActionFailed
+from workflows_core.errors import ActionFailed, StepFailed
+from workflows_core.redaction import REDACTED
+from workflows_core.testing import call_action
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -324,3 +327,31 @@ async def test_a_date_that_no_calendar_has_is_no_fault_of_the_action(date: str, 
     assert (failure.category, failure.code) == ("TransientError", "HTTP_STATUS")
     assert failure.details is not None
     assert (failure.details["retryAfter"], failure.details["retryAfterMs"]) == (date, expected)
+
+
+KEY = "key-of-the-partner-0123456789"
+GIVEN: dict[str, dict[str, Any]] = {
+    "headers": {"headers": {"x-key": {"$secret": "KEY"}}},
+    "query": {"query": {"key": {"$secret": "KEY"}}},
+    "json": {"method": "POST", "json": {"key": {"$secret": "KEY"}}},
+    "auth": {"auth": {"type": "bearer", "token": {"$secret": "KEY"}}},
+}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+@pytest.mark.parametrize("given", GIVEN)
+async def test_no_part_of_a_secret_is_in_what_is_shown_of_an_answer(given: str, kind: str) -> None:
+    """An answer that says what it was sent, at the very place where it is cut."""
+    said = "x" * 985 + KEY + "y" * 100
+    body = json.dumps([said]) if kind == "application/json" else said
+    head = f"HTTP/1.1 500 No\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with server(echo=(head + body).encode()) as found:
+        value = {"url": f"http://127.0.0.1:{found.port}/echo", **GIVEN[given]}
+        pack = core_pack(HttpPolicy(allowed_networks=LOOPBACK))
+        with pytest.raises(StepFailed) as failed:
+            await call_action(pack, "http.request", value, secrets={"KEY": KEY})
+    failure = failed.value.failure
+    assert failure.code == "HTTP_STATUS"
+    assert failure.details is not None
+    assert failure.details["body"].lstrip('["').startswith("x" * 985 + REDACTED)
+    assert KEY[:6] not in json.dumps(failure.to_json())

@@ -15,6 +15,8 @@ TIMEOUT_MS: Final = 120_000
 MAX_BODY_CHARACTERS: Final = 256 * 1024
 """Of text and of html, each."""
 
+_SHOWN_LENGTH: Final = 200
+
 _MAILBOX = object_schema(
     {"email": {"type": "string", "minLength": 3, "maxLength": 320}, "name": {"type": "string", "maxLength": 200}},
     ["email"],
@@ -58,10 +60,10 @@ def send_actions(transport: MailTransport, sender: str | None) -> Sequence[Actio
 
     async def send(value: Any, context: ActionContext) -> Json:
         message = _message(value, context, sender)
-        provider_id = await transport.send(message)
+        said = await transport.send(message)
         return {
             "messageId": message.message_id,
-            "providerId": provider_id,
+            "providerId": None if said is None else context.scrub(said)[:_SHOWN_LENGTH],
             "recipients": len(message.recipients),
         }
 
@@ -96,11 +98,11 @@ def _message(value: Any, context: ActionContext, sender: str | None) -> Message:
         text = "the subject has a line break or another control character; a subject is one line"
         raise ActionFailed(text, category=ErrorCategory.VALIDATION, code="EMAIL_SUBJECT_INVALID")
     message = Message(
-        sender=mailbox(given, "from"),
-        to=[mailbox(one, f"to[{index}]") for index, one in enumerate(value["to"])],
-        cc=[mailbox(one, f"cc[{index}]") for index, one in enumerate(value.get("cc", ()))],
-        bcc=[mailbox(one, f"bcc[{index}]") for index, one in enumerate(value.get("bcc", ()))],
-        reply_to=mailbox(value["replyTo"], "replyTo") if "replyTo" in value else None,
+        sender=mailbox(given, "from", context.scrub),
+        to=[mailbox(one, f"to[{index}]", context.scrub) for index, one in enumerate(value["to"])],
+        cc=[mailbox(one, f"cc[{index}]", context.scrub) for index, one in enumerate(value.get("cc", ()))],
+        bcc=[mailbox(one, f"bcc[{index}]", context.scrub) for index, one in enumerate(value.get("bcc", ()))],
+        reply_to=mailbox(value["replyTo"], "replyTo", context.scrub) if "replyTo" in value else None,
         subject=value["subject"],
         text=value.get("text"),
         html=value.get("html"),

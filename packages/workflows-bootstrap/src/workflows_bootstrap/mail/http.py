@@ -93,7 +93,7 @@ async def _id_of(response: httpx.Response) -> str | None:
     except ValueError:
         return None
     identity = found.get("id") if isinstance(found, dict) else None
-    return identity[:200] if isinstance(identity, str) else None
+    return identity if isinstance(identity, str) else None
 
 
 def _status_failure(response: httpx.Response) -> ActionFailed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email import policy
@@ -63,8 +63,8 @@ def is_line(text: str) -> bool:
     return _NO_LINE.search(text) is None
 
 
-def mailbox(value: Any, field_name: str) -> Mailbox:
-    """A mailbox of an action's input, checked.
+def mailbox(value: Any, field_name: str, scrub: Callable[[Any], Any]) -> Mailbox:
+    """A mailbox of an action's input, checked; `scrub` as of the action's context.
 
     Raises:
         ActionFailed: `ValidationError` `EMAIL_ADDRESS_INVALID`.
@@ -79,7 +79,10 @@ def mailbox(value: Any, field_name: str) -> Mailbox:
         if not parsed.username or ("." not in parsed.domain.strip(".") and parsed.domain != "localhost"):
             raise ValueError("it needs a name, @ and a domain")
     except (ValueError, IndexError, AttributeError) as error:
-        message = f"{field_name}: {email[:80]!r} is no e-mail address: {error}"
+        shown = scrub(value["email"])
+        # What is wrong with a secret would show a part of it.
+        reason = str(error) if shown == value["email"] else "it holds a secret, which is not shown"
+        message = f"{field_name}: {shown[:80]!r} is no e-mail address: {reason}"
         details = {"field": field_name}
         raise ActionFailed(
             message, category=ErrorCategory.VALIDATION, code="EMAIL_ADDRESS_INVALID", details=details

@@ -90,7 +90,7 @@ class SmtpTransport:
             raise self._before_data(error) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise self._unknown(error) from None
-        return answer.message[:200]
+        return answer.message
 
     def _before_data(self, error: Exception) -> ActionFailed:
         """A failure after which nothing was sent; the server's words are left out but for its code."""

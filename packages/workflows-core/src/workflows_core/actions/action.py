@@ -48,6 +48,11 @@ class Place(StrEnum):
         return AUTHORED_QUEUE if self is Place.WORKER else APPLICATION_ACTIONS_QUEUE
 
 
+def _as_it_is(value: Json) -> Json:
+    """Where there are no secrets."""
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class ActionContext:
     """What a handler may know and use.
@@ -64,6 +69,8 @@ class ActionContext:
             None for every other one.
         links: Links between entities; there when `store` is.
         secrets: For handlers that look a secret up by a computed name; mappings need not.
+        scrub: A JSON value without the secrets that the call was given. What leaves a handler is scrubbed anyway; but
+            a part of a secret is not recognised, so what is to be cut is scrubbed before.
     """
 
     tenant_id: str
@@ -76,6 +83,7 @@ class ActionContext:
     store: KeyValueStore | None = None
     links: EntityLinks | None = None
     secrets: SecretProvider | None = None
+    scrub: Callable[[Json], Json] = _as_it_is
 
 
 Handler = Callable[[Any, ActionContext], Awaitable[Json]]

@@ -69,7 +69,8 @@ class Exchange:
         expected = value.get("expectedStatuses")
         status = answer["status"]
         if status not in expected if expected is not None else not 200 <= status <= 299:
-            raise _status_failure(request, answer, context.now)
+            # Before anything is cut: half a secret is not recognised any more.
+            raise _status_failure(request, context.scrub(answer), context.now)
         return answer
 
     async def _exchange(self, request: Outgoing, *, follow: bool) -> dict[str, Json]:

@@ -82,6 +82,7 @@ async def call_handler(
         store=store,
         links=links,
         secrets=tracked,
+        scrub=lambda value: scrub(value, tracked.values),
     )
     try:
         validate_input(action, resolved)
