@@ -77,7 +77,6 @@ async def call_action(
     action = check_pack(pack).get(action_id, version)
     if action is None:
         raise StepFailed(action_unavailable(action_id, version))
-    policy = RunPolicy()
     call: Any = {
         "step_path": STEP_PATH,
         "attempt": attempt,
@@ -93,7 +92,7 @@ async def call_action(
         MappingSecrets(secrets or {}),
         store=(store or MemoryStore()) if action.effect is Effect.TRANSACTIONAL else None,
         links=(links or MemoryLinks()) if action.effect is Effect.TRANSACTIONAL else None,
-        max_output_bytes=policy.max_short_output_bytes if action.short else policy.max_output_bytes,
+        max_output_bytes=RunPolicy().output_bytes_of(action),
     )
 
 

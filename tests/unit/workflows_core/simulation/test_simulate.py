@@ -282,6 +282,19 @@ async def test_an_output_weighs_what_it_weighs_in_a_run() -> None:
     assert (report.status, report.errors[0]["code"]) == ("failed", "STATE_TOO_LARGE")
 
 
+@pytest.mark.parametrize(("characters", "status"), [(64 * 1024 - 11, "completed"), (64 * 1024 - 10, "failed")])
+async def test_a_short_action_gives_as_much_as_in_a_run(characters: int, status: str) -> None:
+    """Its limit is that of what lies in a workflow task; and its author is told what an author can do."""
+    mapping = {"text": {"$expr": "payload.text"}}
+    config = {"actionId": "transform.lowercase_text", "version": 1, "inputMapping": mapping, "saveAs": "low"}
+    found = await run({"type": "action.call", "config": config}, payload={"text": "X" * characters})
+    assert found.status == status
+    for error in found.errors:
+        assert (error["category"], error["code"]) == ("PayloadTooLarge", "OUTPUT_TOO_LARGE")
+        assert error["details"] == {"bytes": 64 * 1024 + 1, "limit": 64 * 1024}
+        assert "give it less at a time" in error["message"]
+
+
 async def test_limits_end_what_would_not() -> None:
     forever = {"type": "control.while", "condition": {"$expr": "true"}, "maxIterations": 10**9, "body": []}
     report = await run(forever, limits=SimulationLimits(max_steps=50))

@@ -21,6 +21,9 @@ from workflows_core.execution.handler_logs import HandlerLogger
 from workflows_core.wire.records import ActionCall
 
 _LOG = logging.getLogger("workflows_core.actions")
+_IF_SHORT = (
+    "give it less at a time, such as a part of a list; in a pack of your own, register the action without `short`"
+)
 
 
 def required_action(registry: ActionRegistry, call: ActionCall) -> Action:
@@ -133,7 +136,7 @@ def check_size(action: Action, output: Any, limit: int) -> None:
     except (TypeError, ValueError, RecursionError):
         return
     if size > limit:
-        advice = "register the action without `short`" if action.short else "store it and return a reference"
+        advice = _IF_SHORT if action.short else "store it and return a reference"
         message = f"the output of {action.key} has {size} bytes, at most {limit} are allowed; {advice}"
         details = {"bytes": size, "limit": limit}
         raise StepFailed(Failure(ErrorCategory.PAYLOAD_TOO_LARGE, message, code="OUTPUT_TOO_LARGE", details=details))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workflows_core.actions.action import Action
+
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
@@ -32,3 +34,7 @@ class RunPolicy:
     unavailable_after_ms: int = 60_000
     max_output_bytes: int = 1024 * 1024
     max_short_output_bytes: int = 64 * 1024
+
+    def output_bytes_of(self, action: Action) -> int:
+        """What its output may have."""
+        return self.max_short_output_bytes if action.short else self.max_output_bytes

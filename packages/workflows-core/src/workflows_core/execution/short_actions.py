@@ -96,15 +96,16 @@ class ShortActions:
 
     async def _call(self, tenant: str, run_id: str, call: ActionCall) -> Any:
         with about(tenant=tenant, run_id=run_id, step_path=call["step_path"], action=call["action_id"]):
+            action = required_action(self.registry, call)
             output = await call_handler(
-                required_action(self.registry, call),
+                action,
                 call,
                 tenant,
                 run_id,
                 self.secrets,
                 store=None,
                 observe=self.observe,
-                max_output_bytes=self.policy.max_short_output_bytes,
+                max_output_bytes=self.policy.output_bytes_of(action),
             )
             activity.logger.debug("short action ended", extra={"action": call["action_id"]})
         return output

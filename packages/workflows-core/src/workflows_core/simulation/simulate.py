@@ -23,6 +23,7 @@ from workflows_core.actions.registry import ActionRegistry, RegisteredAction
 from workflows_core.definitions.model import Definition
 from workflows_core.errors import Failure, StepFailed
 from workflows_core.execution.handlers import call_handler
+from workflows_core.execution.policy import RunPolicy
 from workflows_core.expressions.engine import ExpressionEngine
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
@@ -53,7 +54,7 @@ from workflows_core.wire.compact import compact_bytes
 from workflows_core.wire.messages import EventSignal
 
 RUN_ID = "simulated-run"
-_MAX_OUTPUT_BYTES = 1024 * 1024
+_POLICY = RunPolicy()
 _OF_FIELDS = ("type", "required", "additionalProperties", "dependentRequired")
 """Keywords over an object that look at which fields it has, and at no value."""
 
@@ -266,7 +267,7 @@ class _Simulation:
                 RUN_ID,
                 secrets,
                 store=None,
-                max_output_bytes=_MAX_OUTPUT_BYTES,
+                max_output_bytes=_POLICY.output_bytes_of(action),
                 now=datetime.fromtimestamp(at / 1000, UTC),
             )
         except StepFailed as error:
