@@ -133,3 +133,18 @@ def test_wrong_rules_are_refused_with_everything_that_is_wrong(document: Any, wh
         Redaction.parse(document)
     assert [problem.path for problem in caught.value.problems] == where
     assert {problem.code for problem in caught.value.problems} == {"REDACTION_INVALID"}
+
+
+@given(st.text("/~01a\n", min_size=1, max_size=30))
+def test_a_pointer_is_a_slash_and_then_anything_in_which_each_tilde_is_escaped(text: str) -> None:
+    if text.startswith("/") and all(rest[:1] in ("0", "1") for rest in text.split("~")[1:]):
+        assert rules(pointers=(text,)).pointers == (text,)
+    else:
+        with pytest.raises(Refused):
+            rules(pointers=(text,))
+
+
+def test_a_long_pointer_that_is_none_is_refused() -> None:
+    """Each slash doubled the time that it took to see that."""
+    with pytest.raises(Refused):
+        rules(pointers=("/" * 400 + "~",))

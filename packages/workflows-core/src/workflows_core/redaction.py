@@ -22,7 +22,7 @@ MAX_RULES: Final = 100
 """Key patterns, and pointers, of a tenant."""
 
 _ALWAYS: Final = re.compile(r"secret|token|password|api[_-]?key|authorization", re.IGNORECASE)
-_POINTER: Final = re.compile(r"(?:/(?:[^~]|~[01])*)+")
+_POINTER: Final = re.compile(r"/(?:[^~]|~[01])*")
 _MAX_LENGTH: Final = 500
 _VALUES: Final = frozenset(
     {
