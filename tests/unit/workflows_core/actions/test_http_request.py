@@ -355,3 +355,19 @@ async def test_no_part_of_a_secret_is_in_what_is_shown_of_an_answer(given: str, 
     assert failure.details is not None
     assert failure.details["body"].lstrip('["').startswith("x" * 985 + REDACTED)
     assert KEY[:6] not in json.dumps(failure.to_json())
+
+
+async def test_json_behind_a_byte_order_mark_is_json() -> None:
+    body = b'\xef\xbb\xbf{"a": [1]}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with server(marked=head.encode() + body) as found:
+        answer = await request(f"http://127.0.0.1:{found.port}/marked", HttpPolicy(allowed_networks=LOOPBACK))
+    assert (answer["json"], answer["body"], answer["bodyEncoding"]) == ({"a": [1]}, None, None)
+
+
+@pytest.mark.parametrize("query", [{}, {"left_out": None}])
+async def test_a_query_that_adds_nothing_leaves_the_url_as_it_is(query: dict[str, Any]) -> None:
+    async with server() as found:
+        url = f"http://127.0.0.1:{found.port}/service?wsdl"
+        await request(url, HttpPolicy(allowed_networks=LOOPBACK), query=query)
+    assert found.heads[0].splitlines()[0] == "GET /service?wsdl HTTP/1.1"

@@ -32,6 +32,7 @@ _TEXT_CODECS = frozenset(
     }
 )  # fmt: skip
 
+_BYTE_ORDER_MARK = "\ufeff"
 # Packing makes small or random data larger: heads of the parts, and what a sender flushes between them.
 _PACKING_BYTES = 1024
 
@@ -196,7 +197,7 @@ def decoded(content_type: str, encoding: str, body: bytes) -> dict[str, Json]:
         return {"body": base64.b64encode(body).decode(), "bodyEncoding": "base64", "json": None}
     if text and (kind == "application/json" or kind.endswith("+json")):
         try:
-            return {"body": None, "bodyEncoding": None, "json": parse_json(text)}
+            return {"body": None, "bodyEncoding": None, "json": parse_json(text.removeprefix(_BYTE_ORDER_MARK))}
         except ValueError:
             pass
     return {"body": text, "bodyEncoding": "text", "json": None}
@@ -205,8 +206,9 @@ def decoded(content_type: str, encoding: str, body: bytes) -> dict[str, Json]:
 def _url(value: dict[str, Any], problems: list[str]) -> httpx.URL:
     try:
         url = httpx.URL(value["url"])
-        if "query" in value:
-            url = url.copy_merge_params(_query(value["query"]))
+        # Merging writes `?wsdl` as `?wsdl=`, so where there is nothing to merge the URL stays as it is.
+        if query := _query(value.get("query", {})):
+            url = url.copy_merge_params(query)
         url.netloc.decode("ascii")
     except (httpx.InvalidURL, ValueError, TypeError):
         problems.append("/url: is no valid URL")
