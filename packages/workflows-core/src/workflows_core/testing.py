@@ -20,7 +20,7 @@ from workflows_core.actions.registry import ActionRegistry, Pack
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory, StepFailed
 from workflows_core.execution.failures import action_unavailable
-from workflows_core.execution.handlers import call_handler
+from workflows_core.execution.handlers import Surroundings, call_handler
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.json_text import is_storable, json_text
 from workflows_core.storage.key_values import MAX_LISTED
@@ -84,14 +84,16 @@ async def call_action(
         "input": value,
     }
     typed: ActionCall = call
+    around = Surroundings()
+    if action.effect is Effect.TRANSACTIONAL:
+        around = Surroundings(store or MemoryStore(), links or MemoryLinks())
     return await call_handler(
         action,
         typed,
         tenant_id,
         RUN_ID,
         MappingSecrets(secrets or {}),
-        store=(store or MemoryStore()) if action.effect is Effect.TRANSACTIONAL else None,
-        links=(links or MemoryLinks()) if action.effect is Effect.TRANSACTIONAL else None,
+        around,
         max_output_bytes=RunPolicy().output_bytes_of(action),
     )
 

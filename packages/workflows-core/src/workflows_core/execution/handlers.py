@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,19 +38,34 @@ def required_action(registry: ActionRegistry, call: ActionCall) -> Action:
     return action
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a call has beside its input.
+
+    Attributes:
+        store: See `ActionContext`.
+        links: See `ActionContext`.
+        observe: Is told of the call.
+        now: The time that a simulation has come to; the clock's by default.
+        passes: Whether an error of the handler is not the action's own: it leaves as it is.
+    """
+
+    store: KeyValueStore | None = None
+    links: EntityLinks | None = None
+    observe: ActionObserver | None = None
+    now: datetime | None = None
+    passes: Callable[[Exception], bool] | None = None
+
+
 async def call_handler(
     action: Action,
     call: ActionCall,
     tenant_id: str,
     run_id: str,
     secrets: SecretProvider,
+    around: Surroundings,
     *,
-    store: KeyValueStore | None,
-    links: EntityLinks | None = None,
-    observe: ActionObserver | None = None,
     max_output_bytes: int,
-    now: datetime | None = None,
-    passes: Callable[[Exception], bool] | None = None,
 ) -> Any:
     """The action's output.
 
@@ -60,12 +75,8 @@ async def call_handler(
         tenant_id: Tenant of the run.
         run_id: The run.
         secrets: Where the input's secrets are.
-        store: See `ActionContext`.
-        links: See `ActionContext`.
-        observe: Is told of the call.
+        around: What else the call has.
         max_output_bytes: A larger output fails the step.
-        now: The time that a simulation has come to; the clock's by default.
-        passes: Whether an error of the handler is not the action's own: it leaves as it is.
 
     Raises:
         StepFailed: The authored failure, without any secret's value in it.
@@ -80,17 +91,17 @@ async def call_handler(
         step_path=call["step_path"],
         attempt=call["attempt"],
         idempotency_key=call["idempotency_key"],
-        now=now or datetime.now(UTC),
+        now=around.now or datetime.now(UTC),
         logger=logger,
-        store=store,
-        links=links,
+        store=around.store,
+        links=around.links,
         secrets=tracked,
         scrub=lambda value: scrub(value, tracked.values),
     )
     try:
         validate_input(action, resolved)
         facts = {"tenant": tenant_id, "run": run_id, "step": call["step_path"], "attempt": str(call["attempt"])}
-        observed = nullcontext() if observe is None else observe(action.key, facts)
+        observed = nullcontext() if around.observe is None else around.observe(action.key, facts)
         with observed:
             async with asyncio.timeout(action.timeout_ms / 1000):
                 output = await action.handler(resolved, context)
@@ -105,7 +116,7 @@ async def call_handler(
             raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME")) from None
         raise StepFailed(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT")) from None
     except Exception as error:
-        if passes is not None and passes(error):
+        if around.passes is not None and around.passes(error):
             raise
         logger.exception("action %s failed by a fault of its own", action.key)
         message = scrub(f"{type(error).__name__}: {_said(error)}", tracked.values)

@@ -23,7 +23,7 @@ from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import suspects
 from workflows_core.execution.failures import action_crashed, authored_error
-from workflows_core.execution.handlers import call_handler, required_action
+from workflows_core.execution.handlers import Surroundings, call_handler, required_action
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage import ledger
 from workflows_core.storage.database import Database, is_unavailable
@@ -151,17 +151,15 @@ class RegularAction:
     async def _handle(
         self, action: Action, store: KeyValueStore | None = None, links: EntityLinks | None = None
     ) -> Any:
+        passes = _is_of_our_database if action.effect is Effect.TRANSACTIONAL else None
         return await call_handler(
             action,
             self.call,
             self.write["tenant"],
             self.write["run_id"],
             self.secrets,
-            store=store,
-            links=links,
-            observe=self.observe,
+            Surroundings(store, links, self.observe, passes=passes),
             max_output_bytes=self.policy.max_output_bytes,
-            passes=_is_of_our_database if action.effect is Effect.TRANSACTIONAL else None,
         )
 
     async def _transactional(self, action: Action) -> Any:

@@ -23,7 +23,7 @@ from workflows_core.errors import StepFailed
 from workflows_core.execution.action_calls import call_body
 from workflows_core.execution.budget import MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE, TaskBudget
 from workflows_core.execution.failures import authored_error
-from workflows_core.execution.handlers import call_handler, required_action
+from workflows_core.execution.handlers import Surroundings, call_handler, required_action
 from workflows_core.execution.payloads import encode
 from workflows_core.execution.plans import compiled_plan
 from workflows_core.execution.policy import RunPolicy
@@ -103,8 +103,7 @@ class ShortActions:
                 tenant,
                 run_id,
                 self.secrets,
-                store=None,
-                observe=self.observe,
+                Surroundings(observe=self.observe),
                 max_output_bytes=self.policy.output_bytes_of(action),
             )
             activity.logger.debug("short action ended", extra={"action": call["action_id"]})

@@ -22,7 +22,7 @@ from workflows_core.actions.call import validate_input
 from workflows_core.actions.registry import ActionRegistry, RegisteredAction
 from workflows_core.definitions.model import Definition
 from workflows_core.errors import Failure, StepFailed
-from workflows_core.execution.handlers import call_handler
+from workflows_core.execution.handlers import Surroundings, call_handler
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.expressions.engine import ExpressionEngine
 from workflows_core.expressions.jlens_engine import JlensEngine
@@ -266,9 +266,8 @@ class _Simulation:
                 "simulation",
                 RUN_ID,
                 secrets,
-                store=None,
+                Surroundings(now=datetime.fromtimestamp(at / 1000, UTC)),
                 max_output_bytes=_POLICY.output_bytes_of(action),
-                now=datetime.fromtimestamp(at / 1000, UTC),
             )
         except StepFailed as error:
             return error.failure
