@@ -23,7 +23,7 @@ from workflows_core.interpreter.messages import (
 )
 from workflows_core.interpreter.outbox import Outbox
 from workflows_core.interpreter.plan import Plan
-from workflows_core.interpreter.state import RunIdentity, State
+from workflows_core.interpreter.state import SEMANTICS_VERSION, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, outstanding, step
 from workflows_core.redriving.recorded import Recorded
 from workflows_core.redriving.rewinding import Rewound, rewind
@@ -119,7 +119,7 @@ class Driven:
             temporal_workflow_id="",
             temporal_run_id=None,
             definition_hash=identity.definition_hash,
-            runtime_semantics_version=1,
+            runtime_semantics_version=self.state.semantics,
             parent_run_id=None,
             root_run_id=None,
             input_json={"id": "k1"},
@@ -221,8 +221,10 @@ def planned(definition: Mapping[str, Any]) -> Plan:
     return compile_plan(parse_definition(definition), ENGINE)
 
 
-def driven(definition: Mapping[str, Any], habits: Habits | None = None) -> Driven:
+def driven(definition: Mapping[str, Any], habits: Habits | None = None, semantics: int = SEMANTICS_VERSION) -> Driven:
     """A run of the definition, ended."""
     plan = planned(definition)
-    state = initial_state(plan, identity_of("old"), payload={"id": "k1"}, meta={}, started_at=BEGAN)
+    state = initial_state(
+        plan, identity_of("old"), payload={"id": "k1"}, meta={}, started_at=BEGAN, semantics=semantics
+    )
     return Driven(plan, state, BEGAN, habits or Habits()).to_its_end()

@@ -52,6 +52,23 @@ async def code_of(launch: Any) -> str:
     return refused.value.code
 
 
+async def test_a_launch_that_waits_for_a_publishing_takes_what_was_published(db: Database, client: Client) -> None:
+    await published(db)
+    async with db.tenant(TENANT) as conn:
+        await publish_version(conn, "id-orders", document(wait()))
+        launching = asyncio.create_task(Launcher(db, client).launch(request()))
+        await until_blocked(db)
+    assert (await launching).workflow_version == 2
+
+
+async def until_blocked(db: Database) -> None:
+    """Until a statement waits for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with db.narrow() as conn:
+        while not (await conn.execute(text(waiting))).scalar_one():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_launch_leaves_a_running_run_with_its_search_attributes(db: Database, client: Client) -> None:
     await published(db)
     launched = await Launcher(db, client).launch(request())

@@ -34,6 +34,8 @@ async def talks(value: Any, context: ActionContext) -> Any:
     looked_up = await context.secrets.get("any", "OTHER")
     context.logger.error("looked up %s", looked_up)
     context.logger.debug("nobody reads %s", value["token"])
+    taken = {"name": "n", "message": "m", "kept": 1}
+    context.logger.info("%d items of %s", value["token"], extra=taken)
     return {}
 
 
@@ -73,6 +75,8 @@ async def test_lines_of_a_handler_are_logged_without_secrets(caplog: pytest.LogC
         "sent [REDACTED]",
         "refused",
         "looked up [REDACTED]",
+        "%d items of %s ('[REDACTED]',)",
     ]
+    assert (vars(records[4])["name"], vars(records[4])["kept"]) == ("workflows_core.actions", 1)
     assert vars(records[0])["header"] == "Bearer [REDACTED]"
     assert "ValueError: [REDACTED]" in vars(records[2])["exception"]

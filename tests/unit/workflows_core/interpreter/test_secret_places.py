@@ -57,6 +57,9 @@ def test_references_of_the_trigger_are_meant_where_the_payload_is_taken_by_its_p
         ["all", "keys", 1, "deep"],
         ["key", 1, "deep"],
     ]
+    named = {**TRIGGER, "payloadMapping": {"x-api key": TOKEN}}
+    by_name = {"key": {"$expr": "payload.`x-api key`"}}
+    assert meant(by_name, {"x-api key": TOKEN}, trigger=named) == [["key"]]
     # Not where somebody has put another one, nor elsewhere, nor without the trigger that puts it there.
     other = {**PAYLOAD, "auth": {"token": {"$secret": "OTHER"}}, "note": TOKEN}
     assert (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.driven import Habits, driven
 from harness.interpreted import act, document
+from workflows_core.interpreter.state import SEMANTICS_VERSION
 
 
 def test_outputs_are_measured_as_the_run_measured_them() -> None:
@@ -27,3 +28,19 @@ def test_a_step_that_a_redriven_run_began_anew_is_gone_back_to_in_that_run() -> 
     rewound = new.rewound("x", "newest")
     assert rewound.kept == ("root.steps[0]", "root.steps[0].branches[1].steps[0]")
     assert set(rewound.state.scopes.vars) == {"b1"}
+
+
+def test_what_is_kept_has_the_meaning_that_the_old_run_began_with() -> None:
+    mail = "'Yes, approved.\\n\\nFrom: my desk we will ship it.\\nOrder 55'"
+    reads = {"type": "email.parseBody", "config": {"text": {"$expr": mail}, "saveAs": "mail"}}
+    meaning = {
+        "type": "transform.assign",
+        "config": {"assign": {"vars.meaning": {"$expr": "meta.runtimeSemanticsVersion"}}},
+    }
+    steps = document(reads, meaning, act("a"))
+    for semantics, text in ((1, "Yes, approved."), (2, "Yes, approved.\n\nFrom: my desk we will ship it.\nOrder 55")):
+        old = driven(steps, Habits(failures={"s2": ["ActionError"]}), semantics)
+        rewound = old.rewound("s2").state
+        assert (rewound.scopes.vars["meaning"], rewound.scopes.vars["mail"]["text"]) == (semantics, text)
+        assert rewound.scopes.vars == old.before["root.steps[2]"].scopes.vars
+        assert rewound.semantics == SEMANTICS_VERSION

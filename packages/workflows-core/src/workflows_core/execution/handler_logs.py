@@ -10,6 +10,9 @@ from typing import Any
 
 from workflows_core.actions.call import scrub
 
+_TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+"""Fields of every record, which nobody may give."""
+
 
 class HandlerLogger(logging.LoggerAdapter[logging.Logger]):
     """Logs for one call of an action.
@@ -24,7 +27,7 @@ class HandlerLogger(logging.LoggerAdapter[logging.Logger]):
         self, logger: logging.Logger, about: Mapping[str, object], secrets: Callable[[], Collection[str]]
     ) -> None:
         super().__init__(logger, dict(about))
-        self._about = about
+        self._about = dict(about)
         self._secrets = secrets
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
@@ -32,11 +35,15 @@ class HandlerLogger(logging.LoggerAdapter[logging.Logger]):
         if not self.isEnabledFor(level):
             return
         secrets = self._secrets()
-        fields = {**(kwargs.pop("extra", None) or {}), **self._about}
+        given = kwargs.pop("extra", None) or {}
+        fields = {name: value for name, value in given.items() if name not in _TAKEN} | self._about
         if error := _error_of(kwargs.pop("exc_info", None)):
             fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
         # Put together here: a secret may be in an argument, or in both.
-        text = logging.LogRecord("", level, "", 0, msg, args, None).getMessage()
+        try:
+            text = logging.LogRecord("", level, "", 0, msg, args, None).getMessage()
+        except Exception:  # A line that cannot be written fails no action.
+            text = f"{msg} {args}"
         self.logger.log(level, "%s", scrub(text, secrets), extra=scrub(fields, secrets), **kwargs)
 
 

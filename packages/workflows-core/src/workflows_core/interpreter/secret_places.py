@@ -13,7 +13,8 @@ from typing import Any
 from workflows_core.definitions import model
 from workflows_core.interpreter.plan import SecretPlace
 
-_FROM_PAYLOAD = re.compile(r"\s*payload((?:\.[A-Za-z_]\w*)*)\s*", re.ASCII)
+_FROM_PAYLOAD = re.compile(r"\s*payload((?:\.(?:[A-Za-z_]\w*|`[^`]+`))*)\s*", re.ASCII)
+_NAME = re.compile(r"\.(?:([A-Za-z_]\w*)|`([^`]+)`)", re.ASCII)
 
 
 def secrets_of_payload(definition: model.Definition) -> tuple[SecretPlace, ...]:
@@ -34,7 +35,7 @@ def secrets_in(value: model.Value, of_payload: Iterable[SecretPlace] = ()) -> It
             yield SecretPlace((), value.name)
         case model.Expr():
             taken = _FROM_PAYLOAD.fullmatch(value.source)
-            read = tuple(taken[1].split(".")[1:]) if taken else None
+            read = tuple(plain or quoted for plain, quoted in _NAME.findall(taken[1])) if taken else None
             for place in of_payload:
                 if read is not None and place.path[: len(read)] == read:
                     yield SecretPlace(place.path[len(read) :], place.name)

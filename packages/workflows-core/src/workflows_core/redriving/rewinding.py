@@ -14,7 +14,7 @@ from workflows_core.errors import Refused
 from workflows_core.interpreter.messages import Begin, Event
 from workflows_core.interpreter.outbox import Entry, Outbox
 from workflows_core.interpreter.plan import Plan
-from workflows_core.interpreter.state import BLOCK_KINDS, Frame, RunIdentity, State
+from workflows_core.interpreter.state import BLOCK_KINDS, SEMANTICS_VERSION, Frame, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, step
 from workflows_core.redriving.draws import draws
 from workflows_core.redriving.recorded import Recorded, described, milliseconds, what_of
@@ -54,7 +54,8 @@ def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str) -
         state = passage.through(own if state is None else _handed_over(state, own, records))
         frame, wanted = _next(plan, state), passage.wanted
         if frame is not None and passage.is_wanted(frame):
-            state = _handed_over(state, _beginning(plan, recorded, identity), records)
+            new = replace(_beginning(plan, recorded, identity), semantics=SEMANTICS_VERSION)
+            state = _handed_over(state, new, records)
             entries = tuple(Entry.waiting("step", record, 300) for record in records.values())
             state = replace(state, outbox=Outbox(entries, waits_written=None), generation=-1)
             return Rewound(state, frame.step_path, tuple(records))
@@ -174,9 +175,16 @@ class _Passage:
 
 
 def _beginning(plan: Plan, recorded: Recorded, identity: RunIdentity) -> State:
-    """Of the lineage's input, for a run of this identity."""
+    """Of the lineage's input, for a run of this identity, with the meaning that the recorded run had."""
     run = recorded.lineage[0].run
-    return initial_state(plan, identity, payload=run.input_json, meta={}, started_at=milliseconds(run.started_at))
+    return initial_state(
+        plan,
+        identity,
+        payload=run.input_json,
+        meta={},
+        started_at=milliseconds(run.started_at),
+        semantics=recorded.run.runtime_semantics_version,
+    )
 
 
 def _handed_over(state: State, to: State, records: dict[str, Mapping[str, Any]]) -> State:
@@ -190,7 +198,15 @@ def _handed_over(state: State, to: State, records: dict[str, Mapping[str, Any]])
         frames[path] = frame._replace(pending=None) if is_open else frame
         if is_open:
             records.pop(frame.step_path, None)
-    return replace(state, identity=to.identity, seed=to.seed, frames=frames, generation=0, steps_run=0)
+    return replace(
+        state,
+        identity=to.identity,
+        semantics=to.semantics,
+        seed=to.seed,
+        frames=frames,
+        generation=0,
+        steps_run=0,
+    )
 
 
 def _next(plan: Plan, state: State) -> Frame | None:

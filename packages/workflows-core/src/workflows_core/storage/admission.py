@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 _HOLD = text(
     """
-    SELECT d.workflow_id, d.key, d.is_paused, d.concurrency_limit,
+    SELECT d.workflow_id, d.key, d.is_paused, d.concurrency_limit, d.published_version,
            v.version, v.definition_hash, v.payload_schema_json AS payload_schema,
            v.definition_json ->> 'onConcurrencyLimit' = 'wait' AS waits_at_limit
       FROM workflow_definitions d
@@ -78,6 +78,9 @@ async def hold_definition(
     """
     values = {"workflow": workflow, "version": version, "by_id": by_id}
     row = (await conn.execute(_HOLD, values)).one_or_none()
+    if row is not None and version is None and row.version != row.published_version:
+        # Published while this waited for the lock: the version is of before, and now nobody publishes.
+        row = (await conn.execute(_HOLD, values)).one_or_none()
     if row is None:
         return None
     found = None

@@ -1,8 +1,5 @@
 -- What an event is found by: one meaning of its keys and one limit of their size, for every publisher.
 
--- Events of one transaction were published one after the other, and are routed in that order.
-ALTER TABLE workflow_runtime_events ALTER COLUMN created_at SET DEFAULT clock_timestamp();
-
 -- A key as `key_text` of `workflows_core.interpreter.correlation` makes it of a text: without the white space around it, NULL
 -- where nothing is left. White space is what Python's `str.strip` takes away.
 CREATE FUNCTION workflow_key_text(p_key text) RETURNS text
@@ -23,7 +20,7 @@ $$;
 
 -- As in revision 0012, with keys as above: an event whose keys are blank has none, so that they are derived. Sizes are in
 -- bytes and leave room in every index: those of `workflows_core.interpreter.correlation`. What a run's own id makes is never
--- that long.
+-- that long. Events of one transaction are published one after the other, and have times that say so.
 CREATE OR REPLACE FUNCTION workflow_publish_event(
     p_tenant text,
     p_event_id text,
@@ -74,8 +71,10 @@ BEGIN
     END IF;
     PERFORM set_config('workflows.tenant', p_tenant, true);
     INSERT INTO workflow_runtime_events
-        (tenant, event_id, event_name, correlation_key, correlation_keys, payload, payload_schema_ref, occurred_at)
-    VALUES (p_tenant, p_event_id, p_event_name, keys[1], keys, p_payload, p_payload_schema_ref, p_occurred_at)
+        (tenant, event_id, event_name, correlation_key, correlation_keys, payload, payload_schema_ref, occurred_at,
+         created_at)
+    VALUES (p_tenant, p_event_id, p_event_name, keys[1], keys, p_payload, p_payload_schema_ref, p_occurred_at,
+            clock_timestamp())
     ON CONFLICT (tenant, event_id) DO NOTHING;
     GET DIAGNOSTICS inserted = ROW_COUNT;
     IF inserted = 0 AND EXISTS (

@@ -1,5 +1,9 @@
 -- For those who look: operators' lists and explanations, among many rows.
 
+-- At once, and in the order in which runs and the router write them: whoever has one of them and wants the next would
+-- otherwise wait for this, and this for them. Reading goes on.
+LOCK TABLE workflow_run_waits, workflow_event_deliveries, workflow_runtime_events IN SHARE MODE;
+
 -- Newest first, and windows of time for a replay.
 CREATE INDEX workflow_runtime_events_created ON workflow_runtime_events (tenant, created_at, event_id);
 

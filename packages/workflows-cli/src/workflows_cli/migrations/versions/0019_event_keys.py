@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds functions and indexes, and changes a default; builds of before call what they called."""
-    execute_files(revision, ("event_keys", "looking"))
+    """Adds functions and indexes; builds of before call what they called."""
+    execute_files(revision, ("looking", "event_keys"))
