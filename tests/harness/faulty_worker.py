@@ -111,7 +111,7 @@ def _called(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
     return around
 
 
-_ALONE = re.compile("workflow_(load_run|write_run|complete_last_action|take_deliveries|accept_deliveries)")
+_ALONE = re.compile("workflow_(load_run|mark_running|write_run|complete_last_action|take_deliveries|accept_deliveries)")
 
 
 def _by_itself(_self: object, _cursor: object, statement: str, _parameters: object, context: Any = None) -> str | None:
