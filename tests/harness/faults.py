@@ -170,6 +170,7 @@ class Load:
     async def ends(self) -> Counter[tuple[str, str, str]]:
         """Of the runs the workflow, the end that the row tells, and the one that Temporal tells, once it has one.
 
+        A failure is told with its code.
         That may take the heartbeat time of an action whose worker was killed before it said that it has ended the run.
         """
         found: Counter[tuple[str, str, str]] = Counter()
@@ -178,7 +179,10 @@ class Load:
             with suppress(WorkflowFailureError):
                 await handle.result()
             told = (await handle.describe()).status
-            found[row["workflow_id"], row["status"], "" if told is None else told.name] += 1
+            status = row["status"]
+            if status == "FAILED":
+                status += f" {row['error_json']['code']}"
+            found[row["workflow_id"], status, "" if told is None else told.name] += 1
         return found
 
     async def until_done(self) -> None:
