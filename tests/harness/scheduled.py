@@ -9,7 +9,7 @@ from typing import Any
 
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, ScheduleHandle, WorkflowHandle
 from temporalio.service import RPCError
 
 from harness.authored import Authored, authored_runtime
@@ -108,3 +108,13 @@ async def until(db: Database, schedule_id: str, status: str) -> ScheduleRow:
     while (row := await row_of(db, schedule_id)).last_run_status != status:
         await asyncio.sleep(0.05)
     return row
+
+
+async def fired(db: Database, client: Client, sync: ScheduleSync) -> ScheduleHandle:
+    """An hourly schedule in Temporal, fired by hand; its run is launched."""
+    row = await created(db, HOURLY)
+    await sync.one_pass()
+    handle = client.get_schedule_handle(row.runner_schedule_id)
+    await handle.trigger()
+    await until(db, row.id, "launched")
+    return handle

@@ -29,6 +29,7 @@ from harness.scheduled import (
     begun,
     created,
     events_until,
+    fired,
     following,
     held_up,
     published,
@@ -135,11 +136,7 @@ async def test_a_cancel_reaches_the_run_also_while_the_launch_waits_for_the_data
 async def test_what_a_launch_hears_while_it_looks_makes_it_look_again(db: Database, client: Client) -> None:
     await published(db, wait("PAID", "'k'"))
     async with following(db, client) as (_, sync):
-        row = await created(db, HOURLY)
-        await sync.one_pass()
-        handle = client.get_schedule_handle(row.runner_schedule_id)
-        await handle.trigger()
-        await until(db, row.id, "launched")
+        handle = await fired(db, client, sync)
         launch = await launch_of(client, handle)
         await told_while_it_looks(db, launch)
         looked = await events_until(launch, EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, 3)

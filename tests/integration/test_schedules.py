@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 
 from harness.interpreted import wait
 from harness.run_records import TENANT, publish, rows
-from harness.scheduled import HOURLY, ONCE, created, following, published, row_of, until
+from harness.scheduled import HOURLY, ONCE, created, fired, following, published, row_of, until
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher
@@ -99,11 +99,7 @@ async def test_a_time_fires_once_however_often_it_is_asked_for(db: Database, cli
 async def test_an_overlap_is_skipped_while_the_last_run_is_open(db: Database, client: Client) -> None:
     await published(db, wait("PAID", "'k'"))
     async with following(db, client) as (_, sync):
-        row = await created(db, HOURLY)
-        await sync.one_pass()
-        handle = client.get_schedule_handle(row.runner_schedule_id)
-        await handle.trigger()
-        await until(db, row.id, "launched")
+        handle = await fired(db, client, sync)
         await handle.trigger()
         while (await handle.describe()).info.num_actions_skipped_overlap < 1:
             await asyncio.sleep(0.05)
