@@ -34,7 +34,6 @@ from workflows_core.runtime import AuthoredRuntime
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.events import publish_event
-from workflows_core.storage.statements import single_statement
 
 TENANT = "bench"
 LIMITS = WorkerLimits(grace_seconds=1, cached_runs=2000)
@@ -58,7 +57,7 @@ class Bench:
 
     async def publish(self, key: str, name: str = "BENCH") -> None:
         """One event in a transaction of its own."""
-        async with single_statement(self.db) as conn:
+        async with self.db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as conn:
             await publish_event(
                 conn, tenant=TENANT, event_id=str(uuid.uuid4()), event_name=name, payload={"n": 1}, correlation_key=key
             )

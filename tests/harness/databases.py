@@ -81,12 +81,12 @@ class DatabaseFactory:
 
 
 @asynccontextmanager
-async def engine_of(url: str) -> AsyncIterator[AsyncEngine]:
+async def engine_of(url: str, pool_size: int = 5, max_overflow: int = 15) -> AsyncIterator[AsyncEngine]:
     """An engine with the time-outs that processes use (2 s to connect, 5 s a statement), disposed of at the end."""
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
-        pool_size=5,
-        max_overflow=15,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
         connect_args={"connect_timeout": 2, "options": "-c statement_timeout=5000"},
     )
     try:

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import TextClause
 from sqlalchemy.engine.default import DefaultDialect
 from temporalio import activity
 from temporalio.service import _BridgeServiceClient
@@ -27,6 +28,7 @@ from workflows_core.ingress.just_routed import JustRouted
 from workflows_core.ingress.sender import Sender
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.reconciler import Reconciler
+from workflows_core.storage.database import Database
 
 _Part = tuple[str, Counter[str]]
 _part: ContextVar[_Part | None] = ContextVar("part", default=None)
@@ -114,11 +116,19 @@ def _called(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
 _ALONE = re.compile("workflow_(load_run|mark_running|write_run|complete_last_action|take_deliveries|accept_deliveries)")
 
 
-def _by_itself(_self: object, _cursor: object, statement: str, _parameters: object, context: Any = None) -> str | None:
+def _alone(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """A function in a transaction of its own."""
-    options = {} if context is None else context.execution_options
-    found = _ALONE.search(statement) if options.get("isolation_level") == "AUTOCOMMIT" else None
-    return None if found is None else f"{found.group()}-"
+
+    @functools.wraps(work)
+    async def around(self: Database, statement: TextClause, values: Any) -> Any:
+        found = _ALONE.search(statement.text)
+        name = None if found is None else _enter(f"{found.group()}-")
+        result = await work(self, statement, values)
+        if name is not None:
+            _pass(f"{name}:after")
+        return result
+
+    return around
 
 
 def install() -> None:
@@ -136,7 +146,7 @@ def install() -> None:
     ):
         setattr(owner, method, _within(name, getattr(owner, method)))
     DefaultDialect.do_commit = _bounded(DefaultDialect.do_commit, lambda *_: "commit")  # type: ignore[method-assign]
-    DefaultDialect.do_execute = _bounded(DefaultDialect.do_execute, _by_itself)  # type: ignore[method-assign]
+    Database.alone = _alone(Database.alone)  # type: ignore[assignment, method-assign]
     _BridgeServiceClient._rpc_call = _called(_BridgeServiceClient._rpc_call)  # type: ignore[assignment, method-assign]
 
 

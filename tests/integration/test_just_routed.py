@@ -54,8 +54,7 @@ async def opened(db: Database, client: Client, *waits: Any) -> None:
 
 
 async def ready(db: Database) -> list[str]:
-    async with db.narrow() as conn:
-        return [delivery_id for _, delivery_id in await ready_deliveries(conn, 10)]
+    return [delivery_id for _, delivery_id in await ready_deliveries(db, 10)]
 
 
 @pytest.mark.parametrize("keys", [["key-1"], None], ids=["keys of the publisher", "keys of the payload"])

@@ -11,7 +11,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.last_actions import complete_last, end_of, revoke
 from workflows_core.storage.ledger import complete, start_again
 from workflows_core.storage.run_writes import write_run
-from workflows_core.storage.statements import RunReset, single_statement
+from workflows_core.storage.statements import RunReset
 from workflows_core.wire.records import ActionCall, RunWrite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -33,8 +33,7 @@ def the_end(**changes: Any) -> RunWrite:
 
 
 async def ends(db: Database) -> bool:
-    async with single_statement(db) as conn:
-        return await complete_last(conn, call()["write"], the_end(), an_end(call(), output="x"), "one", EXECUTION)
+    return await complete_last(db, call()["write"], the_end(), an_end(call(), output="x"), "one", EXECUTION)
 
 
 async def told(db: Database) -> tuple[str, int, list[str]]:

@@ -41,8 +41,7 @@ async def test_look_back_finds_an_event_behind_many_that_do_not_fit(db: Database
 
 
 async def ready(db: Database) -> list[str]:
-    async with db.narrow() as conn:
-        return [delivery_id for _, delivery_id in await ready_deliveries(conn, 100)]
+    return [delivery_id for _, delivery_id in await ready_deliveries(db, 100)]
 
 
 @pytest.mark.asyncio

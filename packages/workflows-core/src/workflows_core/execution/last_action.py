@@ -26,9 +26,8 @@ from workflows_core.interpreter.state import SUPPORTED_SEMANTICS, State
 from workflows_core.interpreter.step import step as take
 from workflows_core.interpreter.writes import take_final_write
 from workflows_core.storage import last_actions
-from workflows_core.storage.database import is_unavailable
+from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.ledger import LedgerEntry
-from workflows_core.storage.statements import single_statement
 from workflows_core.wire.compact import full_copy
 from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord, StepStatus, WrittenEnd
 
@@ -65,8 +64,7 @@ class LastAction(RegularAction):
             await super()._complete(step)
             return
         try:
-            async with single_statement(self.db) as conn:
-                await self._end_in(conn, step, end)
+            await self._end_in(self.db, step, end)
         except Exception as error:
             if is_unavailable(error) or isinstance(error, WorkflowsError):
                 raise
@@ -81,9 +79,9 @@ class LastAction(RegularAction):
         else:
             await self._end_in(conn, step, end)
 
-    async def _end_in(self, conn: AsyncConnection, step: StepRecord, end: Ending) -> None:
+    async def _end_in(self, where: Database | AsyncConnection, step: StepRecord, end: Ending) -> None:
         write = self._called()["write"]
-        if await last_actions.complete_last(conn, write, end.write, step, self.token, self.execution):
+        if await last_actions.complete_last(where, write, end.write, step, self.token, self.execution):
             self.ended = end.record
 
     async def _known_end(self, before: LedgerEntry) -> Any:

@@ -19,7 +19,6 @@ from workflows_core.storage.begun_runs import begun_run
 from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import get_version
-from workflows_core.storage.statements import single_statement
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import ActionTraits, FoundAction, LoadedRun
 
@@ -53,8 +52,7 @@ class RunLoader:
                 published or pinned (`DEFINITION_ALTERED`).
         """
         key = (run_input.tenant_id, run_input.workflow_id, run_input.workflow_version)
-        async with single_statement(self.db) as conn:
-            run = await begun_run(conn, run_input.tenant_id, run_input.run_id)
+        run = await begun_run(self.db, run_input.tenant_id, run_input.run_id)
         version = self._checked.get(key)
         if version is None:
             async with self.db.tenant(run_input.tenant_id) as conn:

@@ -31,7 +31,7 @@ from workflows_core.storage.routing import (
     take_next_event,
 )
 from workflows_core.storage.run_writes import new_delivery
-from workflows_core.storage.statements import is_contended, is_fault_of_schema, single_statement
+from workflows_core.storage.statements import is_contended, is_fault_of_schema
 from workflows_core.wire.records import WaitRecord
 
 _log = logging.getLogger(__name__)
@@ -66,8 +66,7 @@ async def route_pending(
             if is_unavailable(error) and not is_contended(error):
                 raise
             _log.debug("the oldest event is routed like the others", exc_info=True)
-    async with single_statement(db) as conn:
-        due = await pending_events(conn, policy.batch_size)
+    due = await pending_events(db, policy.batch_size)
     by_tenant: dict[str, list[str]] = defaultdict(list)
     for tenant, event_id in due:
         by_tenant[tenant].append(event_id)

@@ -37,7 +37,7 @@ from workflows_core.storage.deliveries import (
     take_deliveries,
 )
 from workflows_core.storage.rows import VersionRow
-from workflows_core.storage.statements import is_fault_of_schema, single_statement
+from workflows_core.storage.statements import is_fault_of_schema
 from workflows_core.wire.messages import EventSignal
 
 _log = logging.getLogger(__name__)
@@ -113,8 +113,7 @@ class Sender:
         await self._send_all(self.just_routed.take_rest())
 
     async def _take_due(self) -> list[Delivery]:
-        async with single_statement(self.db) as conn:
-            due = await ready_deliveries(conn, self.policy.batch_size)
+        due = await ready_deliveries(self.db, self.policy.batch_size)
         by_tenant: dict[str, list[str]] = defaultdict(list)
         for tenant, delivery_id in due:
             by_tenant[tenant].append(delivery_id)

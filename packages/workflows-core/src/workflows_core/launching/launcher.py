@@ -42,7 +42,6 @@ from workflows_core.storage.queued_runs import cancel_queued
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.run_logs import append_log
 from workflows_core.storage.runs import get_run, mark_launch_failed, mark_running
-from workflows_core.storage.statements import single_statement
 from workflows_core.wire import names
 from workflows_core.wire.messages import EventSignal, RunInput
 from workflows_core.wire.records import FINAL_RUN_STATUSES
@@ -136,8 +135,7 @@ class Launcher:
             async with self._db.tenant(tenant) as conn:
                 await mark_launch_failed(conn, row.run_id, failure)
             raise
-        async with single_statement(self._db) as conn:
-            marked = await mark_running(conn, tenant, row.run_id, first)
+        marked = await mark_running(self._db, tenant, row.run_id, first)
         return await self._launched(marked or row, created=admitted.created)
 
     async def signal(self, run_id: str, signal: EventSignal) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from workflows_core.storage.database import Database
-from workflows_core.storage.statements import single_statement
+from workflows_core.storage.statements import rows_of
 
 _BACKLOG = text("SELECT b.*, workflow_queued_runs() AS runs_queued FROM workflow_backlog() AS b")
 
@@ -45,5 +45,5 @@ class Backlog:
 
 async def read_backlog(db: Database) -> Backlog:
     """As of now."""
-    async with single_statement(db) as conn:
-        return Backlog(**(await conn.execute(_BACKLOG)).mappings().one())
+    [row] = await rows_of(db, _BACKLOG, {})
+    return Backlog(**row)

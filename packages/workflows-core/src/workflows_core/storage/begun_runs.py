@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json
 from workflows_core.interpreter.state import SEMANTICS_VERSION
+from workflows_core.storage.database import Database
+from workflows_core.storage.statements import rows_of
 
 _LOAD = text(
     "SELECT recorded, started_at, definition_hash, input_json, trigger_metadata_json, runtime_semantics_version"
@@ -37,7 +39,7 @@ class BegunRun:
     runtime_semantics_version: int = SEMANTICS_VERSION
 
 
-async def begun_run(conn: AsyncConnection, tenant: str, run_id: str) -> BegunRun:
+async def begun_run(where: Database | AsyncConnection, tenant: str, run_id: str) -> BegunRun:
     """The run, read in one statement that sets its tenant itself."""
-    row = (await conn.execute(_LOAD, {"tenant": tenant, "run_id": run_id})).mappings().one()
+    [row] = await rows_of(where, _LOAD, {"tenant": tenant, "run_id": run_id})
     return BegunRun(**row) if row["recorded"] else BegunRun(recorded=False, started_at=row["started_at"])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
-from sqlalchemy import TextClause, text
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import Dialect, TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -64,6 +68,30 @@ class Database:
         async with asyncio.timeout(self.within_seconds), self.engine.begin() as connection:
             yield connection
 
+    async def alone(self, statement: TextClause, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of one statement in a transaction of its own: one round trip, for functions that set a tenant.
+
+        By the driver's own cursor on a connection of the pool. By way of SQLAlchemy a statement takes 0.2 ms more of
+        the processor, which is as much as most of these functions take of PostgreSQL's.
+
+        Raises:
+            DBAPIError: As of any other statement, without its values.
+        """
+        async with asyncio.timeout(self.within_seconds), self.engine.connect() as connection:
+            driver = cast(psycopg.AsyncConnection, (await connection.get_raw_connection()).driver_connection)
+            sql = _driver_sql(statement, connection.dialect)
+            try:
+                return await _in_autocommit(driver, sql, values)
+            except psycopg.Error as error:
+                lost = driver.closed and await _is_lost(connection)
+                raise DBAPIError.instance(
+                    statement.text, None, error, psycopg.Error, connection_invalidated=lost, dialect=connection.dialect
+                ) from None
+            except BaseException:
+                # Nobody knows how far the server has come.
+                await connection.invalidate()
+                raise
+
     async def ping(self) -> None:
         """Raises when the database does not answer; see `is_unavailable`."""
         async with self.engine.connect() as connection:
@@ -87,6 +115,33 @@ class Database:
             if getattr(error.orig, "sqlstate", None) == absent:
                 return None
             raise
+
+
+@functools.cache
+def _driver_sql(statement: TextClause, dialect: Dialect) -> bytes:
+    return str(statement.compile(dialect=dialect)).encode()
+
+
+async def _in_autocommit(
+    driver: psycopg.AsyncConnection, sql: bytes, values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    await driver.set_autocommit(True)
+    try:
+        async with driver.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(sql, values)
+            return await cursor.fetchall()
+    finally:
+        if not driver.closed:
+            await driver.set_autocommit(False)
+
+
+async def _is_lost(connection: AsyncConnection) -> bool:
+    """Has SQLAlchemy find out that a connection is gone: it drops those of the pool that are as old."""
+    try:
+        await connection.execute(_PING)
+    except DBAPIError as error:
+        return error.connection_invalidated
+    return False
 
 
 def is_unavailable(error: BaseException) -> bool:

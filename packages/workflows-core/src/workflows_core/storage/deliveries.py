@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Json
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import look_back_again
-from workflows_core.storage.statements import single_statement
+from workflows_core.storage.statements import rows_of
 
 _READY = text("SELECT tenant, delivery_id FROM workflow_ready_deliveries(:limit)")
 # Not `occurred_at`, which nothing here needs: a time that Python does not have would fail the whole batch.
@@ -79,26 +79,23 @@ class Delivery:
     created_at: datetime
 
 
-async def ready_deliveries(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:
-    """(tenant, delivery id) of deliveries that are due, of all tenants (narrow connection).
+async def ready_deliveries(db: Database, limit: int) -> list[tuple[str, str]]:
+    """(tenant, delivery id) of deliveries that are due, of all tenants.
 
     At most one per key and target run: the next one is ready when this one has left `new`.
     """
-    rows = await conn.execute(_READY, {"limit": limit})
-    return [(row.tenant, row.delivery_id) for row in rows]
+    return [(row["tenant"], row["delivery_id"]) for row in await rows_of(db, _READY, {"limit": limit})]
 
 
 async def take_deliveries(db: Database, tenant: str, ids: Sequence[str], lease_seconds: float) -> list[Delivery]:
     """Takes deliveries for a while, so that two processes rarely send one twice; a repeat does no harm."""
-    async with single_statement(db) as conn:
-        rows = await conn.execute(_TAKE, {"tenant": tenant, "ids": list(ids), "lease": lease_seconds})
-        return [Delivery(tenant=tenant, **row) for row in rows.mappings()]
+    rows = await rows_of(db, _TAKE, {"tenant": tenant, "ids": list(ids), "lease": lease_seconds})
+    return [Delivery(tenant=tenant, **row) for row in rows]
 
 
 async def mark_accepted(db: Database, tenant: str, ids: Sequence[str]) -> None:
     """Temporal has the signals. Only what is still `new` changes: the runs may have been quicker."""
-    async with single_statement(db) as conn:
-        await conn.execute(_ACCEPT, {"tenant": tenant, "ids": list(ids)})
+    await rows_of(db, _ACCEPT, {"tenant": tenant, "ids": list(ids)})
 
 
 async def mark_decided(

@@ -11,7 +11,7 @@ from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.run_writes import write_in
-from workflows_core.storage.statements import coded_errors
+from workflows_core.storage.statements import value_of
 from workflows_core.wire.records import RunWrite, StepRecord, WrittenEnd
 
 _COMPLETE = text(
@@ -31,12 +31,12 @@ _END = text(
 
 
 async def complete_last(
-    conn: AsyncConnection, write: RunWrite, end: RunWrite, step: StepRecord, token: str, execution: str
+    where: Database | AsyncConnection, write: RunWrite, end: RunWrite, step: StepRecord, token: str, execution: str
 ) -> bool:
     """Writes an action's end and its run's; repeating it changes nothing.
 
     Args:
-        conn: A transaction, or a connection for a single statement.
+        where: A transaction, or the database for one of its own.
         write: What the call carries.
         end: The run's final write, with all that `write` has and the action's own row.
         step: The action's row; `invocation` is the ledger's part.
@@ -59,8 +59,7 @@ async def complete_last(
         "execution": execution,
         "semantics": SEMANTICS_VERSION,
     }
-    with coded_errors():
-        return bool((await conn.execute(_COMPLETE, values)).scalar_one())
+    return bool(await value_of(where, _COMPLETE, values))
 
 
 async def end_of(db: Database, write: RunWrite) -> WrittenEnd | None:

@@ -19,7 +19,7 @@ from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.run_writes import is_bare, write_in
-from workflows_core.storage.statements import coded_errors, single_statement
+from workflows_core.storage.statements import rows_of, value_of
 from workflows_core.wire.records import ActionCall, RunWrite, StepRecord
 
 _START = text("SELECT * FROM workflow_start_action(CAST(:call AS jsonb), :token, :semantics)")
@@ -67,20 +67,17 @@ async def start_again(db: Database, call: ActionCall, token: str, *, lost: int =
         lost: Starts that were lost before any of them had a row.
         alone: This start runs beside no other suspect of its process.
     """
-    async with single_statement(db) as conn:
-        return await _start(conn, call, token, lost=lost, alone=alone)
+    return await _start(db, call, token, lost=lost, alone=alone)
 
 
 async def release(db: Database, call: ActionCall, token: str) -> None:
     """Says that a start was interrupted in an orderly way: the next one does not take it for a crash."""
-    async with single_statement(db) as conn:
-        await conn.execute(_RELEASE, _call_values(call, token))
+    await rows_of(db, _RELEASE, _call_values(call, token))
 
 
 async def announce(db: Database, call: ActionCall, token: str) -> None:
     """Makes a handler visible that runs longer than a second; a row that has moved on is left alone."""
-    async with single_statement(db) as conn:
-        await conn.execute(_ANNOUNCE, _call_values(call, token))
+    await rows_of(db, _ANNOUNCE, _call_values(call, token))
 
 
 async def complete(db: Database, call: ActionCall, step: StepRecord, token: str, execution: str) -> bool:
@@ -102,8 +99,7 @@ async def complete(db: Database, call: ActionCall, step: StepRecord, token: str,
     write = call["write"]
     if is_bare(write):
         values = {**_end_values(write, step, token), "execution": execution}
-        async with single_statement(db) as conn:
-            return bool((await conn.execute(_COMPLETE, values)).scalar_one())
+        return bool(await value_of(db, _COMPLETE, values))
     async with db.tenant(write["tenant"]) as conn:
         return await complete_in(conn, call, step, token, execution)
 
@@ -111,9 +107,8 @@ async def complete(db: Database, call: ActionCall, step: StepRecord, token: str,
 async def complete_in(conn: AsyncConnection, call: ActionCall, step: StepRecord, token: str, execution: str) -> bool:
     """As `complete`, in a transaction whose tenant is set."""
     write = call["write"]
-    with coded_errors():
-        if not (await conn.execute(_SETTLE, _end_values(write, step, token))).scalar_one():
-            return False
+    if not await value_of(conn, _SETTLE, _end_values(write, step, token)):
+        return False
     settled: StepRecord = {**step, "invocation": None}
     await write_in(conn, {**write, "steps": [*write["steps"], settled]}, execution)
     return True
@@ -127,16 +122,15 @@ async def completing(db: Database, call: ActionCall, token: str) -> AsyncIterato
     `taken`, the stored end is the answer and nothing is to be done.
     """
     async with db.tenant(call["write"]["tenant"]) as conn:
-        with coded_errors():
-            before = await _start(conn, call, token)
+        before = await _start(conn, call, token)
         yield conn, before
 
 
 async def _start(
-    conn: AsyncConnection, call: ActionCall, token: str, *, lost: int = 0, alone: bool | None = None
+    where: Database | AsyncConnection, call: ActionCall, token: str, *, lost: int = 0, alone: bool | None = None
 ) -> LedgerEntry:
     values = _call_values(call, token, lost=lost, alone=alone)
-    row = (await conn.execute(_START, values)).mappings().one()
+    [row] = await rows_of(where, _START, values)
     return LedgerEntry(
         status=row["status"],
         attempt=row["attempt"],

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from workflows_core.errors import Failure
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
-from workflows_core.storage.statements import single_statement
+from workflows_core.storage.statements import value_of
 from workflows_core.wire.records import RunStatus
 
 _QUIET = text("SELECT tenant, run_id FROM workflow_quiet_runs(:seconds, :tenant, :run, :limit)")
@@ -64,5 +64,4 @@ async def end_run(
         "execution": execution,
         "consumed": None if consumed is None else json_text(list(consumed)),
     }
-    async with single_statement(db) as conn:
-        return bool((await conn.execute(_END, values)).scalar_one())
+    return bool(await value_of(db, _END, values))

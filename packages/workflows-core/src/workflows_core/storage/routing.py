@@ -11,7 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json
+from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
+from workflows_core.storage.statements import rows_of
 
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id)")
@@ -77,10 +79,9 @@ class PendingEvent:
     waits: list[Mapping[str, Any]] | None
 
 
-async def pending_events(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:
-    """(tenant, event id) of events that are due, oldest first, of all tenants (narrow connection)."""
-    rows = await conn.execute(_PENDING, {"limit": limit})
-    return [(row.tenant, row.event_id) for row in rows]
+async def pending_events(db: Database, limit: int) -> list[tuple[str, str]]:
+    """(tenant, event id) of events that are due, oldest first, of all tenants."""
+    return [(row["tenant"], row["event_id"]) for row in await rows_of(db, _PENDING, {"limit": limit})]
 
 
 async def take_event(conn: AsyncConnection, tenant: str, event_id: str) -> PendingEvent | None:

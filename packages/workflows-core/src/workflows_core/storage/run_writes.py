@@ -19,7 +19,7 @@ from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.routing import claim_for
-from workflows_core.storage.statements import coded_errors, single_statement
+from workflows_core.storage.statements import rows_of
 from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.records import ConsumedRecord, RunWrite, WaitRecord
 
@@ -74,8 +74,7 @@ async def write_run(db: Database, write: RunWrite, execution: str, *, hand_over:
         async with db.tenant(write["tenant"]) as conn:
             return await write_in(conn, write, execution, hand_over=hand_over)
     # It opens no wait and leaves none open, so it can have missed no event: one statement, one round trip.
-    async with single_statement(db) as conn:
-        await conn.execute(_WRITE, _values(write, execution))
+    await rows_of(db, _WRITE, _values(write, execution))
     return ()
 
 
@@ -83,8 +82,7 @@ async def write_in(
     conn: AsyncConnection, write: RunWrite, execution: str, *, hand_over: bool = False
 ) -> Sequence[EventSignal]:
     """As `write_run`, in a transaction whose tenant is set."""
-    with coded_errors():
-        missed = (await conn.execute(_WRITE, _values(write, execution))).mappings().all()
+    missed = await rows_of(conn, _WRITE, _values(write, execution))
     pages: dict[str, list[Mapping[str, Any]]] = {}
     for row in missed:
         pages.setdefault(row["wait_id"], []).append(dict(row))

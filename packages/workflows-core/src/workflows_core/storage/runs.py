@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Failure, Json
 from workflows_core.interpreter.state import SEMANTICS_VERSION
+from workflows_core.storage.database import Database
 from workflows_core.storage.queued_runs import queue_place
 from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, QueuePlace, RunRow, StepRow, WaitRow
+from workflows_core.storage.statements import rows_of
 from workflows_core.storage.tables import (
     as_json,
     deliveries,
@@ -163,11 +165,13 @@ async def kept_for_launch(conn: AsyncConnection, run_id: str) -> dict[str, Any]:
     return dict((await conn.execute(kept)).scalar() or {})
 
 
-async def mark_running(conn: AsyncConnection, tenant: str, run_id: str, temporal_run_id: str | None) -> RunRow | None:
+async def mark_running(
+    where: Database | AsyncConnection, tenant: str, run_id: str, temporal_run_id: str | None
+) -> RunRow | None:
     """STARTING becomes RUNNING; a run that has written its own status already keeps it. Sets its tenant itself.
 
     Args:
-        conn: Where.
+        where: Where.
         tenant: Of the run.
         run_id: The run.
         temporal_run_id: Its first execution; None when that is not known. A known one is never replaced.
@@ -176,8 +180,8 @@ async def mark_running(conn: AsyncConnection, tenant: str, run_id: str, temporal
         The row as it is then; None when there is none.
     """
     values = {"tenant": tenant, "run_id": run_id, "execution": temporal_run_id}
-    row = (await conn.execute(_MARK_RUNNING, values)).one_or_none()
-    return None if row is None else RunRow.of(row)
+    found = await rows_of(where, _MARK_RUNNING, values)
+    return RunRow(**found[0]) if found else None
 
 
 async def mark_launch_failed(conn: AsyncConnection, run_id: str, failure: Failure) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+from sqlalchemy import TextClause
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -42,15 +43,25 @@ def is_fault_of_schema(error: BaseException) -> bool:
     return state in ("42883", "42P01", "42703")
 
 
-@asynccontextmanager
-async def single_statement(db: Database) -> AsyncIterator[AsyncConnection]:
-    """A connection without a transaction of its own: one function call, one round trip.
+async def rows_of(
+    where: Database | AsyncConnection, statement: TextClause, values: Mapping[str, Any]
+) -> Sequence[Mapping[Any, Any]]:
+    """The rows of a statement: in a transaction of its own (`Database.alone`), or in the one of a connection.
 
-    For functions that set their tenant themselves.
+    Raises:
+        RunReset: And the other refusals of our SQL functions.
     """
-    async with asyncio.timeout(db.within_seconds), db.engine.connect() as conn:
-        with coded_errors():
-            yield await conn.execution_options(isolation_level="AUTOCOMMIT")
+    with coded_errors():
+        if isinstance(where, Database):
+            return await where.alone(statement, values)
+        return (await where.execute(statement, values)).mappings().all()
+
+
+async def value_of(where: Database | AsyncConnection, statement: TextClause, values: Mapping[str, Any]) -> Any:
+    """The only value of the only row; otherwise as `rows_of`."""
+    [row] = await rows_of(where, statement, values)
+    [value] = row.values()
+    return value
 
 
 class coded_errors:  # noqa: N801 - a context manager, read as a verb
