@@ -18,7 +18,10 @@ from workflows_core.storage.statements import is_contended, rows_of, value_of
 pytestmark = pytest.mark.asyncio
 _WHOSE = text("SELECT pg_backend_pid()")
 _SLEEP = text("SELECT pg_sleep(:seconds)")
-_SLEEPING = "FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(%' AND datname = current_database()"
+_CANCEL = text(
+    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+    " WHERE query LIKE 'SELECT pg_sleep(%' AND state = 'active' AND datname = current_database()"
+)
 _AT_ONCE = text("SELECT pg_backend_pid() AS pid FROM pg_sleep(0.2)")
 _TENANT = text("SELECT set_config('workflows.tenant', :tenant, true), txid_current() AS number")
 
@@ -97,9 +100,8 @@ async def test_after_a_restart_one_statement_fails_and_not_one_per_connection(da
 
 async def test_one_that_the_server_cancels_is_tried_again_by_whoever_asked(db: Database) -> None:
     asked = asyncio.create_task(db.alone(_SLEEP, {"seconds": 60}))
-    async with db.narrow() as conn:
-        while not (await conn.execute(text(f"SELECT pg_cancel_backend(pid) {_SLEEPING}"))).all():
-            await asyncio.sleep(0.02)
+    while not await rows_of(db, _CANCEL, {}):
+        await asyncio.sleep(0.02)
     with pytest.raises(DBAPIError) as raised:
         await asked
     assert (is_unavailable(raised.value), is_contended(raised.value)) == (True, True)

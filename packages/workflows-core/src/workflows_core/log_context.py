@@ -20,5 +20,5 @@ def about(**fields: str) -> Iterator[None]:
 
 
 def log_context() -> Mapping[str, str]:
-    """What a line logged here and now is about: `tenant`, `run_id`, `workflow_id`, `step_path`, `action`."""
+    """What a line logged here and now is about: `tenant`, `run_id`, `step_path`, `action`; `workflow_id` of a load."""
     return _ABOUT.get()

@@ -12,7 +12,7 @@ from workflows_core.execution.action_calls import call_body
 from workflows_core.execution.last_calls import last_call
 from workflows_core.interpreter.endings import may_end_next
 from workflows_core.interpreter.writes import take_carried_write, take_write
-from workflows_core.wire.compact import compact_copy, full_copy
+from workflows_core.wire.compact_last_calls import Asked, compact_answer, compact_asked, full_answer, full_asked
 from workflows_core.wire.records import ActionCall
 
 
@@ -85,6 +85,15 @@ def test_a_call_that_is_not_the_last(case: str) -> None:
 UNDONE = [{**act("booked"), "onCompensate": [ACT]}, {"id": "b", **act("paid")}]
 
 
+def of_an_earlier_build(copy: dict[str, Any]) -> dict[str, Any]:
+    """It left out what the write and the call had of their own."""
+    identity = {name: copy["identity"][name] for name in ("definition_hash", "trigger_type")}
+    frames = json.loads(json.dumps(copy["frames"]))
+    for frame in frames:
+        (frame["pending"] or {}).pop("call", None)
+    return {**copy, "identity": identity, "frames": frames}
+
+
 @pytest.mark.parametrize("case", [*MAY, "undone"])
 def test_the_state_beside_a_call_says_all_and_nothing_twice(case: str) -> None:
     run = Run(*MAY.get(case, UNDONE))
@@ -92,9 +101,11 @@ def test_the_state_beside_a_call_says_all_and_nothing_twice(case: str) -> None:
         run.succeed({"n": [1]})
     state, write = take_carried_write(run.state, run.call.step_path)
     copy, call = state.to_copy(), cast(ActionCall, call_body(run.call, write))
-    compact = json.loads(json.dumps(compact_copy(copy, run.call.command_id)))
-    assert full_copy(compact, call, run.call.command_id) == copy
-    assert len(json.dumps(compact)) < 0.7 * len(json.dumps(copy))
+    asked = Asked(run.call.command_id, 7, copy)
+    compact = json.loads(json.dumps(compact_asked(call, asked)))
+    assert full_asked(compact, call) == asked
+    assert full_asked({"state": of_an_earlier_build(copy), "commandId": asked.command_id, "at": 7}, call) == asked
+    assert len(json.dumps(compact["state"])) < 0.7 * len(json.dumps(copy))
 
 
 def test_what_undoes_a_run_is_not_its_last() -> None:
@@ -114,3 +125,18 @@ def test_the_end_has_a_number_that_no_other_write_has() -> None:
     assert last is not None
     _, following = take_write(left, 2_000)
     assert following["sequence"] == write["sequence"] + 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"output": {"n": 1}, "ended": {"at": 5, "status": "SUCCEEDED", "category": None, "path": "root.a", "steps": 3}},
+        {"output": None, "ended": {"at": 5, "status": "FAILED", "category": "ActionError", "path": None, "steps": 3}},
+        {"output": {"ended": 1}},
+        {"found": {"status": "SUCCEEDED", "at": 5, "result_json": None, "error_json": None}},
+    ],
+)
+def test_the_answer_says_the_same_in_a_history(answer: Any) -> None:
+    compact = json.loads(json.dumps(compact_answer(answer, "root.a")))
+    assert full_answer(compact, "root.a") == answer
+    assert full_answer(answer, "root.b") == answer, "as an earlier build gave it"

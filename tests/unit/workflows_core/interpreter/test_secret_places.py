@@ -13,7 +13,8 @@ from harness.interpreted import Run, act
 from workflows_core.execution.action_calls import call_body
 from workflows_core.execution.short_answers import fingerprint
 from workflows_core.interpreter.writes import take_carried_write
-from workflows_core.wire.compact import compact_call, compact_copy, full_call, full_copy
+from workflows_core.wire.compact import compact_call, full_call
+from workflows_core.wire.compact_last_calls import Asked, compact_asked, full_asked
 from workflows_core.wire.names import workflow_id_of
 from workflows_core.wire.records import ActionCall
 
@@ -106,7 +107,7 @@ def test_the_places_travel_with_the_call_and_its_state() -> None:
     temporal_id = workflow_id_of(write["run_id"])
     assert full_call(json.loads(json.dumps(compact_call(call, temporal_id, has_row=False))), temporal_id) == call
     copy = state.to_copy()
-    assert full_copy(compact_copy(copy, run.call.command_id), call, run.call.command_id) == copy
+    assert full_asked(compact_asked(call, Asked(run.call.command_id, 7, copy)), call).copy == copy
     assert call["secrets"] == [["token"]]
 
 

@@ -5,10 +5,10 @@ Only regular activities write, because only their schedule is durable before the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.common import RawValue
@@ -22,6 +22,7 @@ from workflows_core.execution.durably import durably
 from workflows_core.execution.failures import action_unavailable, quota_exceeded
 from workflows_core.execution.last_action import LastAction
 from workflows_core.execution.load import RunLoader
+from workflows_core.execution.lost_rows import with_row
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.regular_action import RegularAction
@@ -33,10 +34,13 @@ from workflows_core.storage import last_actions
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire import names
-from workflows_core.wire.compact import compact_loaded, full_call, full_write
+from workflows_core.wire.compact import full_call, full_write
+from workflows_core.wire.compact_last_calls import compact_answer
+from workflows_core.wire.compact_loads import compact_loaded
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import RunWrite
 
+_T = TypeVar("_T")
 _ELSEWHERE_RETRY = timedelta(seconds=1)
 
 ACTIVITY_NAMES = (
@@ -124,7 +128,7 @@ class RunActivities:
         call = full_call(body["call"], activity.info().workflow_id or "")
         work = LastAction(self.db, self.registry, self.secrets, self.policy, call, self.observe, asked=body)
         with about(**_of_write(call["write"]), step_path=call["step_path"], action=call["action_id"]):
-            return encode(await durably(lambda: self._run_here(work)))
+            return encode(compact_answer(await durably(lambda: self._run_here(work)), call["step_path"]))
 
     async def _run_here(self, work: RegularAction) -> Any:
         """Leaves a call that this process cannot run, and another one can, to that one.
@@ -169,7 +173,7 @@ class RunActivities:
         write = full_write(body["write"], info.workflow_id or "")
         execution = info.workflow_run_id or ""
         with about(**_of_write(write)):
-            return encode(await durably(lambda: last_actions.revoke(self.db, write, execution, body["end"])))
+            return encode(await self._kept(lambda: last_actions.revoke(self.db, write, execution, body["end"])))
 
     @activity.defn(name=names.ACTIVITY_FINISH)
     async def finish(self, raw: RawValue) -> RawValue:
@@ -181,10 +185,13 @@ class RunActivities:
         write = full_write(decode(raw), info.workflow_id or "")
         execution = info.workflow_run_id or ""
         with about(**_of_write(write)):
-            found = await durably(lambda: write_run(self.db, write, execution, hand_over=hand_over))
+            found = await self._kept(lambda: write_run(self.db, write, execution, hand_over=hand_over))
         return encode([signal.to_wire() for signal in found] or None)
+
+    async def _kept(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        return await durably(lambda: with_row(self.db, work))
 
 
 def _of_write(write: RunWrite) -> dict[str, str]:
     """What a log line is about that is written while this is recorded."""
-    return {"tenant": write["tenant"], "run_id": write["run_id"], "workflow_id": write["workflow_id"]}
+    return {"tenant": write["tenant"], "run_id": write["run_id"]}

@@ -60,7 +60,7 @@ from workflows_core.interpreter.writes import (
     take_write,
     write_is_due,
 )
-from workflows_core.wire.compact import full_loaded
+from workflows_core.wire.compact_loads import full_loaded
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import ACTIVITY_ACTION, ACTIVITY_LOAD, ACTIVITY_WRITE
 from workflows_core.wire.records import ActionTraits, EndedRecord, LoadedRun, RunWrite, WrittenEnd

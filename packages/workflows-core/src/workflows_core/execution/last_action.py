@@ -28,7 +28,7 @@ from workflows_core.interpreter.writes import take_final_write
 from workflows_core.storage import last_actions
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.ledger import LedgerEntry
-from workflows_core.wire.compact import full_copy
+from workflows_core.wire.compact_last_calls import full_asked
 from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, StepRecord, StepStatus, WrittenEnd
 
 _LOG = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class LastAction(RegularAction):
             await super()._complete(step)
             return
         try:
-            await self._end_in(self.db, step, end)
+            await self._kept(lambda: self._end_in(self.db, step, end))
         except Exception as error:
             if is_unavailable(error) or isinstance(error, WorkflowsError):
                 raise
@@ -110,17 +110,16 @@ class LastAction(RegularAction):
             return None
 
     def _follow(self, step: StepRecord) -> Ending | None:
-        command_id = self.asked["commandId"]
-        copy = full_copy(self.asked["state"], self.call, command_id)
-        plan = compiled_plan(copy["identity"]["definition_hash"])
+        asked = full_asked(self.asked, self.call)
+        plan = compiled_plan(asked.copy["identity"]["definition_hash"])
         if plan is None or step["invocation"] is None or step["completed_at"] is None:
             return None
-        before = replace(State.from_checkpoint(copy), outbox=self._outbox({**step, "invocation": None}))
+        before = replace(State.from_checkpoint(asked.copy), outbox=self._outbox({**step, "invocation": None}))
         if before.semantics not in SUPPORTED_SEMANTICS or before.engine != plan.engine:
             return None
         # As the run will read it.
         output = decode(encode(step["invocation"]["output_json"]))
-        event = succeeded(command_id, output, step["completed_at"])
+        event = succeeded(asked.command_id, output, step["completed_at"])
         after, _ = take(plan, before, event, max_steps=MAX_STEPS_AT_ONCE, max_effort=MAX_EFFORT)
         ended = ended_of(after)
         if ended is None or any(e.kind in _OF_WAITS and e.carried_by is None for e in after.outbox.entries):

@@ -23,7 +23,8 @@ from workflows_core.interpreter.endings import may_end_next
 from workflows_core.interpreter.messages import ActionSucceeded, RunAction
 from workflows_core.interpreter.plan import Plan
 from workflows_core.interpreter.state import Outcome, State
-from workflows_core.wire.compact import compact_copy, compact_write
+from workflows_core.wire.compact import compact_write
+from workflows_core.wire.compact_last_calls import Asked, compact_asked, full_answer
 from workflows_core.wire.names import ACTIVITY_LAST_ACTION, ACTIVITY_REVOKE_LAST_ACTION
 from workflows_core.wire.records import EndedRecord, LastAnswer, RunWrite, WrittenEnd
 
@@ -47,12 +48,9 @@ class LastCall:
 
     async def make(self, call: RawValue, config: ActivityConfig) -> LastAnswer:
         """Calls the action."""
-        command_id = self.command.command_id
-        state = compact_copy(self.state, command_id)
-        body = encode({"call": decode(call), "commandId": command_id, "at": now_ms(), "state": state})
+        body = encode(compact_asked(decode(call), Asked(self.command.command_id, now_ms(), self.state)))
         raw = await workflow.execute_activity(ACTIVITY_LAST_ACTION, body, result_type=RawValue, **config)
-        answer: LastAnswer = decode(raw)
-        return answer
+        return full_answer(decode(raw), self.command.step_path)
 
     async def revoke(self, write: RunWrite) -> WrittenEnd | None:
         """The end if it has written that already; otherwise it cannot any more, since `write` is newer."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +24,7 @@ from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import suspects
 from workflows_core.execution.failures import action_crashed, authored_error
 from workflows_core.execution.handlers import Surroundings, call_handler, required_action
+from workflows_core.execution.lost_rows import with_row
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage import ledger
 from workflows_core.storage.database import Database, is_unavailable
@@ -31,11 +32,19 @@ from workflows_core.storage.entity_links import PostgresEntityLinks
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import LedgerEntry
 from workflows_core.storage.run_writes import write_run
-from workflows_core.wire.records import INLINE_OUTPUT_BYTES, ActionCall, InvocationRecord, StepRecord, StepStatus
+from workflows_core.wire.records import (
+    INLINE_OUTPUT_BYTES,
+    ActionCall,
+    InvocationRecord,
+    RunWrite,
+    StepRecord,
+    StepStatus,
+)
 
 MAX_CRASHES = 5
 """A call that lost so many starts while it ran alone has killed them."""
 
+_T = TypeVar("_T")
 _RELEASE_SECONDS = 1.0
 _SLOW_AFTER_SECONDS = 1.0
 """A handler that runs longer than this is announced in the database and starts to heartbeat."""
@@ -85,7 +94,7 @@ class RegularAction:
         try:
             action = required_action(self.registry, self.call)
             if action.effect is Effect.TRANSACTIONAL:
-                return await self._transactional(action)
+                return await self._kept(lambda: self._transactional(action))
             done, output = await self._before(action)
             if done:
                 return output
@@ -121,12 +130,12 @@ class RegularAction:
             ApplicationError: It is another suspect's turn.
         """
         lost = 0 if activity.info().attempt == 1 else 1
-        before = await ledger.start_again(self.db, self.call, self.token, lost=lost)
+        before = await self._kept(lambda: ledger.start_again(self.db, self.call, self.token, lost=lost))
         if not before.suspect:
             return before
         if before.crashes < MAX_CRASHES:
             await self.held.enter_async_context(suspects.turn(self.call))
-        taken = await ledger.start_again(self.db, self.call, self.token, alone=True)
+        taken = await self._kept(lambda: ledger.start_again(self.db, self.call, self.token, alone=True))
         if taken.taken and before.crashes >= MAX_CRASHES:
             raise StepFailed(action_crashed(self.call, before.crashes))
         return taken
@@ -143,7 +152,8 @@ class RegularAction:
         if self.call["authored_key"]:
             # The ledger row may be that of another run or step, so this one's own row is where its output is found.
             step["output_json"] = before.output
-        await write_run(self.db, {**self.write, "steps": [*self._carried(), step]}, self.execution)
+        write: RunWrite = {**self.write, "steps": [*self._carried(), step]}
+        await self._kept(lambda: write_run(self.db, write, self.execution))
         if failure is not None and status == "FAILED":
             raise authored_error(failure, recorded=True)
         return before.output
@@ -173,8 +183,11 @@ class RegularAction:
                 return output
         return await self._known_end(before)
 
+    async def _kept(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        return await with_row(self.db, work)
+
     async def _complete(self, step: StepRecord) -> None:
-        await ledger.complete(self.db, self._called(), step, self.token, self.execution)
+        await self._kept(lambda: ledger.complete(self.db, self._called(), step, self.token, self.execution))
 
     async def _complete_in(self, conn: AsyncConnection, step: StepRecord) -> None:
         await ledger.complete_in(conn, self._called(), step, self.token, self.execution)

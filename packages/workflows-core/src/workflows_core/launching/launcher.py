@@ -207,7 +207,6 @@ class Launcher:
                     execution_timeout=self._policy.execution_timeout,
                     run_timeout=self._policy.run_timeout,
                     search_attributes=TypedSearchAttributes(attributes),
-                    memo={"tenant": tenant, "workflowKey": key, "workflowVersion": row.workflow_version},
                     static_summary=f"{key} v{row.workflow_version}",
                     priority=Priority(fairness_key=tenant[:64]),
                     request_eager_start=self._policy.eager_start,

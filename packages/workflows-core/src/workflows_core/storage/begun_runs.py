@@ -10,12 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Json
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
+from workflows_core.storage.json_text import json_text
 from workflows_core.storage.statements import rows_of
+from workflows_core.wire.messages import RunInput
 
 _LOAD = text(
     "SELECT recorded, started_at, definition_hash, input_json, trigger_metadata_json, runtime_semantics_version"
     " FROM workflow_load_run(:tenant, :run_id)"
 )
+
+_ENSURE = text("SELECT workflow_ensure_run(CAST(:run AS jsonb), :semantics)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +47,16 @@ async def begun_run(where: Database | AsyncConnection, tenant: str, run_id: str)
     """The run, read in one statement that sets its tenant itself."""
     [row] = await rows_of(where, _LOAD, {"tenant": tenant, "run_id": run_id})
     return BegunRun(**row) if row["recorded"] else BegunRun(recorded=False, started_at=row["started_at"])
+
+
+async def restore_row(db: Database, begun: RunInput) -> None:
+    """Gives a run a row again of what it was started with; one that has a row keeps it."""
+    run = {
+        "tenant": begun.tenant_id,
+        "run_id": begun.run_id,
+        "workflow_id": begun.workflow_id,
+        "workflow_version": begun.workflow_version,
+        "trigger_type": begun.trigger_type,
+    }
+    async with db.tenant(begun.tenant_id) as conn:
+        await conn.execute(_ENSURE, {"run": json_text(run), "semantics": SEMANTICS_VERSION})

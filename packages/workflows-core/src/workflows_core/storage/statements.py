@@ -15,6 +15,7 @@ from workflows_core.storage.database import Database
 
 _RUN_RESET = "WF001"
 _EVENT_CONFLICT = "WF002"
+_RUN_ROW_MISSING = "WF003"
 _CHECK_VIOLATION = "23514"
 _PROGRAM_LIMIT = "54000"
 _EVENT_INVALID = "EVENT_INVALID: "
@@ -29,6 +30,10 @@ class RunReset(Refused):
             "is recorded and stays: start a new run with the same input instead"
         )
         super().__init__([Problem("RUN_RESET", f"{found}; {advice}")])
+
+
+class RunRowMissing(Exception):
+    """Indicates that a run has no row any more, and that what is written does not say enough for one."""
 
 
 def is_contended(error: BaseException) -> bool:
@@ -78,6 +83,8 @@ class coded_errors:  # noqa: N801 - a context manager, read as a verb
         message = _said(error)
         if state == _RUN_RESET:
             raise RunReset(message) from None
+        if state == _RUN_ROW_MISSING:
+            raise RunRowMissing(message) from None
         if state == _EVENT_CONFLICT:
             raise Refused.one("EVENT_CONFLICT", message, "eventId") from None
         if state == _PROGRAM_LIMIT:

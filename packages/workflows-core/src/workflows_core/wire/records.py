@@ -119,14 +119,14 @@ class RunWrite(TypedDict):
     """Everything one regular activity writes for its run, in one transaction.
 
     `waits` is the whole set of waits open when the write was scheduled, or None when the write says
-    nothing about waits. `status` None leaves the run's status alone. `definition_hash` and `trigger_type` are for a run
-    that has no row yet.
+    nothing about waits. `status` None leaves the run's status alone. Workflow, version, hash and trigger are for a run
+    that has no row yet, and None where it has one.
     """
 
     tenant: str
     run_id: str
-    workflow_id: str
-    workflow_version: int
+    workflow_id: str | None
+    workflow_version: int | None
     definition_hash: str | None
     trigger_type: str | None
     generation: int
