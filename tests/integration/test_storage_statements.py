@@ -1,13 +1,15 @@
-"""A statement in a transaction of its own, by the driver, behaves to its callers as every other one."""
+"""A statement by the driver, in a transaction of its own or of a connection, is to its callers as any other one."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from harness.databases import MigratedDatabase, engine_of
@@ -16,7 +18,7 @@ from workflows_core.storage.database import Database, is_unavailable, unavailabl
 from workflows_core.storage.statements import is_contended, rows_of, value_of
 
 pytestmark = pytest.mark.asyncio
-_WHOSE = text("SELECT pg_backend_pid()")
+_WHOSE = text("SELECT pg_backend_pid() AS pid")
 _SLEEP = text("SELECT pg_sleep(:seconds)")
 _CANCEL = text(
     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
@@ -30,25 +32,48 @@ class _TakenBack(Exception):
     pass
 
 
-async def whose(db: Database) -> int:
-    found: int = await value_of(db, _WHOSE, {})
+Way = Callable[[Database, TextClause, Mapping[str, Any]], Awaitable[Sequence[Mapping[str, Any]]]]
+
+
+async def alone(db: Database, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return await rows_of(db, statement, values)
+
+
+async def within(db: Database, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    async with db.tenant(TENANT) as conn:
+        return await rows_of(conn, statement, values)
+
+
+async def by_sqlalchemy(db: Database, statement: TextClause, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """What the others are held to."""
+    async with db.tenant(TENANT) as conn:
+        rows = (await conn.execute(statement, values)).mappings().all()
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+BOTH = pytest.mark.parametrize("way", [alone, within])
+
+
+async def whose(db: Database, way: Way = alone) -> int:
+    [row] = await way(db, _WHOSE, {})
+    found: int = row["pid"]
     return found
 
 
-async def test_rows_are_the_same_alone_and_in_a_transaction(db: Database) -> None:
+@BOTH
+async def test_rows_are_those_of_any_other_statement(db: Database, way: Way) -> None:
     typed = text(
         "SELECT n, CAST(:json AS jsonb) AS json, CAST(:list AS text[]) AS list, CAST(:none AS text) AS none,"
         " '%' || :name AS name, CAST('2026-01-02T03:04:05Z' AS timestamptz) AS at FROM generate_series(1, 2) AS n"
     )
     values = {"json": '{"a": [1, null, "ü"]}', "list": ["a", "%s"], "none": None, "name": "100 %"}
-    alone = await rows_of(db, typed, values)
-    async with db.tenant(TENANT) as conn:
-        within = await rows_of(conn, typed, values)
-    assert [dict(row) for row in alone] == [dict(row) for row in within]
-    assert [(row["n"], row["json"], row["name"]) for row in alone] == [
+    found = [dict(row) for row in await way(db, typed, values)]
+    assert found == [dict(row) for row in await by_sqlalchemy(db, typed, values)]
+    assert [(row["n"], row["json"], row["name"]) for row in found] == [
         (n, {"a": [1, None, "ü"]}, "%100 %") for n in (1, 2)
     ]
-    assert list(await rows_of(db, text("SELECT 1 WHERE false"), {})) == []
+    assert list(await way(db, text("SELECT 1 WHERE false"), {})) == []
+    assert list(await way(db, text("CREATE TEMPORARY TABLE here (n integer)"), {})) == []
 
 
 async def test_it_is_committed_and_leaves_the_connection_as_it_was(database: MigratedDatabase) -> None:
@@ -66,22 +91,25 @@ async def test_it_is_committed_and_leaves_the_connection_as_it_was(database: Mig
         assert await whose(db) == pid
 
 
-async def test_an_error_is_told_as_of_any_other_statement_but_without_values(db: Database) -> None:
-    faulty = text("SELECT CAST(:value AS integer)")
-    with pytest.raises(DBAPIError) as alone:
-        await rows_of(db, faulty, {"value": "of a customer"})
-    async with db.tenant(TENANT) as conn:
-        with pytest.raises(DBAPIError) as within:
-            await rows_of(conn, faulty, {"value": "of a customer"})
-    assert type(alone.value) is type(within.value)
-    assert repr(alone.value.orig) == repr(within.value.orig)
-    assert (alone.value.connection_invalidated, is_unavailable(alone.value)) == (False, False)
-    assert alone.value.params is None
+@BOTH
+async def test_an_error_is_told_as_of_any_other_statement_but_without_values(db: Database, way: Way) -> None:
+    faulty, values = text("SELECT CAST(:value AS integer)"), {"value": "of a customer"}
+    with pytest.raises(DBAPIError) as raised:
+        await way(db, faulty, values)
+    with pytest.raises(DBAPIError) as wanted:
+        await by_sqlalchemy(db, faulty, values)
+    assert type(raised.value) is type(wanted.value)
+    assert repr(raised.value.orig) == repr(wanted.value.orig)
+    assert (raised.value.connection_invalidated, is_unavailable(raised.value)) == (False, False)
+    assert raised.value.params is None
     # The connection is of use still.
     assert await value_of(db, text("SELECT 1"), {}) == 1
 
 
-async def test_after_a_restart_one_statement_fails_and_not_one_per_connection(database: MigratedDatabase) -> None:
+@BOTH
+async def test_after_a_restart_one_statement_fails_and_not_one_per_connection(
+    database: MigratedDatabase, way: Way
+) -> None:
     async with engine_of(database.url, pool_size=3, max_overflow=0) as engine:
         db = Database(engine)
         rows = await asyncio.gather(*(rows_of(db, _AT_ONCE, {}) for _ in range(3)))
@@ -91,15 +119,16 @@ async def test_after_a_restart_one_statement_fails_and_not_one_per_connection(da
             for pid in before:
                 await admin.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         with pytest.raises(DBAPIError) as raised:
-            await whose(db)
+            await whose(db, way)
         assert (raised.value.connection_invalidated, is_unavailable(raised.value)) == (True, True)
         assert "does not answer" in unavailable_reason(raised.value)
         rows = await asyncio.gather(*(rows_of(db, _AT_ONCE, {}) for _ in range(3)))
         assert before.isdisjoint(row["pid"] for found in rows for row in found)
 
 
-async def test_one_that_the_server_cancels_is_tried_again_by_whoever_asked(db: Database) -> None:
-    asked = asyncio.create_task(db.alone(_SLEEP, {"seconds": 60}))
+@BOTH
+async def test_one_that_the_server_cancels_is_tried_again_by_whoever_asked(db: Database, way: Way) -> None:
+    asked = asyncio.ensure_future(way(db, _SLEEP, {"seconds": 60}))
     while not await rows_of(db, _CANCEL, {}):
         await asyncio.sleep(0.02)
     with pytest.raises(DBAPIError) as raised:
@@ -108,12 +137,13 @@ async def test_one_that_the_server_cancels_is_tried_again_by_whoever_asked(db: D
     assert not raised.value.connection_invalidated
 
 
+@BOTH
 @pytest.mark.parametrize("how", ["the caller", "the limit of time"])
-async def test_a_connection_that_was_given_up_is_used_by_nobody(database: MigratedDatabase, how: str) -> None:
+async def test_a_connection_that_was_given_up_is_used_by_nobody(database: MigratedDatabase, how: str, way: Way) -> None:
     async with engine_of(database.url, pool_size=1, max_overflow=0) as engine:
         db = Database(engine, within_seconds=0.5 if how == "the limit of time" else None)
         pid = await whose(db)
-        asked = asyncio.create_task(db.alone(_SLEEP, {"seconds": 60}))
+        asked = asyncio.ensure_future(way(db, _SLEEP, {"seconds": 60}))
         if how == "the caller":
             await asyncio.sleep(0.2)
             asked.cancel()

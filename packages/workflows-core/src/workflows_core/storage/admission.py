@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from workflows_core.storage.statements import rows_of
+
 _HOLD = text(
     """
     SELECT d.workflow_id, d.key, d.is_paused, d.concurrency_limit, d.published_version,
@@ -77,16 +79,17 @@ async def hold_definition(
         by_id: It is an id.
     """
     values = {"workflow": workflow, "version": version, "by_id": by_id}
-    row = (await conn.execute(_HOLD, values)).one_or_none()
-    if row is not None and version is None and row.version != row.published_version:
+    rows = await rows_of(conn, _HOLD, values)
+    if rows and version is None and rows[0]["version"] != rows[0]["published_version"]:
         # Published while this waited for the lock: the version is of before, and now nobody publishes.
-        row = (await conn.execute(_HOLD, values)).one_or_none()
-    if row is None:
+        rows = await rows_of(conn, _HOLD, values)
+    if not rows:
         return None
+    [row] = rows
     found = None
-    if row.version is not None:
-        found = HeldVersion(row.version, row.definition_hash, row.payload_schema, bool(row.waits_at_limit))
-    held = HeldDefinition(row.workflow_id, row.key, row.is_paused, row.concurrency_limit, found)
+    if row["version"] is not None:
+        found = HeldVersion(row["version"], row["definition_hash"], row["payload_schema"], bool(row["waits_at_limit"]))
+    held = HeldDefinition(row["workflow_id"], row["key"], row["is_paused"], row["concurrency_limit"], found)
     if held.concurrency_limit is not None:
         tenant = (await conn.execute(text("SELECT current_setting('workflows.tenant')"))).scalar_one()
         await conn.execute(_ALONE, {"lock": f"{tenant}\x1f{held.workflow_id}"})

@@ -102,7 +102,7 @@ async def mark_decided(
     conn: AsyncConnection, delivery: Delivery, status: Literal["consumed", "undeliverable"], reason: str | None
 ) -> None:
     """A delivery that starts a run has its verdict."""
-    await conn.execute(_DECIDED, {**_id(delivery), "status": status, "reason": reason})
+    await rows_of(conn, _DECIDED, {**_id(delivery), "status": status, "reason": reason})
 
 
 async def send_later(conn: AsyncConnection, delivery: Delivery, delay_seconds: float) -> None:

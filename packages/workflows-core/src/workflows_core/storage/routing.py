@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Json
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
-from workflows_core.storage.statements import rows_of
+from workflows_core.storage.statements import rows_of, value_of
 
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id)")
@@ -86,7 +86,7 @@ async def pending_events(db: Database, limit: int) -> list[tuple[str, str]]:
 
 async def take_event(conn: AsyncConnection, tenant: str, event_id: str) -> PendingEvent | None:
     """Sets the transaction's tenant, and takes the event; None when it is not pending any more."""
-    found = (await conn.execute(_TAKE, {"tenant": tenant, "event_id": event_id})).scalar_one()
+    found = await value_of(conn, _TAKE, {"tenant": tenant, "event_id": event_id})
     return None if found is None else _pending(found)
 
 
@@ -95,7 +95,7 @@ async def take_next_event(conn: AsyncConnection) -> PendingEvent | Literal["gone
 
     `gone` when another router was quicker. Does not wait for long for who holds its key or row.
     """
-    found = (await conn.execute(_TAKE_NEXT)).scalar_one()
+    found = await value_of(conn, _TAKE_NEXT, {})
     if found is None:
         return None
     return _pending(found) if found else "gone"
@@ -129,20 +129,20 @@ async def claim_event(
     Each has wait_id, run_id, event_name, key, filters, match. None when another router was quicker.
     """
     values = {"tenant": event.tenant, "event_id": event.event_id, "event_name": event.event_name, "keys": list(keys)}
-    found: list[Mapping[str, Any]] | None = (await conn.execute(_CLAIM, values)).scalar_one()
+    found: list[Mapping[str, Any]] | None = await value_of(conn, _CLAIM, values)
     return found
 
 
 async def is_awaited(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]) -> bool:
     """Whether a wait is open for the event's name and one of its keys; the filters are not looked at."""
     values = {"tenant": event.tenant, "event_name": event.event_name, "keys": list(keys)}
-    return bool((await conn.execute(_AWAITED, values)).scalar_one())
+    return bool(await value_of(conn, _AWAITED, values))
 
 
 async def claim_for(conn: AsyncConnection, tenant: str, event_id: str, wait_id: str, run_id: str) -> bool:
     """Gives an event to one wait of those with `match: one`; False when another has claimed it."""
     values = {"tenant": tenant, "event_id": event_id, "wait_id": wait_id, "run_id": run_id}
-    return bool((await conn.execute(_CLAIM_FOR, values)).scalar_one())
+    return bool(await value_of(conn, _CLAIM_FOR, values))
 
 
 async def settle_event(
@@ -160,7 +160,7 @@ async def settle_event(
         "deliveries": json_text(list(deliveries)),
         "lease": lease_seconds,
     }
-    return frozenset((await conn.execute(_SETTLE, values)).scalar_one())
+    return frozenset(await value_of(conn, _SETTLE, values))
 
 
 async def failed_attempts(conn: AsyncConnection, tenant: str, event_id: str) -> int | None:

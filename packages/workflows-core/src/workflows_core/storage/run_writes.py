@@ -83,9 +83,9 @@ async def write_in(
 ) -> Sequence[EventSignal]:
     """As `write_run`, in a transaction whose tenant is set."""
     missed = await rows_of(conn, _WRITE, _values(write, execution))
-    pages: dict[str, list[Mapping[str, Any]]] = {}
+    pages: dict[str, list[dict[str, Any]]] = {}
     for row in missed:
-        pages.setdefault(row["wait_id"], []).append(dict(row))
+        pages.setdefault(row["wait_id"], []).append(row)
     named = {wait["wait_id"]: wait for wait in write["waits"] or ()}
     handed: list[EventSignal] = []
     room = MAX_HANDED_BYTES if hand_over else 0
@@ -124,7 +124,7 @@ async def _missed_one(
     run_id: str,
     wait: WaitRecord,
     consumed: Sequence[ConsumedRecord],
-    page: list[Mapping[str, Any]],
+    page: list[dict[str, Any]],
 ) -> EventFacts | None:
     """The first event that fits, for this wait alone if it wants that; the next wait looks back again."""
     while page:
@@ -140,9 +140,9 @@ async def _missed_one(
 
 async def _missed(
     conn: AsyncConnection, tenant: str, wait_id: str, consumed: Sequence[ConsumedRecord], after_id: str | None
-) -> list[Mapping[str, Any]]:
+) -> list[dict[str, Any]]:
     values = {"tenant": tenant, "wait_id": wait_id, "consumed": json_text(list(consumed)), "after_id": after_id}
-    return [dict(row) for row in (await conn.execute(_MISSED, values)).mappings()]
+    return await rows_of(conn, _MISSED, values)
 
 
 async def _may_have(conn: AsyncConnection, tenant: str, run_id: str, event_id: str, wait: WaitRecord) -> bool:
@@ -166,7 +166,7 @@ def _signal(event: EventFacts, wait: WaitRecord, delivery_id: str) -> EventSigna
 async def add_deliveries(conn: AsyncConnection, tenant: str, deliveries: Sequence[Mapping[str, Any]]) -> None:
     """Inserts deliveries `new`; one for the same event and target stays as it is. Wakes the sender at commit."""
     if deliveries:
-        await conn.execute(_ADD, {"tenant": tenant, "deliveries": json_text(list(deliveries))})
+        await rows_of(conn, _ADD, {"tenant": tenant, "deliveries": json_text(list(deliveries))})
 
 
 def new_delivery(event_id: str, target_kind: str, target_id: str, run_id: str, key: str | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import ActionFailed, ErrorCategory, Json, Problem, Refused
-from workflows_core.storage.database import Database
+from workflows_core.storage.database import Database, rows_by_driver
 
 _RUN_RESET = "WF001"
 _EVENT_CONFLICT = "WF002"
@@ -50,7 +50,7 @@ def is_fault_of_schema(error: BaseException) -> bool:
 
 async def rows_of(
     where: Database | AsyncConnection, statement: TextClause, values: Mapping[str, Any]
-) -> Sequence[Mapping[Any, Any]]:
+) -> list[dict[str, Any]]:
     """The rows of a statement: in a transaction of its own (`Database.alone`), or in the one of a connection.
 
     Raises:
@@ -59,7 +59,7 @@ async def rows_of(
     with coded_errors():
         if isinstance(where, Database):
             return await where.alone(statement, values)
-        return (await where.execute(statement, values)).mappings().all()
+        return await rows_by_driver(where, statement, values)
 
 
 async def value_of(where: Database | AsyncConnection, statement: TextClause, values: Mapping[str, Any]) -> Any:
