@@ -18,12 +18,12 @@ from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.operator import command, publish, refused, workflows
 from harness.run_records import rows
-from harness.scheduled import HOURLY, created, following, published, until
+from harness.scheduled import HOURLY, created, following, published, row_of, until
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.schedules.days import read_calendars
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
-from workflows_core.storage.schedules import store_calendar
+from workflows_core.storage.schedules import change_schedule, store_calendar
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -163,6 +163,27 @@ async def test_a_backfill_says_whether_the_schedule_has_a_time_then(
             text = await said(environment, "schedules", "backfill", row.id, "--from", since, "--until", to)
             assert f"schedule {row.id} has no time from 2024-01-0" in text
     assert any(run["trigger_fire_key"] for run in await rows(db, "workflow_runs")) is found
+
+
+async def test_a_paused_schedule_makes_up_for_the_past_and_a_failed_one_says_that_it_launches_nothing(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """A failed one was said to fire, and nothing came of it."""
+    await published(db)
+    span = ("--from", "2024-01-01T00:00:00", "--until", "2024-01-01T02:00:00")
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        await sync.one_pass()
+        await workflows(environment, "schedules", "pause", row.id)
+        assert (await workflows(environment, "schedules", "backfill", row.id, *span))["backfilled"]
+        while [run["status"] for run in await rows(db, "workflow_runs")] != ["SUCCEEDED"] * 3:
+            await asyncio.sleep(0.05)
+        assert (await row_of(db, row.id)).status == "paused"
+        async with db.tenant(TENANT) as conn:
+            await change_schedule(conn, row.id, enabled=False, status="failed", error="no calendar")
+        said_so = "SCHEDULE_FAILED at scheduleId: it is failed and launches nothing: no calendar; mend that"
+        for asked in (("trigger", row.id), ("backfill", row.id, *span)):
+            assert said_so in await refused(environment, "schedules", *asked)
 
 
 async def test_options_that_would_do_what_nobody_meant_are_refused(environment: dict[str, str], tmp_path: Path) -> None:

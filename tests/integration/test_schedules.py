@@ -30,7 +30,7 @@ from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
 from workflows_core.schedules.firing import fire
 from workflows_core.schedules.managing import ScheduleRequest, create_schedule
-from workflows_core.schedules.temporal import ScheduleSync
+from workflows_core.schedules.temporal import ScheduleSync, matching_times
 from workflows_core.storage.database import Database
 from workflows_core.storage.schedules import list_schedules, store_calendar
 from workflows_core.wire.names import workflow_id_of
@@ -128,6 +128,28 @@ async def test_hole_46_next_times_leave_out_what_the_day_filter_does(db: Databas
         assert (await fire(db, launcher, TENANT, row.id, monday, "x")).outcome == "error"
         gone = await row_of(db, row.id)
         assert (gone.status, gone.enabled) == ("failed", False)
+
+
+@pytest.mark.parametrize(
+    ("cron", "day", "fires"),
+    [
+        ("30 2 * * *", "2027-03-28", []),
+        ("30 2 * * *", "2027-10-31", ["01:30"]),
+        ("0 1-5 * * *", "2027-03-28", ["00:00", "01:00", "02:00", "03:00"]),
+        ("0 1-5 * * *", "2027-10-31", ["00:00", "02:00", "03:00", "04:00"]),
+    ],
+)
+async def test_a_time_that_the_clock_leaves_out_fires_not_and_one_that_it_repeats_fires_once(
+    db: Database, client: Client, cron: str, day: str, fires: list[str]
+) -> None:
+    """In Berlin, where 02:30 is 00:30 or 01:30; the day's 01:00 in October is 23:00 of the day before."""
+    await published(db)
+    async with following(db, client) as (_, sync):
+        row = await created(db, ScheduleRequest("by the wall", cron=cron, timezone="Europe/Berlin"))
+        await sync.one_pass()
+        noon = datetime.fromisoformat(f"{day}T12:00:00+00:00")
+        times = await matching_times(client, row, noon - timedelta(days=1), noon)
+        assert [at.strftime("%H:%M") for at in times if at.date() == noon.date()] == fires
 
 
 async def test_next_times_go_beyond_a_thousand_that_the_day_filter_leaves_out(db: Database, client: Client) -> None:

@@ -171,12 +171,13 @@ async def next_times(conn: AsyncConnection, client: Client, row: ScheduleRow, co
 
 
 async def has_time(conn: AsyncConnection, client: Client, row: ScheduleRow, since: datetime, until: datetime) -> bool:
-    """Whether it has a time from one moment to another, both included, that the day filter does not leave out.
+    """Whether it has a time to make up for from one moment to another, both included, that its day filter admits.
 
     Raises:
-        Refused: `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
+        Refused: `SCHEDULE_FAILED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
         RPCError: Temporal does not know the schedule yet, or does not answer.
     """
+    _check_fires(row)
     return bool(await _admitted_times(conn, client, row, since, until, 1))
 
 
@@ -187,9 +188,10 @@ async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleR
         Whether it fires at once, and not when the open run has ended.
 
     Raises:
-        Refused: `SCHEDULE_RUN_OPEN`: it would be left out.
+        Refused: `SCHEDULE_FAILED`; `SCHEDULE_RUN_OPEN`: it would be left out.
         RPCError: Temporal does not know the schedule yet, or does not answer.
     """
+    _check_fires(row)
     found = await standing(client, row)
     if found is not None and found.leaves_out:
         run_id = await open_run(conn, row)
@@ -226,6 +228,13 @@ async def _admitted_times(
 def _check_open(row: ScheduleRow) -> None:
     if row.status == "completed":
         raise Refused.one("SCHEDULE_ENDED", "it has fired and is completed: create another one", "scheduleId")
+
+
+def _check_fires(row: ScheduleRow) -> None:
+    """A firing of one that is failed launches nothing, whoever asks for it."""
+    if row.status == "failed":
+        message = f"it is failed and launches nothing: {row.last_error}; mend that and resume it"
+        raise Refused.one("SCHEDULE_FAILED", message, "scheduleId")
 
 
 def _time_problems(run_at: str | None, cron: str | None, timezone: str, now: datetime) -> list[Problem]:
