@@ -11,7 +11,7 @@ from sqlalchemy import text
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from harness.authored import authored_runtime
+from harness.authored import Started, authored_runtime
 from harness.databases import MigratedDatabase
 from harness.ingress import ingress, route
 from harness.interpreted import document, wait
@@ -239,6 +239,50 @@ async def test_a_whole_loop_resumes_a_waiting_run(db: Database, client: Client) 
     assert [(w.status, w.matched_event_id) for w in timeline.waits] == [("RESOLVED", "e1"), ("RESOLVED", "e2")]
     assert {d.status for d in timeline.deliveries} <= {"consumed", "unknown"}
     assert sorted(d.event_id for d in timeline.deliveries if d.status == "consumed") == ["e1", "e2"]
+
+
+async def has_events(run: Started, *kinds: str) -> None:
+    """Waits until these come one after the other in the run's history, whatever else is between them."""
+    while True:
+        found = iter([EventType.Name(event.event_type) for event in (await run.handle.fetch_history()).events])
+        if all(f"EVENT_TYPE_{kind}" in found for kind in kinds):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def test_an_event_wins_over_the_time_out_that_is_in_the_same_workflow_task(db: Database, client: Client) -> None:
+    """Nobody executes the run while both come, so that it hears of them at once: of the time-out first."""
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id", timeoutMs=1_500)), {"id": "k1"})
+        await run.until("WAITING")
+    async with ingress(db, client):
+        await has_events(run, "TIMER_FIRED")
+        await publish(db, "e1", "k1")
+        await has_events(run, "TIMER_FIRED", "WORKFLOW_EXECUTION_SIGNALED")
+        async with authored_runtime(db, client):
+            result = await run.handle.result()
+    assert result["scopes"]["vars"]["event"] == {"amount": 5}
+    (delivery,) = await rows(db, "workflow_event_deliveries")
+    assert delivery["status"] == "consumed"
+
+
+async def test_an_event_that_comes_after_the_run_has_decided_for_the_time_out_is_late(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        timed = {**wait("PAID", "payload.id", timeoutMs=1_000), "onError": {"policy": "continue"}}
+        run = await authored.start(document(timed), {"id": "k1"})
+        await run.until("WAITING")
+        async with db.tenant(TENANT) as conn:
+            # What the run has decided cannot be written, so that the wait looks open.
+            await conn.exec_driver_sql("SELECT FROM workflow_runs FOR UPDATE")
+            await has_events(run, "TIMER_FIRED", "ACTIVITY_TASK_SCHEDULED")
+            await publish(db, "e1", "k1")
+            await has_events(run, "TIMER_FIRED", "WORKFLOW_EXECUTION_SIGNALED")
+        result = await run.handle.result()
+    assert result["scopes"]["error"]["code"] == "EVENT_WAIT_TIMED_OUT"
+    (delivery,) = await rows(db, "workflow_event_deliveries")
+    assert (delivery["status"], delivery["reason"]) == ("late", "the wait timed out before the run took the event")
 
 
 async def test_hole_26_hole_28_a_trigger_starts_its_run_once_and_a_paused_one_delays_nobody(
