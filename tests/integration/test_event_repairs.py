@@ -230,6 +230,27 @@ async def test_a_list_has_the_reason_of_what_is_dead(environment: dict[str, str]
     assert line.endswith("the payload does not keep to payload.Ordered.v1: payload/id is required")
 
 
+@pytest.mark.parametrize(("tenant", "name"), [("no-such-tenant", "PAID"), (TENANT, "NO_SUCH_NAME")])
+async def test_an_event_for_a_tenant_or_of_a_name_that_there_is_not_is_listed_and_counted_as_unmatched(
+    environment: dict[str, str], db: Database, tenant: str, name: str
+) -> None:
+    """It was one of all those that were routed, and had to be looked for among them."""
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    for_nobody = ("events", "publish", name, "--key", "k1", "--event-id", "astray", "--tenant", tenant)
+    assert (await workflows(environment, *for_nobody))["published"]
+    await publish(db, "behind")
+    await route(db)
+    assert await deliveries_of(db) == {("behind", "wait-1"): "new"}, "it holds nothing up"
+    (listed,) = await workflows(environment, "events", "list", "--status", "unmatched", "--tenant", tenant)
+    assert (listed["eventId"], listed["status"], listed["deliveries"]) == ("astray", "routed", [])
+    counted = await workflows(environment, "events", "count", "--name", name, "--tenant", tenant)
+    assert {one["verdict"]: one["events"] for one in counted} == {"routed": 1, "unmatched": 1}
+    _, text_of_list, _ = await command(environment, "events", "list", "--name", name, "--tenant", tenant)
+    assert text_of_list.splitlines()[1].endswith("unmatched: `workflows events show` says who it could have concerned")
+    shown = await workflows(environment, "events", "show", "astray", "--tenant", tenant)
+    assert f"no wait for '{name}' was open and no workflow is started by it" in shown["notes"]
+
+
 async def test_an_event_that_cannot_be_replayed_stops_none_of_its_window(
     environment: dict[str, str], db: Database
 ) -> None:

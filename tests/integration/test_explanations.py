@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,7 +38,7 @@ from workflows_core.launching.events import events_to_replay, publish_checked, r
 from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
-from workflows_core.storage.events import EventRow, list_events
+from workflows_core.storage.events import EventRow, count_events, list_events
 from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -343,12 +344,18 @@ async def test_the_window_of_a_wait_goes_by_routing_in_its_explanation_too(
     assert list(await events_of(db, "w")) == ["inside"]
 
 
-STATUSES = ("pending", "routed", "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
+STATUSES = ("pending", "routed", "unmatched", "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
+
+
+def statuses_of(event: EventRow) -> set[str]:
+    """What an event is listed by."""
+    found = {event.status, *(str(delivery["status"]) for delivery in event.deliveries)}
+    return found | ({"unmatched"} if event.status == "routed" and not event.deliveries else set())
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def many(database: MigratedDatabase, db: Database) -> Database:
-    """5,000 events that were routed and taken, and a few of each other status among them."""
+    """5,000 events that were routed and taken, and a few of each other status among them; one concerns nobody."""
     async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
         await admin.execute("SET session_replication_role = replica")
         await admin.execute(
@@ -363,7 +370,8 @@ async def many(database: MigratedDatabase, db: Database) -> Database:
             "INSERT INTO workflow_event_deliveries (tenant, delivery_id, event_id, target_kind, target_id, run_id, key,"
             " status) SELECT %s, 'd' || g, 'e' || g, 'wait', 'w' || g, 'r' || g, 'k' || g, CASE g WHEN 901 THEN 'new'"
             " WHEN 902 THEN 'accepted' WHEN 903 THEN 'late' WHEN 904 THEN 'unknown' WHEN 905 THEN 'undeliverable'"
-            " WHEN 906 THEN 'dead' ELSE 'consumed' END FROM generate_series(1, 5000) AS g WHERE g NOT IN (700, 800)",
+            " WHEN 906 THEN 'dead' ELSE 'consumed' END FROM generate_series(1, 5000) AS g"
+            " WHERE g NOT IN (700, 800, 907)",
             [TENANT],
         )
         await admin.execute(
@@ -382,16 +390,29 @@ async def test_events_are_listed_by_their_status_or_that_of_a_delivery_newest_fi
         everything = await list_events(conn, limit=10_000)
         assert [event.event_id for event in everything] == [f"e{number}" for number in range(1, 5001)]
         for status in STATUSES:
-            expected = [
-                event.event_id
-                for event in everything
-                if status in (event.status, *(delivery["status"] for delivery in event.deliveries))
-            ]
+            expected = [event.event_id for event in everything if status in statuses_of(event)]
             assert expected, status
             for name, wanted in ((None, expected), ("PAID", expected), ("OTHER", [])):
                 found = await list_events(conn, status=status, name=name, limit=10_000)
                 assert [event.event_id for event in found] == wanted, status
         assert await list_events(conn, status="nothing") == []
+
+
+async def test_as_many_events_are_counted_as_are_listed(many: Database) -> None:
+    now = datetime.now(UTC)
+    for name, since, until in (
+        (None, now - timedelta(days=1), None),
+        ("PAID", now - timedelta(seconds=903), now - timedelta(seconds=60)),
+        ("OTHER", now - timedelta(days=1), None),
+    ):
+        async with many.tenant(TENANT) as conn:
+            listed = await list_events(conn, name=name, limit=10_000)
+            counted = await count_events(conn, name, since, until, 100)
+        window = [one for one in listed if one.created_at >= since and (until is None or one.created_at < until)]
+        expected = Counter(status for event in window for status in statuses_of(event))
+        assert {one.verdict: one.events for one in counted} == expected
+        for one in counted:
+            assert one.newest == max(event.created_at for event in window if one.verdict in statuses_of(event))
 
 
 async def test_those_who_look_read_few_rows_of_many(many: Database) -> None:

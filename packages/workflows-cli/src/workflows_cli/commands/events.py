@@ -1,10 +1,10 @@
-"""`workflows events publish | list | show | requeue | replay` and `workflows waits show`."""
+"""`workflows events publish | list | count | show | requeue | replay` and `workflows waits show`."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -18,9 +18,10 @@ from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
 from workflows_core.publishing.contracts import registered_schema
-from workflows_core.storage.events import EventRow, list_events
+from workflows_core.storage.events import UNMATCHED, EventRow, count_events, list_events
 
-STATUSES = ("pending", "routed", "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
+STATUSES = ("pending", "routed", UNMATCHED, "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
+_A_DAY = timedelta(days=1)
 
 
 @click.group("events")
@@ -73,6 +74,24 @@ async def list_(session: Session, name: str | None, status: str | None, limit: i
         {**row, "deliveries": [_outcome(one) for one in row["deliveries"]], "reason": _reasons(row)} for row in rows
     ]
     session.emit(rows, table(shown, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt", "reason")))
+    return 0
+
+
+@events_group.command("count")
+@click.option("--name", help="Only events of this name.")
+@click.option("--from", "since", type=UTC_TIME, help="Published at this time (UTC) or later; by default a day ago.")
+@click.option("--until", type=UTC_TIME, help="Published before this time (UTC).")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="At most so many lines.")
+@command
+async def count(session: Session, name: str | None, since: datetime | None, until: datetime | None, limit: int) -> int:
+    """Count events by name and what became of them: as many as `list --status` has for that.
+
+    An event with several deliveries counts for each status that these have. `unmatched` were routed to nobody.
+    """
+    async with session.db.tenant(session.tenant) as conn:
+        found = await count_events(conn, name, since or datetime.now(UTC) - _A_DAY, until, limit)
+    rows = [one.to_json() for one in found]
+    session.emit(rows, table(rows, ("eventName", "verdict", "events", "newest")))
     return 0
 
 
@@ -214,6 +233,8 @@ def _outcome(delivery: Mapping[str, Any]) -> str:
 
 def _reasons(event: Mapping[str, Any]) -> list[str]:
     """Why it is as it is, on one line: each reason once."""
+    if event["status"] == "routed" and not event["deliveries"]:
+        return [f"{UNMATCHED}: `workflows events show` says who it could have concerned"]
     told = [event["errorMessage"], *(delivery["reason"] for delivery in event["deliveries"])]
     return list(dict.fromkeys(" ".join(reason.split()) for reason in told if reason))
 

@@ -17,6 +17,9 @@ from workflows_core.storage.json_text import is_storable, json_text, payload_fau
 from workflows_core.storage.rows import Row
 from workflows_core.storage.statements import coded_errors
 
+UNMATCHED: Final = "unmatched"
+"""Of events that were routed and have no delivery: no wait was open for them and they start no workflow."""
+
 _PUBLISH = text(
     "SELECT workflow_publish_event(:tenant, :event_id, :event_name, CAST(:payload AS jsonb), :correlation_key,"
     " CAST(:correlation_keys AS text[]), :payload_schema_ref, CAST(:occurred_at AS timestamptz))"
@@ -64,11 +67,36 @@ def _few(status: str, *tables: str) -> TextClause:
     return text(f"{_EVENTS} {_OF_NAME} AND e.event_id = ANY (ARRAY({ids})) {_NEWEST}")
 
 
-_FEW: Final = {
+_CONCERNS_NOBODY = (
+    "e.status = 'routed' AND NOT EXISTS (SELECT 1 FROM workflow_event_deliveries d"
+    " WHERE d.tenant = e.tenant AND d.event_id = e.event_id)"
+)
+_BY_STATUS: Final = {
+    UNMATCHED: text(f"{_EVENTS} {_OF_NAME} AND {_CONCERNS_NOBODY} {_NEWEST}"),
     "pending": _few("pending", "workflow_runtime_events"),
     "dead": _few("dead", "workflow_runtime_events", "workflow_event_deliveries"),
     **{status: _few(status, "workflow_event_deliveries") for status in ("new", "late", "unknown", "undeliverable")},
 }
+_COUNT = text(
+    f"""
+    WITH found AS (
+        SELECT e.event_id, e.event_name, e.status, e.created_at, {_CONCERNS_NOBODY} AS concerns_nobody
+          FROM workflow_runtime_events e
+         WHERE e.tenant = current_setting('workflows.tenant') {_OF_NAME}
+           AND e.created_at >= :since AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until))
+    SELECT v.event_name, v.verdict, count(*) AS events, max(v.created_at) AS newest
+      FROM (SELECT f.event_id, f.event_name, f.created_at, f.status AS verdict FROM found f
+            UNION
+            SELECT f.event_id, f.event_name, f.created_at, '{UNMATCHED}' FROM found f WHERE f.concerns_nobody
+            UNION
+            SELECT f.event_id, f.event_name, f.created_at, d.status FROM found f
+              JOIN workflow_event_deliveries d
+                ON d.tenant = current_setting('workflows.tenant') AND d.event_id = f.event_id) AS v
+     GROUP BY v.event_name, v.verdict
+     ORDER BY v.event_name, v.verdict
+     LIMIT :limit
+    """  # noqa: S608 - constants of ours
+)
 _GET = text(f"{_EVENTS} AND e.event_id = :event_id")
 _BETWEEN = text(
     f"""{_EVENTS} {_OF_NAME}
@@ -159,6 +187,16 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EventCount(Row):
+    """How many events of a name `list_events` has for a status; `newest` is when the last of them was published."""
+
+    event_name: str
+    verdict: str
+    events: int
+    newest: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayedEvent(Row):
     """An event that was replayed, and the ids of its replays, oldest first."""
 
@@ -226,13 +264,24 @@ async def list_events(
     Args:
         conn: Connection whose transaction has its tenant set.
         name: Only events of this name.
-        status: Only events with this status, or with a delivery that has it.
+        status: Only events with this status, or with a delivery that has it; `unmatched`: routed, and to nobody.
         limit: At most so many.
     """
     values = {"name": name, "limit": limit}
-    few = _FEW.get(status or "")
-    found = conn.execute(_LIST, {**values, "status": status}) if few is None else conn.execute(few, values)
+    of_status = _BY_STATUS.get(status or "")
+    found = conn.execute(_LIST, {**values, "status": status}) if of_status is None else conn.execute(of_status, values)
     return [_event(row) for row in (await found).mappings()]
+
+
+async def count_events(
+    conn: AsyncConnection, name: str | None, since: datetime, until: datetime | None, limit: int
+) -> list[EventCount]:
+    """Events of the tenant by name and what became of them, of those that were published in a window of time.
+
+    An event counts once for its own status, and once for each that its deliveries have.
+    """
+    values = {"name": name, "since": since, "until": until, "limit": limit}
+    return [EventCount.of(row) for row in await conn.execute(_COUNT, values)]
 
 
 async def get_event(conn: AsyncConnection, event_id: str) -> EventRow | None:
