@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -145,6 +145,29 @@ async def test_hole_15_a_task_expires_and_a_cancelled_run_leaves_none_open(db: D
         late.run_id: "expired",
         left.run_id: "canceled",
     }
+
+
+async def test_an_answer_behind_the_time_of_its_task_is_refused_also_before_the_run_has_said_so(
+    db: Database, client: Client
+) -> None:
+    """It was taken, the inbox said completed, and the run went on without it."""
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        run = await authored.start(document({**task(timeoutMs=1_000), "onError": {"policy": "continue"}}), {"id": "x"})
+        await run.until("WAITING")
+        row = await task_row(db)
+        async with db.tenant(TENANT) as conn:
+            # What the run decides cannot be written meanwhile.
+            await conn.exec_driver_sql("SELECT FROM workflow_runs FOR UPDATE")
+            while datetime.now(UTC) <= row["expires_at"]:
+                await asyncio.sleep(0.05)
+            with pytest.raises(Refused, match=r"TASK_CLOSED at taskId: task '.*' is expired, at 20"):
+                async with db.tenant(TENANT) as other:
+                    await answer_task(other, TENANT, row["task_id"], {"approved": True}, "anna")
+        result = await run.handle.result()
+    assert result["scopes"]["error"]["code"] == "HUMAN_TASK_TIMED_OUT"
+    row = await task_row(db)
+    assert (row["status"], row["response_data"], row["completed_by"]) == ("expired", None, None)
+    assert await rows(db, "workflow_runtime_events") == []
 
 
 async def test_an_answer_for_no_open_task_is_noted(db: Database, client: Client) -> None:

@@ -236,14 +236,19 @@ async def plan_reminder(conn: AsyncConnection, task_id: str) -> None:
 
 
 async def _held(conn: AsyncConnection, task_id: str) -> TaskRow:
-    """The open task, locked."""
-    query = select(*_TASK).where(tasks.c.tenant == this_tenant(), tasks.c.task_id == task_id).with_for_update()
+    """The open task, locked; one whose time is over is none, though its run may not have written that yet."""
+    has_expired = tasks.c.expires_at <= func.clock_timestamp()
+    query = (
+        select(*_TASK, has_expired).where(tasks.c.tenant == this_tenant(), tasks.c.task_id == task_id).with_for_update()
+    )
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         raise Refused.one("TASK_NOT_FOUND", f"this tenant has no task {task_id!r}", "taskId")
-    task = TaskRow(**row._asdict())
-    if task.status not in OPEN_STATUSES:
-        raise Refused.one("TASK_CLOSED", f"task {task_id!r} is {task.status}: nobody waits for an answer", "taskId")
+    *values, has_expired = row
+    task = TaskRow(*values)
+    if task.status not in OPEN_STATUSES or has_expired:
+        what = task.status if task.status not in OPEN_STATUSES else f"expired, at {task.expires_at}"
+        raise Refused.one("TASK_CLOSED", f"task {task_id!r} is {what}: nobody waits for an answer", "taskId")
     return task
 
 
