@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from harness.interpreted import document, wait
 from harness.run_records import TENANT, a_wait, a_write, closed, consumed, deliveries_of, publish, rows
 from workflows_core.errors import ErrorCategory, Failure
 from workflows_core.ingress.policy import IngressPolicy
+from workflows_core.ingress.router import route_pending
 from workflows_core.launching.events import requeue_event
 from workflows_core.storage.database import Database
 from workflows_core.storage.repairs import end_run
@@ -135,6 +137,43 @@ async def test_ten_runs_and_ten_events_are_ten_pairs(db: Database, client: Clien
         await asyncio.gather(*(publish(db, f"pair-{number}", "same", payload={"n": number}) for number in range(10)))
         results = await asyncio.gather(*(run.handle.result() for run in runs))
     assert sorted(result["scopes"]["vars"]["event"]["n"] for result in results) == list(range(10))
+
+
+async def test_routers_of_several_processes_and_waits_that_close_and_open_meanwhile_give_each_event_to_one_wait(
+    db: Database,
+) -> None:
+    chance = random.Random(11)  # noqa: S311 - an order, no secret
+    events = [f"e{number}" for number in range(16)]
+
+    async def router() -> None:
+        for _ in range(20):
+            await route_pending(db, POLICY)
+
+    async def closes(run: str) -> None:
+        await asyncio.sleep(chance.random() / 4)
+        await opens(db, run, sequence=2, closed=[closed(f"wait-of-{run}", "TIMED_OUT")])
+
+    async def comes(run: str) -> None:
+        await asyncio.sleep(chance.random() / 4)
+        await opens(db, run, one(f"wait-of-{run}", 1_000))
+
+    for event_id in events:
+        await publish(db, event_id)
+    early = [f"early-{number}" for number in range(16)]
+    for run in early:
+        await opens(db, run, one(f"wait-of-{run}"))
+    parties = [router() for _ in range(4)]
+    parties += [closes(run) for run in early[::2]]
+    parties += [comes(f"late-{number}") for number in range(16)]
+    chance.shuffle(parties)
+    await asyncio.gather(*parties)
+    await route(db, POLICY)
+    found = await deliveries_of(db)
+    on_their_way = {event: wait_id for (event, wait_id), status in found.items() if status == "new"}
+    assert sorted(event for event, wait_id in found if found[event, wait_id] == "new") == sorted(events)
+    assert len(set(on_their_way.values())) == len(events), "a wait takes one"
+    assert {row["event_id"]: row["wait_id"] for row in await rows(db, "workflow_event_claims")} == on_their_way
+    assert set(found.values()) <= {"new", "late"}
 
 
 async def test_lookback_ms_takes_the_place_of_the_runs_start(db: Database, client: Client) -> None:
