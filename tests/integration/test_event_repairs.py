@@ -230,6 +230,20 @@ async def test_a_list_has_the_reason_of_what_is_dead(environment: dict[str, str]
     assert line.endswith("the payload does not keep to payload.Ordered.v1: payload/id is required")
 
 
+async def test_the_command_publishes_a_whole_envelope(environment: dict[str, str], db: Database) -> None:
+    """It left out the publisher's own time."""
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Paid.v1": {"type": "object"}})
+    envelope = ("--key", "k1", "--payload", '{"amount": 7}', "--event-id", "e1", "--schema", "payload.Paid.v1")
+    await workflows(environment, "events", "publish", "PAID", *envelope, "--at", "2026-01-02T03:04:05")
+    (row,) = await rows(db, "workflow_runtime_events")
+    told = ("tenant", "event_id", "event_name", "correlation_key", "payload", "payload_schema_ref", "occurred_at")
+    assert tuple(row[name] for name in told) == (
+        *(TENANT, "e1", "PAID", "k1", {"amount": 7}, "payload.Paid.v1"),
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )
+
+
 @pytest.mark.parametrize(("tenant", "name"), [("no-such-tenant", "PAID"), (TENANT, "NO_SUCH_NAME")])
 async def test_an_event_for_a_tenant_or_of_a_name_that_there_is_not_is_listed_and_counted_as_unmatched(
     environment: dict[str, str], db: Database, tenant: str, name: str

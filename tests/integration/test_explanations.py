@@ -240,6 +240,21 @@ async def test_hole_30_a_payload_that_breaks_its_schema_is_refused_or_dead_and_g
                 await requeue_event(conn, TENANT, event_id)
 
 
+async def test_a_schema_that_is_not_registered_is_refused_or_told_of(db: Database) -> None:
+    """A publisher in Python was not told; one that uses the function of the database finds it where it looks."""
+    async with db.tenant(TENANT) as conn:
+        with pytest.raises(Refused, match="PAYLOAD_SCHEMA_REF_UNKNOWN at payloadSchemaRef"):
+            await publish_checked(
+                conn, tenant=TENANT, event_id="e0", event_name="PAID", payload_schema_ref="payload.Nope.v1"
+            )
+    await publish(db, "e1", payload_schema_ref="payload.Nope.v1")
+    await route(db, POLICY)
+    assert "its schema 'payload.Nope.v1' is not registered: its payload was held to none" in await notes_of(db, "e1")
+    async with db.tenant(TENANT) as conn:
+        await import_schemas(conn, {"payload.Nope.v1": {"type": "object"}})
+    assert not [note for note in await notes_of(db, "e1") if "not registered" in note]
+
+
 async def test_a_replay_is_a_new_event_for_those_who_wait_now(db: Database) -> None:
     await publish(db, "e1")
     await publish(db, "e2", "elsewhere")

@@ -213,6 +213,12 @@ async def test_a_fault_inside_a_route_is_answered_as_any_other(
         ("/v1/events", {"eventName": "PAID", "eventId": "task-reminder:t:1"}, (422, "EVENT_INVALID")),
         ("/v1/events", {"eventName": "PAID", "eventId": "run-ended:r"}, (422, "EVENT_INVALID")),
         ("/v1/events", {"eventName": "WORKFLOW_RUN_ENDED"}, (422, "EVENT_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "payloadSchemaRef": "payload.No.v1"}, (422, "PAYLOAD_SCHEMA_REF_UNKNOWN")),
+        (
+            "/v1/events",
+            {"eventName": "PAID", "payloadSchemaRef": "payload.WorkflowClockTrigger.v1", "payload": {}},
+            (422, "EVENT_PAYLOAD_INVALID"),
+        ),
     ],
 )
 async def test_what_looks_fine_and_is_not_is_refused(

@@ -191,7 +191,7 @@ async def test_options_that_would_do_what_nobody_meant_are_refused(environment: 
         assert "OPTION_NOT_FITTING at --user" in await refused(environment, "tasks", "assign", "t1", *options)
     assert "TASK_NOT_FOUND" in await refused(environment, "tasks", "assign", "t1", "--anybody")
     event = ("events", "publish", "SEEN", "--schema", "payload.Nope.v1")
-    assert "PAYLOAD_SCHEMA_REF_UNKNOWN at --schema" in await refused(environment, *event)
+    assert "PAYLOAD_SCHEMA_REF_UNKNOWN at payloadSchemaRef" in await refused(environment, *event)
     assert await workflows(environment, "events", "list") == []
     path = tmp_path / "one.json"
     path.write_text(json.dumps(document(wait())), encoding="utf-8")

@@ -17,7 +17,6 @@ from workflows_core.errors import Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event, requeue_event
-from workflows_core.publishing.contracts import registered_schema
 from workflows_core.storage.events import UNMATCHED, EventRow, count_events, list_events
 
 STATUSES = ("pending", "routed", UNMATCHED, "dead", "new", "accepted", "consumed", "late", "unknown", "undeliverable")
@@ -35,17 +34,22 @@ def events_group() -> None:
 @click.option("--payload", default="{}", show_default=True, help="JSON payload of the event, or @FILE.")
 @click.option("--event-id", help="Id of the event; the same id is published once. By default a new one.")
 @click.option("--schema", help="Ref of the payload's schema; by default that of the event catalogue.")
+@click.option("--at", type=UTC_TIME, help="The publisher's own time (UTC) of what happened; nothing is decided by it.")
 @command
 async def publish(
-    session: Session, name: str, key: str | None, payload: str, event_id: str | None, schema: str | None
+    session: Session,
+    name: str,
+    key: str | None,
+    payload: str,
+    event_id: str | None,
+    schema: str | None,
+    *,
+    at: datetime | None,
 ) -> int:
     """Publish event NAME."""
     body = given_json(payload, "--payload")
     chosen = event_id or str(uuid.uuid4())
     async with session.db.tenant(session.tenant) as conn:
-        if schema is not None and await registered_schema(conn, schema) is None:
-            message = f"no payload schema {schema!r} is registered; `workflows schemas list` has those there are"
-            raise Refused.one("PAYLOAD_SCHEMA_REF_UNKNOWN", message, "--schema")
         fresh = await publish_checked(
             conn,
             tenant=session.tenant,
@@ -54,6 +58,7 @@ async def publish(
             payload=body,
             correlation_key=key,
             payload_schema_ref=schema,
+            occurred_at=at,
         )
     text = f"published {name} as {chosen}" if fresh else f"event {chosen} was published before; nothing changed"
     session.emit({"eventId": chosen, "published": fresh}, text)

@@ -23,6 +23,7 @@ from workflows_core.interpreter.matching import EventFacts, mismatch
 from workflows_core.launching.admission import would_start
 from workflows_core.launching.events import checked_replay, schema_ref_of
 from workflows_core.launching.request import checked_run_id
+from workflows_core.publishing.contracts import registered_schema
 from workflows_core.storage.definitions import get_version, published_triggers
 from workflows_core.storage.events import EventRow, get_event
 from workflows_core.storage.near_misses import (
@@ -264,6 +265,8 @@ async def _notes(
         notes.append("it has no correlation key, and none can be derived from its payload: no wait can match it")
     if not await in_catalog(conn, event.event_name):
         notes.append(f"{event.event_name!r} is not in the tenant's event catalogue")
+    if event.payload_schema_ref is not None and await registered_schema(conn, event.payload_schema_ref) is None:
+        notes.append(f"its schema {event.payload_schema_ref!r} is not registered: its payload was held to none")
     if event.processed_at is None:
         notes.append(f"it is {event.status}, not routed: no wait and no workflow has got it")
     elif not candidates:

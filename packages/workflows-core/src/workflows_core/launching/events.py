@@ -49,7 +49,8 @@ async def publish_checked(
     One that is published by the SQL function is checked when it is routed, and `dead` then.
 
     Raises:
-        Refused: `EVENT_INVALID`, `EVENT_CONFLICT`, `EVENT_PAYLOAD_INVALID` with everything that does not fit.
+        Refused: `EVENT_INVALID`, `EVENT_CONFLICT`, `PAYLOAD_SCHEMA_REF_UNKNOWN`; `EVENT_PAYLOAD_INVALID` with
+            everything that does not fit.
     """
     if event_id.startswith(RUNTIME_EVENT_IDS) or event_name == RUN_ENDED:
         message = "is the runtime's own: choose an event id and a name that are yours"
@@ -57,6 +58,11 @@ async def publish_checked(
         raise Refused.one("EVENT_INVALID", message, path)
     ref = await schema_ref_of(conn, event_name, payload_schema_ref)
     schema = None if ref is None else await registered_schema(conn, ref)
+    if schema is None and payload_schema_ref is not None:
+        message = (
+            f"no payload schema {payload_schema_ref!r} is registered; `workflows schemas list` has those there are"
+        )
+        raise Refused.one("PAYLOAD_SCHEMA_REF_UNKNOWN", message, "payloadSchemaRef")
     if schema is not None:
         problems = payload_problems(schema, {} if payload is None else payload, "EVENT_PAYLOAD_INVALID", "payload")
         if problems:

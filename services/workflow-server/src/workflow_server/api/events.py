@@ -33,6 +33,7 @@ def events_router(db: Database) -> APIRouter:
                 event_name=body.event_name,
                 payload=body.payload,
                 correlation_key=body.correlation_key,
+                payload_schema_ref=body.payload_schema_ref,
                 occurred_at=body.occurred_at,
             )
         response.status_code = 202 if created else 200

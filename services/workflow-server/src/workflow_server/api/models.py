@@ -58,6 +58,9 @@ class PublishEvent(_Body):
         Name | None, Field(description="Without one, keys are derived from the payload.", examples=["order-17"])
     ] = None
     payload: Annotated[Any, Field(description="JSON value.", examples=[{"amount": 100}])] = None
+    payload_schema_ref: Annotated[
+        Name | None, Field(description="Schema that the payload keeps to; by default that of the event catalogue.")
+    ] = None
     occurred_at: Annotated[AwareDatetime | None, Field(description="The publisher's own time.")] = None
 
 
