@@ -31,7 +31,7 @@ from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_event, route_pending, run_id_of_start
 from workflows_core.ingress.sender import Sender
-from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.queue import QueuedStarts
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
@@ -304,6 +304,57 @@ async def test_hole_26_hole_28_a_trigger_starts_its_run_once_and_a_paused_one_de
     (row,) = await rows(db, "workflow_runs")
     assert row["run_id"] == run_id_of_start(TENANT, "o1", started)
     assert (row["trigger_type"], row["input_json"]) == ("event", {"id": 7})
+
+
+ORDERED = {"type": "event", "eventName": "ORDERED"}
+
+
+async def test_what_is_routed_behind_the_event_that_starts_a_run_is_found_by_the_run(
+    db: Database, client: Client
+) -> None:
+    """It was routed before there was a run, whose waits looked back to its own start only."""
+    async with authored_runtime(db, client) as authored:
+        await authored.publish({**document(wait("PAID", "payload.id")), "trigger": ORDERED})
+        await publish(db, "before", "k1")
+        await publish(db, "o1", event_name="ORDERED", payload={"id": "k1"})
+        await publish(db, "p1", "k1")
+        await route(db, POLICY)
+        async with ingress(db, client), asyncio.timeout(30):
+            while [row["status"] for row in await rows(db, "workflow_runs")] != ["SUCCEEDED"]:
+                await asyncio.sleep(0.02)
+    (taken,) = [row for row in await rows(db, "workflow_event_deliveries") if row["target_kind"] == "wait"]
+    assert (taken["event_id"], taken["status"]) == ("p1", "consumed"), "what was routed before it is of before it"
+
+
+async def test_the_event_that_starts_a_run_resumes_no_wait_of_it(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        await authored.publish({**document(wait("ORDERED", "payload.id")), "trigger": ORDERED})
+        await publish(db, "o1", "k1", event_name="ORDERED", payload={"id": "k1"})
+        while [row["status"] for row in await rows(db, "workflow_runs")] != ["WAITING"]:
+            await asyncio.sleep(0.02)
+    assert [row["target_kind"] for row in await rows(db, "workflow_event_deliveries")] == ["start"]
+
+
+async def test_what_is_routed_while_a_run_is_queued_is_found_by_it(db: Database, client: Client) -> None:
+    """It started with room for it, and its waits looked back to that only."""
+    launcher = Launcher(db, client)
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        content = {**document(wait("PAID", "payload.id")), "onConcurrencyLimit": "wait"}
+        workflow_id, _, _ = await authored.publish(content)
+        async with db.tenant(TENANT) as conn:
+            await conn.execute(text("UPDATE workflow_definitions SET concurrency_limit = 1"))
+        for key, status in (("k1", "RUNNING"), ("k2", "QUEUED")):
+            asked = LaunchRequest(TENANT, workflow_id, payload={"id": key}, run_id=f"run-{key}")
+            assert (await launcher.launch(asked)).status == status
+        await publish(db, "p2", "k2")
+        while await statuses(db) != {"p2": "routed"}:
+            await asyncio.sleep(0.02)
+        await publish(db, "p1", "k1")
+        while not await QueuedStarts(db, launcher).one_pass():
+            await asyncio.sleep(0.02)
+        while {row["status"] for row in await rows(db, "workflow_runs")} != {"SUCCEEDED"}:
+            await asyncio.sleep(0.02)
+    assert {event for (event, _), status in (await deliveries_of(db)).items() if status == "consumed"} == {"p1", "p2"}
 
 
 @pytest.mark.parametrize("on_limit", ["wait", "refuse"])

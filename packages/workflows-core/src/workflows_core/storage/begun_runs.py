@@ -14,9 +14,18 @@ from workflows_core.storage.json_text import json_text
 from workflows_core.storage.statements import rows_of
 from workflows_core.wire.messages import RunInput
 
+# Of two events that are routed in the same millisecond the second one is not behind the first for the run of that one.
 _LOAD = text(
-    "SELECT recorded, started_at, definition_hash, input_json, trigger_metadata_json, runtime_semantics_version"
-    " FROM workflow_load_run(:tenant, :run_id)"
+    """
+    SELECT l.recorded, l.definition_hash, l.input_json, l.trigger_metadata_json, l.runtime_semantics_version,
+           least(l.started_at,
+                 CASE jsonb_typeof(l.trigger_metadata_json -> 'queuedSince')
+                     WHEN 'number' THEN CAST(l.trigger_metadata_json ->> 'queuedSince' AS bigint) END,
+                 (SELECT CAST(floor(extract(epoch FROM e.processed_at) * 1000) AS bigint) + 1
+                    FROM workflow_runtime_events e
+                   WHERE e.tenant = :tenant AND e.event_id = l.trigger_metadata_json ->> 'eventId')) AS started_at
+      FROM workflow_load_run(:tenant, :run_id) AS l
+    """
 )
 
 _ENSURE = text("SELECT workflow_ensure_run(CAST(:run AS jsonb), :semantics)")
@@ -29,6 +38,8 @@ class BegunRun:
     Attributes:
         recorded: It has a row.
         started_at: Milliseconds since the epoch, by the database's clock: look-back compares it with times of routing.
+            Of a run that waited for others to end, when it began to wait; of one that an event started, just behind the
+            routing of that event. What comes meanwhile is for it already.
         definition_hash: Of the pinned version.
         input_json: The payload.
         trigger_metadata_json: About what started it.

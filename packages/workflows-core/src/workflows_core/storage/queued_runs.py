@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select, text, tuple_, update
+from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Failure
@@ -14,6 +14,15 @@ from workflows_core.storage.tables import definitions, runs, this_tenant
 _STARTABLE = text("SELECT tenant, run_id FROM workflow_startable_runs(:limit)")
 _LOCK = text(
     "SELECT status FROM workflow_runs WHERE tenant = current_setting('workflows.tenant') AND run_id = :run FOR UPDATE"
+)
+_LEAVE = text(
+    """
+    UPDATE workflow_runs SET
+        status = 'STARTING', started_at = now(), updated_at = now(),
+        trigger_metadata_json = coalesce(nullif(trigger_metadata_json, 'null'), '{}')
+            || jsonb_build_object('queuedSince', CAST(floor(extract(epoch FROM started_at) * 1000) AS bigint))
+     WHERE tenant = current_setting('workflows.tenant') AND run_id = :run AND status = 'QUEUED'
+    """
 )
 _END = text(
     """
@@ -37,12 +46,11 @@ async def has_queued(conn: AsyncConnection, workflow_id: str) -> bool:
 
 
 async def leave_queue(conn: AsyncConnection, run_id: str) -> None:
-    """QUEUED becomes STARTING; its start is now. A run that is not QUEUED stays as it is."""
-    await conn.execute(
-        update(runs)
-        .where(runs.c.tenant == this_tenant(), runs.c.run_id == run_id, runs.c.status == "QUEUED")
-        .values(status="STARTING", started_at=func.now(), updated_at=func.now())
-    )
+    """QUEUED becomes STARTING; its start is now, and its trigger says since when it was QUEUED.
+
+    A run that is not QUEUED stays as it is.
+    """
+    await conn.execute(_LEAVE, {"run": run_id})
 
 
 async def cancel_queued(conn: AsyncConnection, run_id: str, failure: Failure) -> bool:
