@@ -224,6 +224,24 @@ async def test_more_processes_at_the_queue_start_no_more_than_there_is_room_for(
     assert (statuses.count("RUNNING"), statuses.count("QUEUED")) == (4, 4), done
 
 
+async def test_a_queued_run_that_can_never_start_stops_none_behind_it(db: Database, client: Client) -> None:
+    """Another tenant has a run of its id; the loop ended with that refusal."""
+    launcher = Launcher(db, client)
+    content = document(wait())
+    async with db.tenant("other") as conn:
+        await save_draft(conn, workflow_id="id-orders", key="orders", name="orders", document=content)
+        await publish_version(conn, "id-orders", content)
+    await launcher.launch(request(tenant="other", run_id="taken"))
+    await ask_to_wait(db, limit=1)
+    for run_id in ("first", "taken", "behind"):
+        await launcher.launch(request(run_id=run_id))
+    await end(db, "first")
+    assert await QueuedStarts(db, launcher).one_pass() == 0
+    assert await status_of(db, "taken") == "FAILED"
+    assert await QueuedStarts(db, launcher).one_pass() == 1
+    assert await status_of(db, "behind") == "RUNNING"
+
+
 async def test_a_child_does_not_wait_at_its_limit(db: Database, client: Client) -> None:
     await ask_to_wait(db, limit=1)
     launcher = Launcher(db, client)

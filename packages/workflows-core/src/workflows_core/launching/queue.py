@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.passes import repeat
-from workflows_core.launching.problems import LaunchRejected, SearchAttributesMissing, TemporalUnavailable
+from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
@@ -61,7 +62,10 @@ class QueuedStarts:
     async def _start(self, tenant: str, run_id: str) -> bool:
         try:
             launched = await self.launcher.resume(tenant, run_id)
-        except LaunchRejected as error:
+        except (TemporalUnavailable, SearchAttributesMissing):
+            raise
+        except Refused as error:
+            # One run's fault, which its row tells: those behind it start all the same.
             extra = {"event": "queued_run_rejected"}
             _log.warning("run %s was queued and cannot start: %s", run_id, error.message, extra=extra)
             return False
