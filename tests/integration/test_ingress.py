@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import psycopg
@@ -116,6 +117,26 @@ async def test_hole_29_routers_at_once_route_once(db: Database) -> None:
     outcomes = await asyncio.gather(*(route_event(db, TENANT, "e1", POLICY) for _ in range(4)))
     assert sorted(outcomes) == [False, False, False, True]
     assert len(await rows(db, "workflow_event_deliveries")) == 1
+
+
+async def test_events_that_eight_senders_publish_again_and_again_are_published_and_routed_once(db: Database) -> None:
+    count = 40
+    await write_run(db, a_write(1, waits=[a_wait(f"w{number}", f"k{number}") for number in range(count)]), EXECUTION)
+
+    async def sender_of(seed: int) -> int:
+        chance = random.Random(seed)  # noqa: S311 - an order, no secret
+        mine = [number for number in range(count) for _ in range(chance.randrange(1, 4))]
+        chance.shuffle(mine)
+        return sum([await publish(db, f"e{number}", f"k{number}") for number in mine])
+
+    async def router() -> int:
+        return sum([await route_pending(db, POLICY) for _ in range(30)])
+
+    *published, _, _ = await asyncio.gather(*(sender_of(seed) for seed in range(8)), router(), router())
+    await route(db, POLICY)
+    assert sum(published) == count
+    assert await deliveries_of(db) == {(f"e{number}", f"w{number}"): "new" for number in range(count)}
+    assert len(await rows(db, "workflow_event_deliveries")) == count
 
 
 async def test_an_event_and_the_opening_of_its_wait_at_once_meet_exactly_once(db: Database) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
+from typing import Any
+
 import pytest
 from sqlalchemy import text
-from temporalio.client import Client
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from harness.authored import TENANT, Authored, authored_runtime
+from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.ingress import ingress, route
 from harness.interpreted import act, document, wait
 from harness.run_records import publish, rows
@@ -58,6 +65,51 @@ async def test_hole_8_a_terminated_run_ends_with_everything_that_was_open(db: Da
     assert {row["status"] for row in await rows(db, "workflow_tasks")} == {"canceled"}
     assert not {s.status for s in timeline.steps} & {"STARTED"}
     assert (await status_of(db))[open_one.run_id] == "WAITING"
+
+
+@pytest.mark.parametrize("way", ["terminate", "reset"])
+async def test_an_event_on_its_way_to_a_run_that_somebody_ends_in_temporal_goes_to_the_next_wait(
+    db: Database, client: Client, way: str
+) -> None:
+    one = wait("PAID", "'same'")
+    one["config"]["match"] = "one"
+    async with authored_runtime(db, client) as authored:
+        run, following = [await authored.start(document(act("first"), one)) for _ in range(2)]
+        await run.until("WAITING")
+        await following.until("WAITING")
+        await publish(db, "e1", "same")
+        await route(db)
+        (delivery,) = await rows(db, "workflow_event_deliveries")
+        ended, other = (run, following) if delivery["run_id"] == run.run_id else (following, run)
+        if way == "terminate":
+            await ended.handle.terminate("by hand")
+        else:
+            again = await reset(client, ended)
+            with pytest.raises(WorkflowFailureError):
+                await again.result()
+        assert (await reconciler(db, client).one_pass())["ended"] == 1
+        async with ingress(db, client), asyncio.timeout(30):
+            result = await other.handle.result()
+    assert result["scopes"]["vars"]["event"] == {"amount": 5}
+    found = {row["run_id"]: (row["status"], row["reason"]) for row in await rows(db, "workflow_event_deliveries")}
+    reason = "the run ended before it recorded that it took the event"
+    assert found == {ended.run_id: ("undeliverable", reason), other.run_id: ("consumed", None)}
+
+
+async def reset(client: Client, run: Started) -> WorkflowHandle[Any, Any]:
+    """What an operator does with Temporal's own tools: back to the first workflow task."""
+    history = await run.handle.fetch_history()
+    first = next(e.event_id for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+    answer = await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=run.handle.id, run_id=run.handle.result_run_id or ""),
+            reason="a test",
+            workflow_task_finish_event_id=first,
+            request_id=str(uuid.uuid4()),
+        )
+    )
+    return client.get_workflow_handle(run.handle.id, run_id=answer.run_id)
 
 
 async def test_hole_8_a_parent_hears_of_a_child_that_was_terminated(db: Database, client: Client) -> None:
