@@ -28,6 +28,7 @@ from harness.run_records import (
     waits_of,
 )
 from workflows_core.errors import Refused
+from workflows_core.execution.beginning import LOADING_MS
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_event, route_pending, run_id_of_start
@@ -376,6 +377,21 @@ async def test_what_is_routed_while_a_run_is_queued_is_found_by_it(db: Database,
         while {row["status"] for row in await rows(db, "workflow_runs")} != {"SUCCEEDED"}:
             await asyncio.sleep(0.02)
     assert {event for (event, _), status in (await deliveries_of(db)).items() if status == "consumed"} == {"p1", "p2"}
+
+
+async def test_what_is_routed_before_a_run_of_a_bare_client_is_loaded_is_found_by_it(
+    db: Database, client: Client
+) -> None:
+    """Such a run has no row that says when it started, and its waits looked back to its loading only."""
+    async with authored_runtime(db, client) as authored:
+        pass
+    run = await authored.start(document(wait("PAID", "'k1'")), row=False)
+    await publish(db, "e1", "k1")
+    await route(db, POLICY)
+    await asyncio.sleep(LOADING_MS / 1000)
+    async with authored_runtime(db, client), asyncio.timeout(30):
+        result = await run.handle.result()
+    assert result["scopes"]["vars"]["event"] == {"amount": 5}
 
 
 @pytest.mark.parametrize("on_limit", ["wait", "refuse"])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from workflows_core.execution.clock import since_start_ms
 from workflows_core.execution.semantics import semantics_of
 from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
 from workflows_core.interpreter.state import RunIdentity, State
 from workflows_core.interpreter.step import initial_state
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import LoadedRun
+
+LOADING_MS = 1000
+"""From the beginning of the workflow task, whose time is known, until the run is loaded in it: mostly it is less."""
 
 
 def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
@@ -24,10 +28,18 @@ def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
         _identity(run_input, loaded["definition_hash"]),
         payload=loaded["payload"],
         meta=loaded["meta"],
-        started_at=loaded["started_at"],
+        started_at=_started_at(loaded),
         semantics=semantics_of(loaded),
     )
     return replace(state, max_key_bytes=max_key_bytes)
+
+
+def _started_at(loaded: LoadedRun) -> int:
+    """When the run started, by the database's clock.
+
+    Of a run without a row the time of its loading is known, which may come long after its start, and events between.
+    """
+    return loaded["started_at"] - (since_start_ms() + LOADING_MS if loaded.get("started_before") else 0)
 
 
 def unloaded_state(run_input: RunInput, started_at: int) -> State:

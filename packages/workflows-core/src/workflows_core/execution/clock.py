@@ -8,3 +8,8 @@ from temporalio import workflow
 def now_ms() -> int:
     """Milliseconds since the epoch."""
     return workflow.time_ns() // 1_000_000
+
+
+def since_start_ms() -> int:
+    """Milliseconds from the start of the execution until this workflow task began, by Temporal's clock alone."""
+    return max(0, now_ms() - int(workflow.info().start_time.timestamp() * 1000))

@@ -79,6 +79,8 @@ class RunLoader:
             "semantics": run.runtime_semantics_version,
             "max_key_bytes": MAX_KEY_BYTES,
         }
+        if not run.recorded:
+            loaded["started_before"] = True
         trigger = run.trigger_metadata_json
         if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]
