@@ -9,6 +9,7 @@ import pytest
 
 from workflows_cli.session import MAX_FILE_BYTES, parse_json, read_document
 from workflows_core.errors import Refused
+from workflows_core.wire.text import NameTwice, each_name_once
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,24 @@ def test_what_is_no_json_for_us_is_refused_with_its_place(text: str, said: str) 
         parse_json(text, "file.json")
     assert (refused.value.code, refused.value.problems[0].path) == ("NOT_JSON", "file.json")
     assert said in refused.value.message
+
+
+def test_a_name_that_comes_again_behind_many_is_found_by_looking_at_each_a_few_times() -> None:
+    looks = 0
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return str.__eq__(self, other)
+
+    many = 2_000
+    with pytest.raises(NameTwice, match="'n1999' is twice"):
+        each_name_once([*((Name(f"n{number}"), 1) for number in range(many)), (Name("n1999"), 2)])
+    assert looks < 20 * many
 
 
 def test_a_file_without_end_is_refused_and_not_read_to_its_end(tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ def test_a_reference_that_is_followed_has_a_price_of_its_own() -> None:
         assert len(value_problems(validator, value, budget)) == problems
 
 
+@pytest.mark.parametrize("position", ["\u00b2", "9" * 5_000, "1"])
+def test_a_reference_to_no_position_of_a_list_leads_nowhere(position: str) -> None:
+    schema = {"anyOf": [{"type": "string"}], "properties": {"a": {"$ref": f"#/anyOf/{position}"}}}
+    assert ["does not lead anywhere" in message for _, message in schema_problems(schema)] == [True]
+
+
 def test_a_tree_of_thousands_of_nodes_is_no_long_schema() -> None:
     node = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}
     validator = compile_schema({"$ref": "#/$defs/node", "$defs": {"node": node}})

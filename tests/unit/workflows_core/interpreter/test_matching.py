@@ -81,6 +81,12 @@ def test_list_items_are_reached_by_position() -> None:
     assert not matches(event({"rows": [{"id": 1}]}), wait(filters=filters))
 
 
+@pytest.mark.parametrize("position", ["\u00b2", "9" * 5_000, "-1", ""])
+def test_what_is_no_position_of_a_list_is_a_path_that_is_not_there(position: str) -> None:
+    filters = [{"path": f"rows.{position}", "op": "exists", "value": None}]
+    assert not matches(event({"rows": [1, 2, 3]}), wait(filters=filters))
+
+
 def test_a_filter_value_must_suit_its_operator() -> None:
     assert filter_problem({"path": "a", "op": "in", "value": "x"}) == "operator 'in' needs a list"
     assert filter_problem({"path": "a", "op": "contains", "value": 5}) == "operator 'contains' needs a string"

@@ -166,7 +166,7 @@ def _resolves(root: Any, reference: str) -> bool:
     for part in _parts(reference[2:]):
         if isinstance(found, dict) and part in found:
             found = found[part]
-        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
+        elif isinstance(found, list) and part.isdecimal() and len(part) < 10 and int(part) < len(found):
             found = found[int(part)]
         else:
             return False

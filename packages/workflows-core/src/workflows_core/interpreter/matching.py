@@ -65,7 +65,8 @@ def _lookup(payload: Any, path: str) -> Any:
     for segment in path.removeprefix("$.").split("."):
         if isinstance(found, Mapping) and segment in found:
             found = found[segment]
-        elif isinstance(found, list) and segment.isdigit() and int(segment) < len(found):
+        # Not every digit of Unicode is a number to `int`, and none takes a text of thousands.
+        elif isinstance(found, list) and segment.isdecimal() and len(segment) < 10 and int(segment) < len(found):
             found = found[int(segment)]
         else:
             return _MISSING
