@@ -16,6 +16,7 @@ from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import Refused
 from workflows_core.publishing.bundle import export_bundle, import_bundle, read_bundle
+from workflows_core.publishing.publish import import_definition, validate_document
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find, list_definitions, list_versions, set_operation
 from workflows_core.storage.schedules import list_schedules
@@ -50,6 +51,23 @@ def shape(exported: dict[str, Any]) -> list[Any]:
         )
         for workflow in exported["workflows"]
     ]
+
+
+async def test_documents_that_no_run_could_load_are_refused_each_at_its_place(db: Database) -> None:
+    large = document(*(act(f"v{number}") for number in range(3_000)))
+    given = bundle(one("first", draft=large), one("second", large))
+    async with db.tenant(TENANT) as conn:
+        with pytest.raises(Refused) as refused:
+            await import_bundle(conn, given, REGISTRY, allow_problems=True)
+        with pytest.raises(Refused, match="DEFINITION_TOO_LARGE"):
+            await import_definition(conn, large, key="third")
+        assert {row.key for row in await list_definitions(conn)}.isdisjoint({"first", "second", "third"})
+    assert [(one.code, one.path.partition(" root.steps[")[0]) for one in refused.value.problems] == [
+        ("DEFINITION_TOO_LARGE", "first draft"),
+        ("DEFINITION_TOO_LARGE", "second@1"),
+    ]
+    (problem,) = validate_document(large, REGISTRY)
+    assert problem.code == "DEFINITION_TOO_LARGE"
 
 
 async def test_a_bundle_goes_round(db: Database) -> None:

@@ -8,7 +8,14 @@ from unittest.mock import ANY
 import pytest
 
 from workflows_core.definitions import model
-from workflows_core.definitions.parse import MAX_NESTING, parse_definition, readable_part
+from workflows_core.definitions.parse import (
+    MAX_BYTES,
+    MAX_NESTING,
+    MAX_VALUES,
+    parse_definition,
+    readable_part,
+    size_problems,
+)
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Problem, Refused
 
@@ -441,3 +448,32 @@ def test_steps_that_cannot_be_read_leave_the_others_in_their_places() -> None:
     others: list[Any] = [{**whole, "name": 1}, {**document, "steps": {}}, [], {**whole, "more": float("nan")}]
     for other in others:
         assert readable_part(other) is None
+
+
+def _calling(given: Any) -> dict[str, Any]:
+    call = {"id": "c", "type": "action.call", "config": {"actionId": "a", "version": 1, "inputMapping": {"x": given}}}
+    return document({"id": "s", "type": "state.set", "config": {"state": "S"}}, call)
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ("x" * 100 * MAX_BYTES, "x"),
+        ([0] * 1_000_000, "x"),
+        ({str(number): number for number in range(MAX_VALUES)}, "x"),
+        ([{"a" * (MAX_BYTES // 2): 1}, [{"b" * MAX_BYTES: 1}]], "x[1][0]"),
+        ([["x" * 60] * 60] * 400, "x[2"),
+    ],
+    ids=["text", "list", "object", "names", "nested"],
+)
+def test_a_document_that_no_run_could_load_is_too_large_at_a_place(given: Any, where: str) -> None:
+    (problem,) = size_problems(_calling(given))
+    assert (problem.code, problem.step_id) == ("DEFINITION_TOO_LARGE", "c")
+    assert problem.path.startswith(f"root.steps[1].config.inputMapping.{where}")
+
+
+def test_a_document_of_thousands_of_steps_is_none_too_large() -> None:
+    steps = [{"id": f"s{n}", "type": "state.set", "config": {"state": "x" * 250}} for n in range(3_000)]
+    assert size_problems(document(*steps)) == []
+    assert size_problems(document(*steps, *steps))[0].path.startswith("root.steps[3")
+    assert size_problems(None) == []

@@ -19,6 +19,8 @@ from workflows_core.definitions.spelling import distance, nearest
         ("CONTROL.IF", ["control.if"], "control.if"),
         ("something else", ["control.if"], None),
         ("x", [], None),
+        ("x" * 100, ["x" * 101], "x" * 101),
+        ("x" * 101, ["x" * 102], None),
     ],
 )
 def test_a_name_within_its_budget_is_suggested(name: str, known: list[str], meant: str | None) -> None:

@@ -40,6 +40,18 @@ def flow(*steps: dict[str, Any]) -> list[Problem]:
     ]
 
 
+def test_of_many_names_that_are_wrong_the_first_have_a_suggestion() -> None:
+    problems = flow(assign("set", known="1"), *(assign(f"s{n}", **{f"v{n}": "vars.knovn"}) for n in range(60)))
+    assert [problem.suggestion for problem in problems] == ["known"] * 50 + [None] * 10
+
+
+def test_an_assignment_sees_what_those_before_it_in_its_step_set() -> None:
+    given = {"vars.a": expr("vars.b"), "vars.b": expr("1"), "vars.c": expr("vars.a + vars.b")}
+    (problem,) = flow(step("transform.assign", "s", config={"assign": given}))
+    assert problem.path == 'root.steps[0].config.assign["vars.a"]'
+    assert "this one does afterwards" in problem.message
+
+
 @pytest.mark.parametrize("own", OWN, ids=lambda own: own.name)
 def test_definitions_that_run_have_none(own: Own) -> None:
     shadowed = ["LOOP_VARIABLE_SHADOWED"] if own.name == "loops inside loops" else []

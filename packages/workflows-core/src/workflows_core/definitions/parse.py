@@ -21,7 +21,44 @@ _UNSTORABLE_TEXT = "has U+0000 or half of a surrogate pair, which cannot be stor
 MAX_NESTING = 100
 """Deepest nesting of objects and lists in a document."""
 
+MAX_BYTES = 1024 * 1024
+"""Of a new document, about as JSON: a run takes its definition from one message of at most 2 MB, beside its payload."""
+
+MAX_VALUES = 20_000
+"""Texts, numbers, objects and lists in a new document: a workflow task that compiles for two seconds is given up."""
+
 _EXPRESSION = 'must be an expression, an object such as {"$expr": "payload.id"}'
+
+
+def size_problems(document: Any) -> list[Problem]:
+    """`DEFINITION_TOO_LARGE` of a document that no run could load; a version that is published already is not asked.
+
+    Looks no further than to the place where it is too large.
+    """
+    size, values = 0, 0
+    pending: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
+    while pending:
+        location, value = pending.pop()
+        values += 1
+        size += len(value) if isinstance(value, str) else 4
+        nested: list[tuple[tuple[str | int, ...], Any]] = []
+        if isinstance(value, dict) and values + len(value) <= MAX_VALUES:
+            nested = [((*location[:MAX_NESTING], key), member) for key, member in value.items()]
+            size += sum(len(key) for key in value if isinstance(key, str))
+        elif isinstance(value, list) and values + len(value) <= MAX_VALUES:
+            nested = [((*location[:MAX_NESTING], index), member) for index, member in enumerate(value)]
+        elif isinstance(value, (dict, list)):
+            values += len(value)
+        pending += reversed(nested)
+        if values > MAX_VALUES or size > MAX_BYTES:
+            most = f"{MAX_BYTES // 1024**2} MiB of JSON and {MAX_VALUES} values"
+            message = (
+                f"the document is too large from here on: a definition has at most {most}; divide it into workflows "
+                "that call one another, and keep data out of it"
+            )
+            place = locate(document, [key for key in location[:10] if isinstance(key, (str, int))])
+            return [Problem("DEFINITION_TOO_LARGE", message, place.path, step_id=place.step_id)]
+    return []
 
 
 def parse_definition(document: Any) -> Definition:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+_LONGEST = 100
+"""A longer name has no suggestion: finding one takes as long as its length squared."""
+
+
 def distance(left: str, right: str) -> int:
     """Levenshtein distance: insertions, deletions and replacements that turn one text into the other."""
     previous = list(range(len(right) + 1))
@@ -21,6 +25,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
     A name of up to 4 characters may be off by 1, of up to 8 by 2, a longer one by 3. Case does not count.
     """
+    if len(name) > _LONGEST:
+        return None
     budget = 1 if len(name) <= 4 else 2 if len(name) <= 8 else 3
     scored = sorted(
         (distance(name.lower(), candidate.lower()), candidate[:1] != name[:1], candidate)

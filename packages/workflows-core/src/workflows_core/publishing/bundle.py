@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.model import ActionCallStep
-from workflows_core.definitions.parse import parse_definition
+from workflows_core.definitions.parse import parse_definition, size_problems
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Problem, Refused
 from workflows_core.interpreter.correlation import DEFAULT_PATHS
@@ -299,10 +299,13 @@ async def _import_drafts(conn: AsyncConnection, bundled: Sequence[BundledWorkflo
         except Refused as error:
             problems += _placed(error.problems, f"{workflow.key} draft")
         for number, published in enumerate(workflow.published, 1):
+            wrong: Sequence[Problem] = size_problems(published)
             try:
-                parse_definition(published)
+                if not wrong:
+                    parse_definition(published)
             except Refused as error:
-                problems += _placed(error.problems, f"{workflow.key}@{number}")
+                wrong = error.problems
+            problems += _placed(wrong, f"{workflow.key}@{number}")
     if problems:
         raise Refused(problems)
     return rows

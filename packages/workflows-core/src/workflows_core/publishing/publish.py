@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.model import Definition
-from workflows_core.definitions.parse import parse_definition, readable_part
+from workflows_core.definitions.parse import parse_definition, readable_part, size_problems
 from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.correlation import DEFAULT_PATHS
@@ -63,7 +63,9 @@ def validate_document(
         correlation_paths: Payload paths that keys of events are derived from.
         secrets: How long ago each secret that there is was last changed; None where nobody knows.
     """
-    problems: list[Problem] = []
+    problems = size_problems(document)
+    if problems:
+        return problems
     try:
         definition: Definition | None = parse_definition(document)
     except Refused as error:
@@ -103,8 +105,11 @@ async def import_definition(
         expected_draft_version: Refuse if the draft was changed since, 0 if there is one; None takes the last word.
 
     Raises:
-        Refused: The document does not parse, `KEY_INVALID`, or `DRAFT_CHANGED`.
+        Refused: The document does not parse, `DEFINITION_TOO_LARGE`, `KEY_INVALID`, or `DRAFT_CHANGED`.
     """
+    too_large = size_problems(document)
+    if too_large:
+        raise Refused(too_large)
     definition = parse_definition(document)
     chosen = key or definition.id
     if _KEY.fullmatch(chosen) is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from workflows_core.definitions.model import (
     CallWorkflowStep,
@@ -37,6 +37,8 @@ RESERVED_NAMES = frozenset({"payload", "vars", "local", "meta", "error", "system
 LOOP_NAMES = frozenset({"index", "length", "isFirst", "isLast"})
 """Names that every loop gives its body, beside `item`."""
 
+_MOST_HINTS, _MOST_NAMES = 50, 500
+"""Names for which, and among which, the one that was meant is looked for."""
 
 VARYING = re.compile("random|shuffle|now|millis")
 """In the source of an expression that may give another value each time."""
@@ -174,11 +176,35 @@ def variable_problems(definition: Definition, engine: ExpressionEngine) -> Itera
     for all of them; and whatever any step sets for steps that undo, which run at the end.
     """
     everything = {name for _, step in walk_steps(definition) for name in _sets(step)}
-    yield from _variables("root", definition.steps, set(), everything, engine)
+    yield from _variables("root", definition.steps, set(), _Names(everything), engine)
+
+
+class _Names:
+    """All names that steps set, and which of them was likely meant by one that none sets."""
+
+    def __init__(self, every: set[str]) -> None:
+        self.every = every
+        self._asked = 0
+
+    def meant(self, name: str, known: set[str]) -> str | None:
+        """Looked up for some names, among some: a wrong document may have thousands of both."""
+        self._asked += 1
+        return nearest(name, sorted(self.every | known)[:_MOST_NAMES]) if self._asked <= _MOST_HINTS else None
+
+
+class _Earlier:
+    """The names that are set before one of a step's targets."""
+
+    def __init__(self, positions: Mapping[str, int], position: int) -> None:
+        self._positions = positions
+        self._position = position
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._positions.get(name, self._position) < self._position
 
 
 def _variables(
-    parent: str, steps: Sequence[Step], known: set[str], everything: set[str], engine: ExpressionEngine
+    parent: str, steps: Sequence[Step], known: set[str], names: _Names, engine: ExpressionEngine
 ) -> Iterator[Problem]:
     for index, step in enumerate(steps):
         path = f"{parent}.steps[{index}]"
@@ -187,22 +213,22 @@ def _variables(
         for where, value in references_of(path, step):
             if not isinstance(value, Expr):
                 continue
-            seen = known | seen_within.get(where, set())
-            missing = [name for name in _reads(value, engine) if name not in seen]
+            within = seen_within.get(where, ())
+            missing = [name for name in _reads(value, engine) if name not in known and name not in within]
             decides = where in (f"{path}.condition", f"{path}.value") and isinstance(step, (IfStep, SwitchStep))
             for name in missing:
                 if name in own and not _in_vain(value.source, missing, engine, decides=decides):
                     continue  # The first of those that count or collect: made for having nothing before it.
-                hint = None if name in everything else nearest(name, sorted(everything | seen))
+                hint = None if name in names.every else names.meant(name, known)
                 message = f"reads vars.{name}, which no step before sets"
                 if name in own:
                     message += "; this one does afterwards"
-                elif name in everything:
+                elif name in names.every:
                     message += "; one that comes later does"
                 yield Problem("VARIABLE_NOT_DEFINED", message, where, "warning", step_id=step.id, suggestion=hint)
         for branch, nested in branches:
-            seen = everything if branch == "onCompensate" else known | _seen_in(step, branch)
-            yield from _variables(f"{path}.{branch}", nested, seen | known, everything, engine)
+            seen = names.every if branch == "onCompensate" else _seen_in(step, branch)
+            yield from _variables(f"{path}.{branch}", nested, seen | known, names, engine)
             known = known | _set_below(nested)
         known = known | set(_sets(step))
 
@@ -223,19 +249,21 @@ def _in_vain(source: str, missing: Sequence[str], engine: ExpressionEngine, *, d
         return True
 
 
-def _seen_within(path: str, step: Step) -> dict[str, set[str]]:
+def _seen_within(path: str, step: Step) -> dict[str, Container[str]]:
     """By the place of an expression of the step, what the step itself has set when it is evaluated."""
-    seen: dict[str, set[str]] = {}
+    seen: dict[str, Container[str]] = {}
     inside = {name for _, nested in branches_of(step) for name in _set_below(nested)}
     if isinstance(step, ForEachStep):
         seen[f"{path}.collect"] = {step.item_var, *inside}
     elif isinstance(step, WhileStep):
         seen[f"{path}.condition"] = inside
     # Another attempt sees what the one before has set.
-    before = set(_sets(step)) if getattr(step, "retry", None) is not None else set(_given(step))
-    for where, text, default_scope in assign_targets(path, step):
-        seen.setdefault(where, set(before))
-        before |= set(_variable_of(text, default_scope))
+    before = _sets(step) if getattr(step, "retry", None) is not None else _given(step)
+    positions = dict.fromkeys(before, -1)
+    for position, (where, text, default_scope) in enumerate(assign_targets(path, step)):
+        seen.setdefault(where, _Earlier(positions, position))
+        for name in _variable_of(text, default_scope):
+            positions.setdefault(name, position)
     return seen
 
 
