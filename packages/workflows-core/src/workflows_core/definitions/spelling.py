@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-
 _LONGEST = 100
 """A longer name has no suggestion: finding one takes as long as its length squared."""
 
