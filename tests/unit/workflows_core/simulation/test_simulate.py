@@ -265,11 +265,29 @@ async def test_an_explanation_names_the_values_that_decided() -> None:
         ([], "an object"),
         ({"s0": {"$error": {"category": "Oops"}}}, "needs a category"),
         ({"s0": []}, "answers no visit"),
+        ({"s0": [{"text": "\ud800"}]}, "half of a surrogate pair"),
+        ({"s0": {"number": float("inf")}}, "must be JSON"),
+        ({"s0": {"$error": {"category": "ActionError", "message": "\x00"}}}, r"U\+0000"),
     ],
 )
 async def test_fixtures_that_are_wrong_are_refused(fixtures: Any, said: str) -> None:
     with pytest.raises(Refused, match=said):
         Fixtures.of(fixtures)
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ({"text": "\ud800"}, "half of a surrogate pair"),
+        ({"number": float("inf")}, "must be JSON"),
+        ({"items": list(range(1_000_000))}, "at most 524288"),
+        (json.loads("[" * 200 + "]" * 200), "nested deeper than 100 levels"),
+    ],
+)
+async def test_a_payload_that_no_run_is_started_with_is_refused(payload: Any, said: str) -> None:
+    with pytest.raises(Refused, match=said) as refused:
+        await run(payload=payload)
+    assert (refused.value.code, refused.value.problems[0].path) == ("LAUNCH_INVALID", "payload")
 
 
 async def test_a_fixture_that_answers_nothing_is_named() -> None:

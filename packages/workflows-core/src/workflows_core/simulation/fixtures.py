@@ -16,6 +16,7 @@ from workflows_core.definitions.model import (
 )
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import ErrorCategory, Failure, Problem, Refused
+from workflows_core.storage.json_text import is_storable, json_text
 
 _DEPTH = 8
 _TIMEOUT = {"$timeout": True}
@@ -154,6 +155,14 @@ def _read(value: Any) -> Any:
 
 
 def _wrong(value: Any) -> str | None:
+    try:
+        json_text(value)
+        if not is_storable(value):
+            return "holds U+0000 or half of a surrogate pair, which no run could store"
+    except RecursionError:
+        return "is nested too deeply"
+    except (TypeError, ValueError) as error:
+        return f"must be JSON: {error}"
     if not isinstance(value, Mapping) or set(value) != {"$error"}:
         return None
     error = value["$error"]

@@ -21,7 +21,7 @@ from workflows_core.actions.answers import answer_check
 from workflows_core.actions.call import validate_input
 from workflows_core.actions.registry import ActionRegistry, RegisteredAction
 from workflows_core.definitions.model import Definition
-from workflows_core.errors import Failure, StepFailed
+from workflows_core.errors import Failure, Refused, StepFailed
 from workflows_core.execution.handlers import Surroundings, call_handler
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.expressions.engine import ExpressionEngine
@@ -50,6 +50,7 @@ from workflows_core.interpreter.step import initial_state, step
 from workflows_core.simulation.explaining import ExplainingEngine
 from workflows_core.simulation.fixtures import Fixtures, TimedOut, placeholder
 from workflows_core.simulation.report import Report, Status, TraceEntry
+from workflows_core.storage.json_text import payload_fault
 from workflows_core.wire.compact import compact_bytes
 from workflows_core.wire.messages import EventSignal
 
@@ -96,8 +97,12 @@ async def simulate(
         limits: Bounds.
 
     Raises:
-        Refused: The definition cannot be planned, or `FIXTURES_INVALID` for answers that its steps cannot get.
+        Refused: The definition cannot be planned, `LAUNCH_INVALID` for a payload that no run is started with, or
+            `FIXTURES_INVALID` for answers that its steps cannot get.
     """
+    fault = payload_fault(payload)
+    if fault is not None:
+        raise Refused.one("LAUNCH_INVALID", fault, "payload")
     fixtures = fixtures or Fixtures({})
     fixtures.require_fitting(definition)
     engine: ExpressionEngine = ExplainingEngine(JlensEngine()) if explain else JlensEngine()
