@@ -300,6 +300,16 @@ async def test_an_output_weighs_what_it_weighs_in_a_run() -> None:
     assert (report.status, report.errors[0]["code"]) == ("failed", "STATE_TOO_LARGE")
 
 
+@pytest.mark.parametrize(("copies", "status"), [(5, "completed"), (6, "failed")])
+async def test_an_action_is_given_as_much_as_in_a_run(copies: int, status: str) -> None:
+    copied = {f"c{number}": {"$expr": "payload.text"} for number in range(copies)}
+    call = {"actionId": "store.set", "version": 1, "inputMapping": {"namespace": "n", "key": "k", "value": copied}}
+    found = await run({"type": "action.call", "config": call}, payload={"text": "x" * 200_000})
+    assert found.status == status
+    for error in found.errors:
+        assert (error["category"], error["code"]) == ("PayloadTooLarge", "INPUT_TOO_LARGE")
+
+
 @pytest.mark.parametrize(("characters", "status"), [(64 * 1024 - 11, "completed"), (64 * 1024 - 10, "failed")])
 async def test_a_short_action_gives_as_much_as_in_a_run(characters: int, status: str) -> None:
     """Its limit is that of what lies in a workflow task; and its author is told what an author can do."""

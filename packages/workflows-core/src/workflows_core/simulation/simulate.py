@@ -22,6 +22,7 @@ from workflows_core.actions.call import validate_input
 from workflows_core.actions.registry import ActionRegistry, RegisteredAction
 from workflows_core.definitions.model import Definition
 from workflows_core.errors import Failure, Refused, StepFailed
+from workflows_core.execution.action_calls import MAX_INPUT_BYTES, call_body, input_too_large
 from workflows_core.execution.handlers import Surroundings, call_handler
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.expressions.engine import ExpressionEngine
@@ -246,7 +247,9 @@ class _Simulation:
             }
         )
         action = self.registry.get(action_id, version)
-        output: Any = None if action is None else _wrong_input(action, command.call["input"])
+        output: Any = _too_large(command, action)
+        if output is None and action is not None:
+            output = _wrong_input(action, command.call["input"])
         if output is None:
             given = self.fixtures.next(command.step_id, action_id)
             output = given[0] if given is not None else await self.without_fixture(command, action, at)
@@ -317,6 +320,12 @@ def _refusal(step: PlanStep, pending: Pending, answer: Any) -> str | None:
         return None
     keys = () if wait["key"] is None else (wait["key"],)
     return mismatch(EventFacts("fixture", wait["event_name"] or "", keys, answer), wait)
+
+
+def _too_large(command: RunAction, action: RegisteredAction | None) -> Failure | None:
+    """Why a run would not call the action: its input is recorded in the history, unless the action is short."""
+    size = 0 if action is not None and action.short else compact_bytes(call_body(command, None))
+    return input_too_large(command, size) if size > MAX_INPUT_BYTES else None
 
 
 def _wrong_input(action: RegisteredAction, value: Any) -> Failure | None:
