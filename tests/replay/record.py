@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,50 @@ async def human_task(authored: Authored) -> Started:
     return started
 
 
+async def states_and_blocks(authored: Authored) -> Started:
+    """A named state, an e-mail as blocks, and a wait that times out, is tried again and then passed over."""
+    again = {"retry": {"maxAttempts": 2, "backoffMs": 1}, "onError": {"policy": "continue"}}
+    blocks = {
+        "type": "email.renderCommentBlocks",
+        "config": {"html": expr("'<h1>Hello</h1>'"), "saveAs": "vars.blocks"},
+    }
+    return await authored.start(
+        document(
+            {"type": "state.set", "config": {"state": "READING"}},
+            blocks,
+            {**wait("NEVER", "payload.id", timeoutMs=1), **again},
+            act("one"),
+        ),
+        {"id": "k1"},
+    )
+
+
+async def quota_pause(authored: Authored) -> Started:
+    """A tenant without steps: two branches pause, and go on when they are told to."""
+    quota = authored.runtime.activities.quota
+    assert isinstance(quota, StepsLeft)
+    both = [{"steps": [{"id": name, **act(name)}]} for name in ("left", "right")]
+    started = await authored.start(document(act("one"), {"type": "control.parallel", "branches": both}))
+    await started.until("WAITING")
+    quota.left = 10
+    await started.handle.signal(names.SIGNAL_QUOTA_RESUME, {})
+    return started
+
+
+@dataclass
+class StepsLeft:
+    """So many steps of all runs."""
+
+    left: int
+
+    async def reserve(self, tenant_id: str, run_id: str, steps: int) -> Mapping[str, Any] | None:
+        """Takes them, or says that there are not so many."""
+        if steps > self.left:
+            return {"usedCount": 9, "effectiveLimit": 9}
+        self.left -= steps
+        return None
+
+
 async def _launched(authored: Authored) -> tuple[str, WorkflowHandle[Any, Any]]:
     """A firing of a schedule, and the id of the run that it launched and that waits for an event."""
     workflow_id, _, _ = await authored.publish(document(act("one"), wait("PAID", "payload.id")))
@@ -283,6 +328,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "compensated": compensated,
     "human_task": human_task,
     "loops": loops,
+    "quota_pause": quota_pause,
     "scheduled_launch": scheduled_launch,
     "scheduled_launch_cancelled": scheduled_launch_cancelled,
     "scheduled_launch_told": scheduled_launch_told,
@@ -291,6 +337,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "last_action_ends": last_action_ends,
     "last_action_fails_behind": last_action_fails_behind,
     "last_action_revoked": last_action_revoked,
+    "states_and_blocks": states_and_blocks,
     "wait_beside_action": wait_beside_action,
     "waits": waits,
 }
@@ -298,7 +345,8 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 async def record(db: Database, client: Client, name: str) -> WorkflowHistory:
     """Runs a scenario to its end and gives its history."""
-    async with authored_runtime(db, client, policy=RunPolicy()) as authored, ingress(db, client):
+    quota = StepsLeft(1) if name == "quota_pause" else None
+    async with authored_runtime(db, client, policy=RunPolicy(), quota=quota) as authored, ingress(db, client):
         started = await SCENARIOS[name](authored)
         await asyncio.gather(started.handle.result(), return_exceptions=True)
         return await started.handle.fetch_history()
