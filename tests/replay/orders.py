@@ -94,14 +94,14 @@ class _Noting(Interceptor):
     def __init__(self, orders: list[Order]) -> None:
         self.orders = orders
 
-    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+    def workflow_interceptor_class(self, _: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         orders = self.orders
 
         class Outbound(WorkflowOutboundInterceptor):
-            def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
-                values = (json.loads(one.payload.data) for one in input.args if isinstance(one, RawValue))
-                orders.append(_order(input.activity, values))
-                return super().start_activity(input)
+            def start_activity(self, asked: StartActivityInput) -> ActivityHandle[Any]:
+                values = (json.loads(one.payload.data) for one in asked.args if isinstance(one, RawValue))
+                orders.append(_order(asked.activity, values))
+                return super().start_activity(asked)
 
         class Inbound(WorkflowInboundInterceptor):
             def init(self, outbound: WorkflowOutboundInterceptor) -> None:

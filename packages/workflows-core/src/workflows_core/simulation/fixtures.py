@@ -154,15 +154,20 @@ def _read(value: Any) -> Any:
     return TimedOut() if value == _TIMEOUT else value
 
 
-def _wrong(value: Any) -> str | None:
+def _unstorable(value: Any) -> str | None:
     try:
         json_text(value)
-        if not is_storable(value):
-            return "holds U+0000 or half of a surrogate pair, which no run could store"
+        return None if is_storable(value) else "holds U+0000 or half of a surrogate pair, which no run could store"
     except RecursionError:
         return "is nested too deeply"
     except (TypeError, ValueError) as error:
         return f"must be JSON: {error}"
+
+
+def _wrong(value: Any) -> str | None:
+    unstorable = _unstorable(value)
+    if unstorable is not None:
+        return unstorable
     if not isinstance(value, Mapping) or set(value) != {"$error"}:
         return None
     error = value["$error"]
