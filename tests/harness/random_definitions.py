@@ -1,4 +1,4 @@
-"""Random definitions of every construct that needs nothing from outside but answers to actions."""
+"""Random definitions of every construct, or of those that need nothing from outside but answers to actions."""
 
 from __future__ import annotations
 
@@ -42,6 +42,42 @@ _PLAIN_CALL = st.builds(_action, _CALL, st.none() | _RETRY, _POLICY, st.none())
 _RETURN = st.builds(
     lambda value: {"type": "control.return", **({} if value is None else {"value": _expr(value)})}, st.none() | _SCALAR
 )
+
+
+_WAITING: tuple[dict[str, Any], ...] = (
+    {
+        "type": "event.wait",
+        "config": {
+            "eventName": "E",
+            "correlationKey": _expr("k"),
+            "timeoutMs": 10,
+            "assign": {"x": {"$expr": "event.n"}},
+        },
+    },
+    {
+        "type": "human.task",
+        "config": {"taskType": "t", "title": _expr("T"), "timeoutMs": 10, "assign": {"y": {"$expr": "event.n"}}},
+    },
+    {"type": "time.wait", "config": {"mode": "duration", "durationMs": 5, "assign": {"z": _expr(1)}}},
+    {
+        "type": "control.callWorkflow",
+        "workflowId": "c",
+        "workflowVersion": 1,
+        "outputMapping": {"z": {"$expr": "childRun.result"}},
+    },
+)
+"""Each gives its variable the number of the attempt."""
+_AT_ONCE: tuple[dict[str, Any], ...] = (
+    {"type": "state.set", "config": {"state": "S"}},
+    {"type": "email.parseBody", "config": {"text": _expr("a"), "saveAs": "vars.mail"}},
+    {"type": "email.renderCommentBlocks", "config": {"text": _expr("a"), "saveAs": "vars.blocks"}},
+)
+
+
+def _waiting() -> st.SearchStrategy[dict[str, Any]]:
+    undo = st.none() | st.lists(st.one_of(_ASSIGN, _PLAIN_CALL), min_size=1, max_size=2)
+    wait = st.builds(_action, st.sampled_from(_WAITING), st.none() | _RETRY, _POLICY, undo)
+    return st.one_of(wait, wait, wait, st.sampled_from(_AT_ONCE))
 
 
 def _leaf(*undoing: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
@@ -138,13 +174,16 @@ def _numbered(steps: list[dict[str, Any]], next_id: list[int]) -> list[dict[str,
 
 
 def definitions(
-    depth: int = 5, *, side_by_side: bool = True, refused_too: bool = False
+    depth: int = 5, *, side_by_side: bool = True, refused_too: bool = False, waiting: bool = False
 ) -> st.SearchStrategy[dict[str, Any]]:
     """Documents whose steps have the ids s1, s2, … in document order; without `side_by_side` one thing at a time.
 
-    With `refused_too` some that publishing refuses, and that have a meaning still.
+    With `refused_too` some that publishing refuses, and that have a meaning still; with `waiting` steps that wait for
+    something else than an action.
     """
     leaf = _leaf(_RETURN) if refused_too else _leaf()
+    if waiting:
+        leaf = st.one_of(leaf, _waiting())
     steps = leaf
     for _ in range(depth):
         steps = st.one_of(leaf, _nested(steps, side_by_side))

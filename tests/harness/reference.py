@@ -45,6 +45,10 @@ class Failed(Exception):
         self.category = category
 
 
+class Cancelled(Exception):
+    """The run is to end."""
+
+
 class Returned(Exception):
     """The run is over; while undoing, only the undoing of one step."""
 
@@ -57,12 +61,19 @@ class Reference:
     """Runs a definition whose expressions are JSON texts, variable names,
     or `coalesce(<variable>, 0)` compared with, or added to, a number.
 
-    `failures` says per step id with which categories its first attempts fail.
+    Args:
+        definition: The document.
+        failures: Per step id with which categories its first attempts fail.
+        cancelled_after: So many answers, it is cancelled; None is never.
     """
 
-    def __init__(self, definition: Mapping[str, Any], failures: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self, definition: Mapping[str, Any], failures: Mapping[str, list[str]], cancelled_after: int | None = None
+    ) -> None:
         self.definition = definition
         self.failures = failures
+        self.cancelled_after = cancelled_after
+        self.undoing = False
         self.seen = Seen()
         self.undo: list[tuple[list[Any], Names]] = []
 
@@ -70,11 +81,15 @@ class Reference:
         """Everything it does."""
         work = self.whole()
         asked: list[Question] = []
+        answers = 0
         with suppress(StopIteration):
             asked = list(next(work))
             while True:
+                if answers == self.cancelled_after and not self.undoing:
+                    asked = list(work.throw(Cancelled()))
                 question = asked.pop(0)
                 if not question.dropped:
+                    answers += 1
                     asked += work.send(question)
         return self.seen
 
@@ -85,11 +100,18 @@ class Reference:
             self.seen.result = returned.value
         except Failed:
             self.seen.status = "FAILED"
-            if "failure" in self.definition.get("compensateOn", ()):
-                undo, self.undo = self.undo[::-1], []
-                for steps, local in undo:
-                    with suppress(Failed, Returned):
-                        yield from self.block(steps, local)
+            yield from self.compensate("failure")
+        except Cancelled:
+            self.seen.status = "CANCELED"
+            yield from self.compensate("cancel")
+
+    def compensate(self, end: str) -> Work:
+        self.undoing = True
+        if end in self.definition.get("compensateOn", ()):
+            undo, self.undo = self.undo[::-1], []
+            for steps, local in undo:
+                with suppress(Failed, Returned):
+                    yield from self.block(steps, local)
 
     def block(self, steps: list[dict[str, Any]], local: Names) -> Work:
         for one in steps:
@@ -167,23 +189,61 @@ class Reference:
         yield from _side_by_side(branches, len(branches), one_is_enough=one.get("wait") == "any")
 
     def do_action_call(self, one: dict[str, Any], local: Names) -> Work:
+        attempt = yield from self.attempts(one, local)
+        if attempt is not None:
+            self.put(one["config"]["saveAs"], {"attempt": attempt}, local)
+
+    def do_event_wait(self, one: dict[str, Any], local: Names, event: str = "E", name: str = "x") -> Work:
+        attempt = yield from self.attempts(one, local, "TimeoutError")
+        if attempt is not None:
+            self.seen.vars.update(event={"n": attempt}, eventName=event)
+            self.put(name, attempt, local)
+
+    def do_human_task(self, one: dict[str, Any], local: Names) -> Work:
+        yield from self.do_event_wait(one, local, "HUMAN_TASK_COMPLETED", "y")
+
+    def do_time_wait(self, one: dict[str, Any], local: Names) -> Work:
+        yield from self.attempts({**one, "id": None}, local, shown=one["id"])
+        self.put("z", 1, local)
+
+    def do_control_callworkflow(self, one: dict[str, Any], local: Names) -> Work:
+        attempt = yield from self.attempts(one, local, "ChildWorkflowError", questions=2)
+        if attempt is not None:
+            self.put("z", attempt, local)
+
+    def do_state_set(self, one: dict[str, Any], local: Names) -> Work:
+        yield from ()
+
+    def do_email_parsebody(self, one: dict[str, Any], local: Names) -> Work:
+        yield from ()
+        self.put("mail", {"text": "a", "quoted": "", "signature": "", "source": "text"}, local)
+
+    def do_email_rendercommentblocks(self, one: dict[str, Any], local: Names) -> Work:
+        yield from ()
+        self.put("blocks", [{"type": "paragraph", "text": "a"}], local)
+
+    def attempts(
+        self, one: dict[str, Any], local: Names, fails_as: str | None = None, *, questions: int = 1, shown: str = ""
+    ) -> Generator[list[Question], Question, int | None]:
+        """The attempt that succeeds; None where the run goes on without one."""
         failures = self.failures.get(one["id"], [])
         retry = one.get("retry", {"maxAttempts": 1})
         category = ""
         for attempt in range(1, retry["maxAttempts"] + 1):
-            self.seen.calls.append((one["id"], attempt))
-            yield [Question()]
+            self.seen.calls.append((shown or one["id"], attempt))
+            for _ in range(questions):
+                yield [Question()]
             if attempt > len(failures):
-                self.put(one["config"]["saveAs"], {"attempt": attempt}, local)
                 if "onCompensate" in one:
                     self.undo.append((one["onCompensate"], ChainMap(dict(local))))
-                return
-            category = failures[attempt - 1]
+                return attempt
+            category = fails_as or failures[attempt - 1]
             if attempt == retry["maxAttempts"] or (retry.get("retryOn") and category not in retry["retryOn"]):
                 break
             yield [Question()]  # The timer until the next attempt.
         if one.get("onError", {}).get("policy") != "continue":
             raise Failed(category)
+        return None
 
 
 def _side_by_side(work: list[Work], at_once: int, *, one_is_enough: bool = False) -> Work:  # noqa: C901
