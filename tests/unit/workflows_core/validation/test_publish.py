@@ -170,6 +170,15 @@ def test_expressions_are_checked_wherever_they_are(step: Any, path: str, source:
     assert problems[0].step_id == step["id"]
 
 
+@pytest.mark.parametrize("source", ["[1..10000]", "[5, -3..4, 1..2]", "'[1..99999]'", "[1..n]", "[1..99999 - n]"])
+@pytest.mark.parametrize("items", [0, 10_001])
+def test_a_range_that_no_run_could_make_is_refused_with_its_place(source: str, items: int) -> None:
+    step = assign(**{"vars.a": f"[{source}, [7..{6 + items}]]" if items else source})
+    problems = found(step)
+    assert seen(problems) == ([("INVALID_EXPRESSION", 'root.steps[0].config.assign["vars.a"]')] if items else [])
+    assert all(f"(at character {len(source) + 5} of" in problem.message for problem in problems)
+
+
 def test_a_step_in_a_branch_is_reported_once_under_its_own_path() -> None:
     inner = call(inputMapping={"a": {"$expr": "("}, "b": {"$secret": "bad"}})
     outer = {"id": "if", "type": "control.if", "condition": EXPR, "then": [], "else": [inner]}

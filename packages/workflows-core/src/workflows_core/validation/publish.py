@@ -28,8 +28,10 @@ from workflows_core.expressions.engine import (
     ExpressionEngine,
     ExpressionFailed,
     ExpressionInvalid,
+    Limits,
 )
 from workflows_core.expressions.reading import EVERYTHING
+from workflows_core.expressions.tokens import tokenise
 from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
 from workflows_core.validation.flow import (
     VARYING,
@@ -43,6 +45,11 @@ from workflows_core.validation.output_schemas import response_schema_problems
 from workflows_core.validation.payload_reads import payload_problems_of
 from workflows_core.validation.targets import assign_targets
 from workflows_core.validation.values import references_of
+
+_MOST_ITEMS = Limits().max_array_length
+"""Of a list that an expression makes."""
+
+_WHOLE = re.compile("[0-9]{1,18}")
 
 STALE_AFTER = timedelta(days=90)
 """A secret that was not changed for so long should be."""
@@ -157,6 +164,7 @@ class _Checks:
     def source_problems(self, path: str, source: str, step_id: str | None) -> Iterator[Problem]:
         try:
             self.engine.compile(source)
+            _refuse_long_ranges(source)
         except ExpressionInvalid as error:
             where = "" if error.position is None else f" (at character {error.position + 1} of {_excerpt(source)})"
             yield Problem("INVALID_EXPRESSION", f"{error.message}{where}", path, step_id=step_id)
@@ -225,6 +233,18 @@ def _retry_problems(path: str, step: Step) -> Iterator[Problem]:
         elif name not in known:
             message = f"unknown error category {name!r}; known are {', '.join(known)}"
             yield Problem("UNKNOWN_ERROR_CATEGORY", message, where, step_id=step.id, suggestion=nearest(name, known))
+
+
+def _refuse_long_ranges(source: str) -> None:
+    """Refuses a range of two numbers that no run could make: the engine makes it before it counts its items."""
+    tokens = tokenise(source)
+    for before, first, dots, last, after in zip(*(tokens[index:] for index in range(5)), strict=False):
+        whole = dots.text == ".." and before.text in ("[", ",") and after.text in ("]", ",")
+        if whole and all(one.kind == "name" and _WHOLE.fullmatch(one.text) for one in (first, last)):
+            items = int(last.text) - int(first.text) + 1
+            if items > _MOST_ITEMS:
+                message = f"the range has {items} items, a list has at most {_MOST_ITEMS}"
+                raise ExpressionInvalid(message, first.start)
 
 
 def _excerpt(source: str) -> str:
