@@ -265,6 +265,8 @@ async def test_an_explanation_names_the_values_that_decided() -> None:
         ([], "an object"),
         ({"s0": {"$error": {"category": "Oops"}}}, "needs a category"),
         ({"s0": []}, "answers no visit"),
+        ({"s0": {"$error": {"category": "ActionError", "message": 5}}}, "message of [$]error must be a text"),
+        ({"s0": [{"$error": {"category": "ActionError", "details": 7}}]}, "details of [$]error must be an object"),
         ({"s0": [{"text": "\ud800"}]}, "half of a surrogate pair"),
         ({"s0": {"number": float("inf")}}, "must be JSON"),
         ({"s0": {"$error": {"category": "ActionError", "message": "\x00"}}}, r"U\+0000"),

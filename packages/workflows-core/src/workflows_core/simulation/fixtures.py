@@ -172,6 +172,9 @@ def _wrong(value: Any) -> str | None:
         return None
     error = value["$error"]
     category = error.get("category") if isinstance(error, Mapping) else None
-    if category in tuple(ErrorCategory):
-        return None
-    return f"$error needs a category, one of {', '.join(ErrorCategory)}; found {category!r}"
+    if category not in tuple(ErrorCategory):
+        return f"$error needs a category, one of {', '.join(ErrorCategory)}; found {category!r}"
+    for name, kind, word in (("message", str, "a text"), ("code", str, "a text"), ("details", dict, "an object")):
+        if name in error and not isinstance(error[name], kind):
+            return f"{name} of $error must be {word}, found {error[name]!r:.80}"
+    return None
