@@ -31,6 +31,8 @@ every_seconds = 900
 arguments = ["hello"]
 """
 
+EVERY = '[[schedule]]\nid = "x"\nworkflow = "readiness"\nqueue = "alga-jobs"\nevery_seconds = {}'
+
 
 def interval(name: str, seconds: float = 3600.0) -> DomainSchedule:
     return DomainSchedule(id=name, workflow="readiness", queue="alga-jobs", every_seconds=seconds)
@@ -116,3 +118,29 @@ every_seconds = 10
     path.write_text("schedule = [", encoding="utf-8")
     with pytest.raises(StartRefused, match="cannot be read"):
         read_schedules(path, QUEUES)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("schedule = 5", "schedule must be tables, each under a line [[schedule]]"),
+        ('[schedule]\nid = "x"', "schedule must be tables, each under a line [[schedule]]"),
+        ('schedule = ["x"]', "schedule must be tables, each under a line [[schedule]]"),
+        # Else each of its letters would be an id of a schedule that is to go.
+        ('retired = "old"', "retired must be a list of ids"),
+        ("retired = 5", "retired must be a list of ids"),
+        ("retired = [1]", "retired must be a list of ids"),
+        (EVERY.format("inf"), "schedule 'x': every_seconds: "),
+        (f"{EVERY.format(60)}\nexecution_timeout_seconds = inf", "schedule 'x': execution_timeout_seconds: "),
+        (f"{EVERY.format(60)}\ncatchup_seconds = 1e300", "schedule 'x': catchup_seconds: "),
+        (f"{EVERY.format(60)}\narguments = [2026-01-01]", "schedule 'x': arguments: Value error, must be JSON values"),
+        (f"{EVERY.format(60)}\narguments = [{{ a = nan }}]", "schedule 'x': arguments: Value error, must be JSON values"),
+    ],
+)
+async def test_a_file_of_another_shape_is_refused_at_the_start(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "schedules.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(StartRefused) as caught:
+        read_schedules(path, QUEUES)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.message[: len(said)]) == ("SCHEDULES_INVALID", said)

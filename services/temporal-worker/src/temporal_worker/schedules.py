@@ -6,6 +6,7 @@ tried again.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from temporalio.client import (
     Client,
     Schedule,
@@ -34,6 +35,8 @@ from service_host.progress import Loop, Progress, RestartBudget, StopStage
 
 RETRY_SECONDS: Final = 30.0
 _VARIABLE: Final = "TEMPORAL_SCHEDULES_FILE"
+_LONGEST_SECONDS: Final = 10 * 366 * 86_400.0
+"""Ten years: what is longer is a slip, and Temporal takes no time without an end."""
 
 
 class DomainSchedule(BaseModel):
@@ -57,12 +60,12 @@ class DomainSchedule(BaseModel):
     id: Annotated[str, Field(min_length=1)]
     workflow: Annotated[str, Field(min_length=1)]
     queue: str
-    every_seconds: Annotated[float, Field(ge=1)] | None = None
+    every_seconds: Annotated[float, Field(ge=1, le=_LONGEST_SECONDS)] | None = None
     cron: str | None = None
     timezone: str = "UTC"
     arguments: Sequence[Any] = ()
-    execution_timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
-    catchup_seconds: Annotated[float, Field(gt=0)] = 60.0
+    execution_timeout_seconds: Annotated[float, Field(gt=0, le=_LONGEST_SECONDS)] = 600.0
+    catchup_seconds: Annotated[float, Field(gt=0, le=_LONGEST_SECONDS)] = 60.0
     trigger_at_boot: bool = False
 
     @model_validator(mode="after")
@@ -70,6 +73,16 @@ class DomainSchedule(BaseModel):
         if (self.every_seconds is None) is (self.cron is None):
             raise ValueError("give either every_seconds or cron")
         return self
+
+    @field_validator("arguments")
+    @classmethod
+    def _json(cls, arguments: Sequence[Any]) -> Sequence[Any]:
+        # Before the start: one that Temporal cannot be given would stop the others, too.
+        try:
+            json.dumps(arguments, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must be JSON values; write a date or a time as text: {error}") from None
+        return arguments
 
     def to_temporal(self) -> Schedule:
         """What Temporal is to do."""
@@ -118,11 +131,19 @@ def read_schedules(path: Path | None, queues: Sequence[str]) -> Schedules:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartRefused.one("SCHEDULES_INVALID", _VARIABLE, f"{path} cannot be read: {error}") from None
     problems: list[StartProblem] = []
-    found = [_parsed(number, given, queues, problems) for number, given in enumerate(content.get("schedule", []), 1)]
-    wanted = [schedule for schedule in found if schedule is not None]
+    said: list[str] = []
+    given = content.get("schedule", [])
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        said.append("schedule must be tables, each under a line [[schedule]]")
+        given = []
     retired = content.get("retired", [])
+    if not isinstance(retired, list) or not all(isinstance(one, str) and one for one in retired):
+        said.append('retired must be a list of ids, such as ["email-polling-legacy"]')
+        retired = []
+    found = [_parsed(number, one, queues, problems) for number, one in enumerate(given, 1)]
+    wanted = [schedule for schedule in found if schedule is not None]
     ids = [schedule.id for schedule in wanted]
-    said = [f"{one!r} is declared twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
+    said += [f"{one!r} is declared twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
     said += [f"{one!r} is declared and retired" for one in sorted(set(ids) & set(retired))]
     said += [
         f"unknown table or key {one!r}; there are [[schedule]] and retired"
