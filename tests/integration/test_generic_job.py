@@ -163,3 +163,16 @@ async def test_a_record_that_cannot_be_written_blocks_no_job(client: Client) -> 
     async with jobs(client, Recorded(broken=True)):
         handle = await start(client, "echo", 7)
         assert (await handle.result())["result"] == 7
+
+
+async def test_a_handler_whose_result_is_no_json_runs_once_and_fails(client: Client) -> None:
+    calls: list[str] = []
+
+    async def gives(context: JobContext) -> Any:
+        calls.append(context.job_id)
+        return {"invoice": object()}
+
+    async with jobs(client, Recorded(), gives=gives):
+        failure = await failure_of(await start(client, "gives"))
+    assert (failure.type, len(calls)) == ("GenericJobFailure", 1)
+    assert "not JSON serializable" in failure.message

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -68,6 +71,33 @@ async def test_an_error_of_a_handler_is_returned_and_so_not_retried() -> None:
     outcome = await execute(HANDLERS, Records(), data=None)
     assert outcome["success"] is False
     assert outcome["error"].startswith("TypeError: ")
+
+
+@pytest.mark.asyncio
+async def test_a_handler_that_does_not_end_is_ended_before_another_one_begins_beside_it() -> None:
+    ended = asyncio.Event()
+
+    async def waits(context: JobContext) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=0.1))
+    activities = JobActivities(JobHandlers.of({"waits": waits}), Records())
+    outcome = await environment.run(activities.execute_job_handler, {**ARGUMENT, "jobName": "waits"})
+    assert outcome == {"success": False, "error": "the handler did not end within 0.095 s"}
+    assert ended.is_set()
+
+
+@pytest.mark.asyncio
+async def test_a_time_out_of_the_handler_s_own_is_an_error_like_any_other() -> None:
+    async def waits(context: JobContext) -> Any:
+        raise TimeoutError("the mail server")
+
+    outcome = await execute(JobHandlers.of({"double": waits}), Records())
+    assert outcome == {"success": False, "error": "TimeoutError: the mail server"}
 
 
 @pytest.mark.asyncio

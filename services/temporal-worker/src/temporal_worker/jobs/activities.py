@@ -19,6 +19,8 @@ from temporal_worker.names import (
 )
 
 _HEARTBEAT_SECONDS: Final = 15.0
+_HANDLER_SHARE: Final = 0.95
+"""Of the activity's limit: a handler is ended before Temporal gives the attempt up and starts another beside it."""
 
 
 class JobActivities:
@@ -65,8 +67,9 @@ class JobActivities:
         """Run the handler of `{jobId, jobName, tenantId, data}`.
 
         Returns:
-            `{success: true, result}`, or `{success: false, error}`: a handler that failed is not started again, since
-            nobody knows how far it got. Only a lost worker is retried, by the activity's retry policy.
+            `{success: true, result}`, or `{success: false, error}`: a handler that failed, took too long, or gave what
+            is no JSON is not started again, since nobody knows how far it got. Only a lost worker is retried, by the
+            activity's retry policy.
         """
         name, tenant = argument["jobName"], argument["tenantId"]
         handler = self._handlers.get(name)
@@ -76,14 +79,21 @@ class JobActivities:
         if await self._is_suspended(tenant):
             return {"success": True, "result": {"skipped": True, "reason": "tenant_suspended"}}
         context = JobContext(argument["jobId"], name, tenant, argument.get("data"), activity.info().attempt)
+        limit = asyncio.timeout(_handler_seconds())
         try:
             with _heartbeats(), logger.contextualize(job_id=context.job_id, job_name=name, tenant=tenant):
-                return {"success": True, "result": await handler(context)}
+                async with limit:
+                    result = await handler(context)
+            outcome = {"success": True, "result": result}
+            # One that cannot be sent would fail the activity behind our back, and that is retried.
+            activity.payload_converter().to_payloads([outcome])
+            return outcome
         except Exception as error:
             logger.bind(event="job_handler_failed", job_id=context.job_id, job_name=name, tenant=tenant).opt(
                 exception=error
             ).error("the handler of job {} failed", name)
-            return {"success": False, "error": f"{type(error).__name__}: {error}"}
+            late = f"the handler did not end within {_handler_seconds():g} s"
+            return {"success": False, "error": late if limit.expired() else f"{type(error).__name__}: {error}"}
 
     async def _is_suspended(self, tenant: str) -> bool:
         try:
@@ -93,6 +103,11 @@ class JobActivities:
                 "cannot tell whether tenant {} is suspended, its job runs: {}", tenant, error
             )
             return False
+
+
+def _handler_seconds() -> float | None:
+    limit = activity.info().start_to_close_timeout
+    return None if limit is None else limit.total_seconds() * _HANDLER_SHARE
 
 
 @contextmanager
