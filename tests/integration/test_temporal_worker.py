@@ -11,11 +11,17 @@ import psycopg
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
 
 from harness.forwarding import Forwarder
 from harness.service_process import ended, running
 from service_host.ownership import QueueOwnership
 from service_host.pollers import pollers_of, pollers_of_all
+from service_host.postgres import create_engine, ping_postgres
+from service_host.settings import PostgresSettings, load_settings
+from temporal_worker.jobs.activities import JobActivities
+from temporal_worker.jobs.handlers import JobHandlers, built_in_handlers
+from temporal_worker.jobs.records import PostgresJobRecords
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
 
 SCRIPT = "temporal-worker"
@@ -219,3 +225,23 @@ async def test_what_is_not_there_is_waited_for_and_what_goes_away_is_got_over(
         assert await process.terminate() == 0
     for server in servers:
         await server.close()
+
+
+@pytest.mark.timeout(120)
+async def test_a_job_runs_beside_a_database_that_hangs(environment: dict[str, str]) -> None:
+    between = Forwarder(environment["DB_HOST"], int(environment["DB_PORT"]))
+    await between.open()
+    settings = load_settings(PostgresSettings, {**environment, "DB_PORT": str(between.port)})
+    engine = create_engine(settings)
+    try:
+        await ping_postgres(engine)
+        between.hang()
+        jobs = JobActivities(JobHandlers.of(built_in_handlers()), PostgresJobRecords(engine, within_seconds=0.5))
+        job = {"jobId": "job-1", "jobName": "echo", "tenantId": "tenant-1", "data": 7}
+        assert await ActivityEnvironment().run(jobs.execute_job_handler, job) == {"success": True, "result": 7}
+        with pytest.raises(TimeoutError):
+            await ActivityEnvironment().run(jobs.update_job_status, {**job, "status": "processing"})
+    finally:
+        between.flow()
+        await engine.dispose()
+        await between.close()

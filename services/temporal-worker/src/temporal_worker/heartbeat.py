@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_host.errors import Unreachable
 from service_host.events import BACKING_SERVICE_REACHED, BACKING_SERVICE_UNREACHABLE
 from service_host.logs import log_event
-from service_host.postgres import database_reason, ping_postgres, where_of
+from service_host.postgres import TRANSACTION_SECONDS, database_reason, ping_postgres, where_of
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 from service_host.reaching import RETRY_SECONDS
 
@@ -108,7 +109,7 @@ class Heartbeat:
         """
         await ping_postgres(self._engine)
         try:
-            async with self._engine.begin() as connection:
+            async with asyncio.timeout(TRANSACTION_SECONDS), self._engine.begin() as connection:
                 if not (await connection.execute(_HAS_TABLE)).scalar():
                     return ABSENT
                 await connection.execute(_BEAT, {**self._values(), "draining": self._draining(), "first": self._first})

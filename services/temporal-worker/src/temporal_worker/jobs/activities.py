@@ -100,7 +100,7 @@ class JobActivities:
             return await self._records.is_suspended(tenant)
         except Exception as error:  # a database that is gone must not stop the jobs of everybody
             logger.bind(event="suspension_unknown", tenant=tenant).warning(
-                "cannot tell whether tenant {} is suspended, its job runs: {}", tenant, error
+                "cannot tell whether tenant {} is suspended, its job runs: {}", tenant, str(error) or type(error).__name__
             )
             return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from service_host.postgres import TRANSACTION_SECONDS
 
 Json = Any
 
@@ -58,10 +61,16 @@ _SET_TENANT: Final = text("SELECT set_config('temporal_worker.tenant', :tenant, 
 
 
 class PostgresJobRecords:
-    """The records in PostgreSQL; does nothing where the schema is absent."""
+    """The records in PostgreSQL; does nothing where the schema is absent.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Args:
+        engine: The service's engine.
+        within_seconds: A transaction that takes longer ends with `TimeoutError`: a server that hangs says nothing.
+    """
+
+    def __init__(self, engine: AsyncEngine, within_seconds: float = TRANSACTION_SECONDS) -> None:
         self._engine = engine
+        self._within_seconds = within_seconds
         self._schema_seen = False
 
     async def set_status(
@@ -96,7 +105,7 @@ class PostgresJobRecords:
     @asynccontextmanager
     async def _tenant(self, tenant: str) -> AsyncIterator[AsyncConnection | None]:
         """One transaction of the tenant; None where the schema is absent."""
-        async with self._engine.begin() as connection:
+        async with asyncio.timeout(self._within_seconds), self._engine.begin() as connection:
             if not self._schema_seen:
                 self._schema_seen = bool((await connection.execute(_HAS_TABLES)).scalar())
             if not self._schema_seen:
