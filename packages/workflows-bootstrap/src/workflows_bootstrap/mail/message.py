@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email import policy
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -78,7 +79,7 @@ def mailbox(value: Any, field_name: str, scrub: Callable[[Any], Any]) -> Mailbox
         parsed = Address(addr_spec=email)
         if not parsed.username or ("." not in parsed.domain.strip(".") and parsed.domain != "localhost"):
             raise ValueError("it needs a name, @ and a domain")
-    except (ValueError, IndexError, AttributeError) as error:
+    except (ValueError, IndexError, AttributeError, HeaderParseError) as error:
         shown = scrub(value["email"])
         # What is wrong with a secret would show a part of it.
         reason = str(error) if shown == value["email"] else "it holds a secret, which is not shown"
