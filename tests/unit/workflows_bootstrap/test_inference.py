@@ -88,6 +88,16 @@ async def test_an_answer_that_fits_is_the_output() -> None:
         ((200, {"content-type": "application/json"}, b"{}"), "ActionError", "AI_ANSWER_UNREADABLE"),
         ((200, {"content-type": "application/json"}, b"<html>"), "ActionError", "AI_ANSWER_UNREADABLE"),
         ((200, {"content-type": "text/html"}, b"<html>"), "ActionError", "AI_ANSWER_UNREADABLE"),
+        *(
+            ((200, {"content-type": "application/json"}, body), "ActionError", "AI_ANSWER_UNREADABLE")
+            for body in (
+                b'{"choices": {"0": 1}}',
+                b'{"choices": 5}',
+                b'{"choices": [{"message": "{}"}]}',
+                b'{"choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": [1]}}',
+                b'{"choices": [{"message": {"content": "{}"}}], "usage": {"prompt_tokens": 1e400}}',
+            )
+        ),
     ],
 )
 async def test_each_way_to_fail_is_told_apart_and_never_tells_the_key(
@@ -98,6 +108,14 @@ async def test_each_way_to_fail_is_told_apart_and_never_tells_the_key(
     assert (failure.category, failure.code) == (category, code)
     assert KEY not in json.dumps(failure.to_json())
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("key", [f"{KEY}é", f"{KEY}\n{KEY}", f"\ufeff{KEY}", f" {KEY}"])
+async def test_a_key_that_cannot_be_sent_is_told_as_one_and_asks_nobody(key: str) -> None:
+    failure, requests, _ = await ask(completion(GOOD), secrets={"AI_API_KEY": key}, retries=2)
+    assert (failure.category, failure.code, requests) == ("ActionError", "AI_UNAUTHORIZED", [])
+    assert failure.message.startswith("secret AI_API_KEY is no key")
+    assert KEY not in json.dumps(failure.to_json())
 
 
 async def test_a_rate_limit_says_when_to_come_again() -> None:

@@ -206,6 +206,9 @@ async def test_a_server_that_is_not_there_has_no_tls_or_says_nothing() -> None:
         ({"from": {"email": "ada@exämple.com"}}, "EMAIL_ADDRESS_INVALID"),
         ({"to": [{"email": "not an address"}]}, "EMAIL_ADDRESS_INVALID"),
         ({"to": [{"email": "ada@"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"to": [{"email": "<ada@example.com>"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"cc": [{"email": "@example.com"}]}, "EMAIL_ADDRESS_INVALID"),
+        ({"replyTo": {"email": "ada@;"}}, "EMAIL_ADDRESS_INVALID"),
         (
             {
                 "to": [{"email": f"a{n}@example.com"} for n in range(30)],
@@ -302,6 +305,14 @@ async def test_each_way_the_http_provider_fails(answer: Any, category: str, code
         failure = await send(over_http(provider.url, timeout_seconds=0.5))
     assert (failure.category, failure.code) == (category, code)
     assert "secret" not in json.dumps(failure.to_json())
+
+
+@pytest.mark.parametrize("key", [f"{KEY}é", f"{KEY}\n{KEY}"])
+async def test_a_key_that_cannot_be_sent_is_told_as_one_and_nothing_is_sent(key: str) -> None:
+    async with chat_server((200, {}, b"{}")) as provider:
+        failure = await send(over_http(provider.url), key=key)
+    assert (failure.category, failure.code, provider.requests) == ("ActionError", "EMAIL_UNAUTHORIZED", [])
+    assert KEY not in json.dumps(failure.to_json())
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"id": 7}', b"x" * 100_000])

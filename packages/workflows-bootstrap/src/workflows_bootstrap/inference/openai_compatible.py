@@ -12,7 +12,7 @@ from workflows_bootstrap.inference.provider import InferenceAnswer, InferenceReq
 from workflows_bootstrap.inference.repeats import pause, pause_after
 from workflows_bootstrap.inference.settings import InferenceSettings
 from workflows_core.actions.ports import SecretProvider
-from workflows_core.actions.secrets import AI_KEY_SECRET
+from workflows_core.actions.secrets import AI_KEY_SECRET, bearer_problem
 from workflows_core.errors import ActionFailed, ErrorCategory
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class OpenAiCompatibleProvider:
                 failure = ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_UNREACHABLE")
                 wait = pause(repeats)
             except (openai.OpenAIError, ValueError) as error:
-                # A body that is no JSON, or JSON of another shape.
+                # A body that is no JSON.
                 raise _garbage(type(error).__name__) from None
             if wait is None or repeats == self._settings.retries or loop.time() + wait >= over:
                 raise failure
@@ -115,6 +115,9 @@ class OpenAiCompatibleProvider:
         if key is None:
             message = f"no secret is called {AI_KEY_SECRET}; create it with the API key of the AI provider"
             raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="AI_NOT_CONFIGURED")
+        unusable = bearer_problem(AI_KEY_SECRET, key)
+        if unusable is not None:
+            raise ActionFailed(unusable, category=ErrorCategory.ACTION, code="AI_UNAUTHORIZED")
         return key
 
 
@@ -136,6 +139,14 @@ def _body(request: InferenceRequest, model: str) -> dict[str, Any]:
 
 
 def _answer(completion: ChatCompletion, model: str) -> InferenceAnswer:
+    try:
+        return _read(completion, model)
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        # The SDK looks at no shape: whatever JSON came is here.
+        raise _garbage(type(error).__name__) from None
+
+
+def _read(completion: ChatCompletion, model: str) -> InferenceAnswer:
     choices = getattr(completion, "choices", None)
     if not choices or getattr(choices[0], "message", None) is None:
         raise _garbage("no choices")

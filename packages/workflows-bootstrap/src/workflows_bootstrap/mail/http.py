@@ -13,7 +13,7 @@ from workflows_bootstrap.mail.message import Mailbox, Message
 from workflows_bootstrap.mail.settings import MailSettings
 from workflows_core.actions.action import Effect
 from workflows_core.actions.ports import SecretProvider
-from workflows_core.actions.secrets import MAIL_KEY_SECRET
+from workflows_core.actions.secrets import MAIL_KEY_SECRET, bearer_problem
 from workflows_core.errors import ActionFailed, ErrorCategory
 
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -43,6 +43,9 @@ class HttpTransport:
             raise ActionFailed(
                 f"e-mail cannot be sent: {missing}", category=ErrorCategory.VALIDATION, code="EMAIL_NOT_CONFIGURED"
             )
+        unusable = bearer_problem(MAIL_KEY_SECRET, key)
+        if unusable is not None:
+            raise ActionFailed(unusable, category=ErrorCategory.ACTION, code="EMAIL_UNAUTHORIZED")
         headers = {"authorization": f"Bearer {key}", "idempotency-key": message.message_id.strip("<>")}
         try:
             async with self._client.stream("POST", url, json=_body(message), headers=headers) as response:

@@ -145,6 +145,13 @@ def service_secret_problem(name: str) -> str | None:
     )
 
 
+def bearer_problem(name: str, value: str) -> str | None:
+    """Why a secret cannot stand in `Authorization: Bearer …`, without its value; None for one that can."""
+    if value.isascii() and value.isprintable() and " " not in value:
+        return None
+    return f"secret {name} is no key: it holds a space, a line break or a character outside ASCII"
+
+
 def _text(name: str, content: bytes) -> str:
     if len(content) > MAX_SECRET_BYTES + 2:
         raise _unusable(name, f"is larger than {MAX_SECRET_BYTES} bytes", ErrorCategory.VALIDATION)
