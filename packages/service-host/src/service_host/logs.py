@@ -44,7 +44,16 @@ class _ToLoguru(logging.Handler):
         def set_origin(target: Record) -> None:
             target["name"] = record.name
 
-        logger.patch(set_origin).bind(**context).opt(exception=record.exc_info).log(level, "{}", record.getMessage())
+        logger.patch(set_origin).bind(**context).opt(exception=record.exc_info).log(level, "{}", _text_of(record))
+
+
+def _text_of(record: logging.LogRecord) -> str:
+    """The message; of a line whose arguments do not fit, what there is: no handler of the library raises there."""
+    try:
+        return record.getMessage()
+    except Exception as error:
+        where = f"{record.pathname}:{record.lineno}"
+        return f"{record.msg} (a faulty log line at {where}: its arguments do not fit, {type(error).__name__})"
 
 
 class _Throttle(logging.Filter):
@@ -62,7 +71,7 @@ class _Throttle(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name != self._logger_name or record.levelno >= logging.ERROR:
             return True
-        text, now = record.getMessage(), time.monotonic()
+        text, now = _text_of(record), time.monotonic()
         kind = text[:_KIND_CHARACTERS]
         since, held_back = self._kinds.get(kind, (-self._seconds, 0))
         if now - since < self._seconds:
