@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -15,8 +16,8 @@ from service_host.errors import StartRefused
 from service_host.health import Health, health_loop
 from service_host.loop_lag import LoopLag
 from service_host.metrics import LoopMetrics, new_registry
-from service_host.progress import Loop, Progress, RestartBudget
-from service_host.serving import bind, url_of
+from service_host.progress import Loop, Progress, RestartBudget, StopStage
+from service_host.serving import bind, serving_loop, url_of
 from service_host.settings import HealthSettings, load_settings
 from service_host.supervisor import Supervisor
 
@@ -163,3 +164,36 @@ async def test_a_taken_port_refuses_the_start() -> None:
         bind_health(first.getsockname()[1])
     assert caught.value.code == "PORT_NOT_AVAILABLE"
     first.close()
+
+
+async def test_a_server_that_has_stopped_refuses_callers_while_the_process_still_drains() -> None:
+    listener, may_end, draining = bind_health(), asyncio.Event(), asyncio.Event()
+    address, served = listener.getsockname(), asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def works(progress: Progress) -> None:
+        await progress.stopping.wait()
+        draining.set()
+        await may_end.wait()
+
+    async def nothing() -> None:
+        """No start-up."""
+
+    supervisor = Supervisor("a-service")
+    supervisor.add(
+        serving_loop("api", application, listener, stage=StopStage.CLAIM, on_serving=lambda _: served.set())
+    )
+    supervisor.add(Loop("work", works, stage=StopStage.WORK, stop_within=30))
+    process = asyncio.create_task(supervisor.run(nothing))
+    await served.wait()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.get(url_of(listener))).status_code == 204
+    supervisor.request_stop("enough")
+    await draining.wait()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*address[:2])
+    may_end.set()
+    assert await process == 0

@@ -66,7 +66,7 @@ def serving_loop(
     Args:
         name: Of the loop.
         application: The ASGI application.
-        listener: A bound listener; its owner closes it.
+        listener: A bound listener; its owner closes it, and the loop does when it is told to stop.
         stage: When it stops.
         on_serving: Told the base URL each time serving begins.
         stop_seconds: How long requests in flight may take when it stops.
@@ -90,6 +90,9 @@ def serving_loop(
         stopping = asyncio.ensure_future(progress.stopping.wait())
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if progress.stopping.is_set():
+                # Else the kernel goes on accepting callers whom nobody answers, for as long as the process drains.
+                listener.close()
             server.should_exit = True
             await serving
         finally:
