@@ -188,6 +188,28 @@ def test_a_secret_file_that_cannot_be_read_and_one_beside_its_variable_are_refus
     assert "hush" not in str(refused.value)
 
 
+def test_a_secret_file_that_is_empty_is_refused_and_not_taken_for_no_secret(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("\n", encoding="utf-8")
+    for variable in ("TEMPORAL_API_KEY_FILE", "DB_PASSWORD_SERVER_FILE"):
+        complete = {name: value for name, value in COMPLETE.items() if f"{name}_FILE" != variable}
+        assert refused({**complete, variable: str(file)}) == {variable: ("SETTING_INVALID", f"{str(file)!r} is empty")}
+
+
+@pytest.mark.parametrize("host", ["a..b", "0.0..0", "é" * 70, "x" * 64])
+def test_a_host_that_no_resolver_can_be_asked_for_is_refused(host: str) -> None:
+    found = refused({**COMPLETE, "DB_HOST": host, "HEALTH_HOST": host})
+    assert set(found) == {"DB_HOST", "HEALTH_HOST"}
+    for code, message in found.values():
+        assert (code, "no host name" in message) == ("SETTING_INVALID", True)
+
+
+@pytest.mark.parametrize("host", ["db.example.org.", "127.0.0.1", "::1", "fe80::1%eth0", "my_db", "bücher.example"])
+def test_hosts_and_folders_of_sockets_are_taken(host: str) -> None:
+    assert load_settings(Settings, {**COMPLETE, "DB_HOST": host, "HEALTH_HOST": host}).db_host == host
+    assert load_settings(Settings, {**COMPLETE, "DB_HOST": "/run/a..b/"}).db_host == "/run/a..b/"
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

@@ -9,9 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from service_host.certificates import require_certificate, require_pair
@@ -25,6 +34,20 @@ FILE_SUFFIX: Final = "_FILE"
 """What follows a secret variable's name where a file has its value."""
 
 SettingsType = TypeVar("SettingsType", bound=BaseModel)
+
+
+def _resolvable(value: str) -> str:
+    # What no resolver can be asked ends in an error of the codec, wherever the name is used first.
+    try:
+        for part in [] if value.startswith(("/", "@")) else value.split(","):
+            part.encode("idna")
+    except UnicodeError:
+        raise ValueError("no host name: a part between two dots is empty or too long") from None
+    return value
+
+
+HostName = Annotated[str, Field(min_length=1), AfterValidator(_resolvable)]
+"""A host's name or address, several of them, or the directory of a socket."""
 
 
 class EnvironmentSettings(BaseModel):
@@ -151,7 +174,7 @@ class TemporalSettings(EnvironmentSettings):
 class PostgresSettings(EnvironmentSettings):
     """Where PostgreSQL is and who asks."""
 
-    db_host: str = Field(validation_alias="DB_HOST", min_length=1, description="host name, or directory of the socket")
+    db_host: HostName = Field(validation_alias="DB_HOST", description="host name, or directory of the socket")
     db_port: int = Field(default=5432, validation_alias="DB_PORT", gt=0, lt=65536, description="port number")
     db_name_server: str = Field(validation_alias="DB_NAME_SERVER", min_length=1, description="name of the database")
     db_user_server: str = Field(
@@ -175,10 +198,9 @@ class HealthSettings(EnvironmentSettings):
     port: int = Field(
         default=4000, validation_alias="PORT", ge=0, lt=65536, description="port number; 0 takes a free one"
     )
-    health_host: str = Field(
+    health_host: HostName = Field(
         default="127.0.0.1",
         validation_alias="HEALTH_HOST",
-        min_length=1,
         description="address to bind; 0.0.0.0 in a container whose probes come from outside",
     )
 
@@ -267,6 +289,9 @@ def _read_files(given: dict[str, str], secrets: Sequence[str]) -> list[StartProb
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             problems.append(StartProblem("SETTING_INVALID", named, f"{given[named]!r} cannot be read: {reason}"))
+        else:
+            if not given[variable]:
+                problems.append(StartProblem("SETTING_INVALID", named, f"{given[named]!r} is empty"))
     return problems
 
 

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service_host.settings import (
     HealthSettings,
+    HostName,
     ListenAddress,
     LogSettings,
     PostgresSettings,
@@ -40,10 +41,9 @@ class ListeningSettings(HealthSettings):
     port: int = Field(
         default=4010, validation_alias="PORT", ge=0, lt=65536, description="port of health; 0 takes a free one"
     )
-    api_host: str = Field(
+    api_host: HostName = Field(
         default="127.0.0.1",
         validation_alias="WORKFLOW_SERVER_HOST",
-        min_length=1,
         description="address the HTTP API listens on; 0.0.0.0 in a container",
     )
     api_port: int = Field(
@@ -112,7 +112,7 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, ListeningSett
     mail_from: str | None = Field(
         default=None, validation_alias="WORKFLOW_MAIL_FROM", description="sender's address where a step names none"
     )
-    mail_smtp_host: str = Field(
+    mail_smtp_host: HostName = Field(
         default="localhost", validation_alias="WORKFLOW_MAIL_SMTP_HOST", description="host of the SMTP server"
     )
     mail_smtp_port: int = Field(
