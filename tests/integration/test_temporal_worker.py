@@ -191,6 +191,11 @@ async def test_migrate_without_the_right_to_create_a_schema_is_an_error_not_a_tr
     assert "Traceback" not in error
 
 
+async def test_migrate_is_the_admin_s_also_without_a_password_of_his(environment: dict[str, str]) -> None:
+    code, _, error = await ended(SCRIPT, "migrate", environment={**environment, "DB_USER_ADMIN": "nobody-here"})
+    assert (code, "permission denied" in error, "Traceback" in error) == (1, False, False)
+
+
 async def test_what_is_not_there_is_waited_for_and_what_goes_away_is_got_over(
     environment: dict[str, str], client: Client, temporal: EmbeddedTemporal, tmp_path: Path
 ) -> None:

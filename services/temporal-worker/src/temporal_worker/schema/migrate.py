@@ -33,7 +33,7 @@ def migrate(settings: Settings) -> tuple[str, ...]:
     Raises:
         Unreachable: The database cannot be reached, or refuses.
     """
-    as_admin = settings.db_user_admin is not None and settings.db_password_admin is not None
+    as_admin = settings.db_user_admin is not None
     password = settings.db_password_admin if as_admin else settings.db_password_server
     try:
         with psycopg.connect(
