@@ -417,6 +417,9 @@ async def test_all_problems_of_a_request_come_at_once_with_their_places(api: htt
     [
         ("GET", "/v1/nothing", (404, "ROUTE_UNKNOWN")),
         ("GET", "/nothing", (404, "ROUTE_UNKNOWN")),
+        ("GET", "/v1/runs/", (404, "ROUTE_UNKNOWN")),
+        ("GET", "/v1/runs/x/", (404, "ROUTE_UNKNOWN")),
+        ("GET", "/openapi.json/", (404, "ROUTE_UNKNOWN")),
         ("DELETE", "/v1/runs", (405, "METHOD_NOT_ALLOWED")),
         ("GET", "/v1/runs?limit=0", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?status=DONE", (422, "REQUEST_INVALID")),

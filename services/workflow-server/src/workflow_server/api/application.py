@@ -36,8 +36,9 @@ def create_api(db: Database, launcher: Launcher, *, version: str, max_body_bytes
 
 def create_routes(db: Database, launcher: Launcher, *, version: str) -> FastAPI:
     """The routes without their guard: what the OpenAPI document is made of."""
-    # No pages that load scripts from elsewhere; the document itself is served.
-    api = FastAPI(title="Authored workflows", version=version, docs_url=None, redoc_url=None)
+    # No pages that load scripts from elsewhere; the document itself is served. And no redirect of a path with a slash
+    # too many: its address would be made of what the caller says the host is, and would send the token there.
+    api = FastAPI(title="Authored workflows", version=version, docs_url=None, redoc_url=None, redirect_slashes=False)
     api.include_router(runs_router(db, launcher))
     api.include_router(events_router(db))
     api.add_exception_handler(Refused, _refused)
@@ -59,7 +60,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
     problems = [
         Problem(
             "NOT_JSON" if one["type"] == "json_invalid" else "REQUEST_INVALID",
-            "is not JSON" if one["type"] == "json_invalid" else str(one["msg"]),
+            "is not JSON" if one["type"] == "json_invalid" else str(one["msg"]).removeprefix("Value error, "),
             ".".join(str(part) for part in one["loc"]),
         )
         for one in found
