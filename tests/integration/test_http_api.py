@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -25,6 +26,7 @@ from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
 from harness.interpreted import document, wait
 from harness.run_records import rows
+from harness.workspace import ROOT
 from workflow_server.api.application import create_api
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
@@ -35,6 +37,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "contracts" / "openapi.json").read_text(encoding="utf-8"))
 
 
 async def token_of(db: Database, role: ApiRole = "operator", tenant: str = TENANT, **more: Any) -> str:
@@ -49,10 +52,22 @@ async def publish(db: Database, key: str = "orders", tenant: str = TENANT) -> No
         await publish_version(conn, f"id-{key}", document(wait()))
 
 
+async def documented(answer: httpx.Response) -> None:
+    """Whatever a test asks, the OpenAPI document has the answer's status and its type."""
+    for path, operations in DOCUMENT["paths"].items():
+        operation = operations.get(answer.request.method.lower())
+        if operation is None or not re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), answer.request.url.path):
+            continue
+        said = operation["responses"].get(str(answer.status_code))
+        assert said is not None, (answer.request.method, path, answer.status_code)
+        assert answer.headers["content-type"] in said["content"], (path, answer.status_code)
+
+
 def http(db: Database, launcher: Launcher, token: str | None, **headers: str) -> httpx.AsyncClient:
     given_headers = headers if token is None else {"authorization": f"Bearer {token}", **headers}
     transport = httpx.ASGITransport(create_api(db, launcher, version="1", max_body_bytes=10_000))
-    return httpx.AsyncClient(transport=transport, base_url="http://api", headers=given_headers)
+    hooks = {"response": [documented]}
+    return httpx.AsyncClient(transport=transport, base_url="http://api", headers=given_headers, event_hooks=hooks)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -401,6 +416,11 @@ async def test_a_body_without_a_length_is_bounded_as_well(api: httpx.AsyncClient
     assert problem(answer) == (413, "BODY_TOO_LARGE")
 
 
+async def test_a_sentence_of_ours_has_nothing_of_the_library_s_before_it(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/v1/runs/x/cancel", json={"reason": "a\0bcd"})
+    assert answer.json()["detail"] == "must have no NUL and no half of a surrogate pair"
+
+
 async def test_all_problems_of_a_request_come_at_once_with_their_places(api: httpx.AsyncClient) -> None:
     answer = await api.post("/v1/events", json={"eventId": "", "occurredAt": "yesterday", "more": 1})
     assert problem(answer) == (422, "REQUEST_INVALID")
@@ -423,6 +443,8 @@ async def test_all_problems_of_a_request_come_at_once_with_their_places(api: htt
         ("DELETE", "/v1/runs", (405, "METHOD_NOT_ALLOWED")),
         ("GET", "/v1/runs?limit=0", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?status=DONE", (422, "REQUEST_INVALID")),
+        # Else it would list every run, and who cancels what is listed would cancel them all.
+        ("GET", "/v1/runs?workfow=orders", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?cursor=zzz", (422, "CURSOR_INVALID")),
         ("GET", "/v1/runs?cursor=e30", (422, "CURSOR_INVALID")),
         ("GET", "/v1/runs/%00", (422, "REQUEST_INVALID")),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 
 from workflow_server.api.access import allowed
 from workflow_server.api.models import PublishedEvent, PublishEvent
-from workflow_server.api.responses import refused
+from workflow_server.api.responses import refused, succeeded
 from workflows_core.launching.events import publish_checked
 from workflows_core.storage.api_tokens import TokenHolder
 from workflows_core.storage.database import Database
@@ -19,7 +19,15 @@ def events_router(db: Database) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1/events", tags=["events"])
 
-    @router.post("", status_code=202, response_model=PublishedEvent, responses=refused(409, 413, 415, 422, 503))
+    @router.post(
+        "",
+        status_code=202,
+        response_model=PublishedEvent,
+        responses={
+            **succeeded(200, PublishedEvent, "An event of this id was published before: nothing has changed."),
+            **refused(409, 413, 415, 422, 503),
+        },
+    )
     async def publish(
         body: PublishEvent, response: Response, holder: Annotated[TokenHolder, Depends(allowed("publisher"))]
     ) -> Any:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, QueuePlace, Row, RunRow, StepRow, WaitRow
+from workflows_core.wire.records import RunStatus
 from workflows_core.wire.text import UNSTORABLE
 
 _ANSWER = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
@@ -149,6 +150,17 @@ RunPage = create_model(
     runs=(list[Run], ...),  # type: ignore[valid-type]
     next=(str | None, Field(description="Cursor of the next page; null on the last one.")),
 )
+
+
+class RunFilter(BaseModel):
+    """Which runs to list. A name that is none of these is refused: without its filter every run would be listed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Annotated[RunStatus | None, Field(description="Only runs of this status.")] = None
+    workflow: Annotated[Name | None, Field(description="Only runs of this workflow, by key or id.")] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str | None, Field(max_length=1000, description="`next` of the page before.")] = None
 
 
 class Cursor(BaseModel):

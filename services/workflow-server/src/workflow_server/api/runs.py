@@ -17,12 +17,13 @@ from workflow_server.api.models import (
     Cursor,
     Name,
     RunDetail,
+    RunFilter,
     RunPage,
     StartedRun,
     StartRun,
 )
 from workflow_server.api.problems import refusal
-from workflow_server.api.responses import refused
+from workflow_server.api.responses import refused, succeeded
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable
@@ -34,7 +35,6 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.redaction_rules import get_redaction
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
-from workflows_core.wire.records import RunStatus
 
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$")]
 
@@ -47,7 +47,14 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
     router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
     @router.post(
-        "", status_code=201, response_model=StartedRun, responses=refused(201, 202, 409, 413, 415, 422, 502, 503)
+        "",
+        status_code=201,
+        response_model=StartedRun,
+        responses={
+            **succeeded(200, StartedRun, "The run that this key has started before."),
+            **succeeded(202, StartedRun, "Temporal is away: the run is recorded, and starts when it is back."),
+            **refused(404, 409, 413, 415, 422, 502, 503),
+        },
     )
     async def start_run(
         body: StartRun,
@@ -72,19 +79,23 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
     @router.get("", response_model=RunPage, responses=refused(404, 422, 503))
     async def get_runs(
         holder: Annotated[TokenHolder, Depends(allowed("viewer"))],
-        status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
-        workflow: Annotated[Name | None, Query(description="Only runs of this workflow, by key or id.")] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        cursor: Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")] = None,
+        wanted: Annotated[RunFilter, Query()],
     ) -> Any:
         """List runs, newest first; results and reasons to operators only."""
-        before = None if cursor is None else _read_cursor(cursor)
+        before = None if wanted.cursor is None else _read_cursor(wanted.cursor)
         async with db.tenant(holder.tenant) as conn:
-            workflow_id = None if workflow is None else (await find_workflow(conn, workflow)).workflow_id
-            rows = await list_runs(conn, status=status, workflow_id=workflow_id, before=before, limit=limit + 1)
+            workflow = None if wanted.workflow is None else await find_workflow(conn, wanted.workflow)
+            rows = await list_runs(
+                conn,
+                status=wanted.status,
+                workflow_id=None if workflow is None else workflow.workflow_id,
+                before=before,
+                limit=wanted.limit + 1,
+            )
             redaction = await get_redaction(conn)
-        page = rows[:limit]
-        following = _cursor(Cursor(at=page[-1].started_at, run_id=page[-1].run_id)) if len(rows) > limit else None
+        page = rows[: wanted.limit]
+        more = len(rows) > wanted.limit
+        following = _cursor(Cursor(at=page[-1].started_at, run_id=page[-1].run_id)) if more else None
         runs = redaction.shown([row.to_json() for row in page])
         shown = runs if holder.role == "operator" else [run_without_contents(run) for run in runs]
         return {"runs": shown, "next": following}
