@@ -6,9 +6,11 @@ import asyncio
 import base64
 import json
 import re
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +28,7 @@ from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
 from harness.interpreted import document, wait
 from harness.run_records import rows
+from harness.service_process import running
 from harness.workspace import ROOT
 from workflow_server.api.application import create_api
 from workflows_cli.embedded import EmbeddedTemporal
@@ -193,6 +196,33 @@ async def test_without_a_database_every_answer_says_so(
             answer = await api.get("/v1/runs")
     assert problem(answer) == (503, "DATABASE_UNAVAILABLE")
     assert answer.headers["retry-after"] == "5"
+
+
+async def test_a_server_that_still_waits_for_temporal_says_so(
+    database: MigratedDatabase, temporal: EmbeddedTemporal, tmp_path: Path
+) -> None:
+    host, _, port = temporal.address.rpartition(":")
+    between = Forwarder(host, int(port))
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        api_port = str(reserved.getsockname()[1])
+    environment = {
+        **database.environment,
+        "TEMPORAL_ADDRESS": between.address,
+        "TEMPORAL_NAMESPACE": temporal.namespace,
+        "WORKFLOW_SERVER_PORT": api_port,
+    }
+    async with running("workflow-server", environment, tmp_path) as process:
+        await process.until("/readyz", 503, lambda body: "Temporal" in body["parts"]["start"]["detail"])
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", trust_env=False) as http:
+            waiting = await http.get("/v1/runs", timeout=5)
+            await between.open()
+            await process.ready()
+            served = await http.get("/v1/runs", timeout=5)
+        assert await process.terminate() == 0
+    await between.close()
+    assert problem(waiting) == (503, "SERVICE_STARTING")
+    assert waiting.headers["retry-after"] == "5"
+    assert problem(served) == (401, "TOKEN_MISSING")
 
 
 async def test_a_fault_inside_a_route_is_answered_as_any_other(

@@ -22,7 +22,7 @@ from service_host.serving import bind, serving_loop
 from service_host.temporal import connect_temporal, identity_of
 from service_host.worker_loop import OnFatalError, worker_loop
 from service_host.worker_options import worker_options
-from workflow_server.api.application import create_api
+from workflow_server.api.application import StartingApi, create_api
 from workflow_server.composition import GRACE_SECONDS, build_runtime, build_services, contents, worker_limits
 from workflow_server.metrics import TokenMetrics
 from workflow_server.settings import Settings, read_listening, read_settings
@@ -43,7 +43,7 @@ from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE
 SERVICE = "workflow-server"
 API_LISTENING = "api_listening"
 API_STOP_SECONDS = 12.0
-"""How long requests in flight may take after SIGTERM."""
+"""How long the API may take to stop after SIGTERM; requests in flight have two seconds less."""
 
 
 def main() -> None:
@@ -98,6 +98,12 @@ async def run(settings: Settings) -> int:
 
 
 async def _start(process: Process, settings: Settings, services: ApplicationServices, listener: socket.socket) -> None:
+    api = StartingApi()
+    process.supervisor.add(
+        serving_loop(
+            "http-api", api, listener, stage=StopStage.CLAIM, on_serving=_tell_api, stop_seconds=API_STOP_SECONDS
+        )
+    )
     runtime = build_runtime(settings, services, process.identity)
     await wait_for_postgres(runtime.db.engine, on_wait=process.supervisor.waiting)
     client = await connect_temporal(
@@ -110,12 +116,7 @@ async def _start(process: Process, settings: Settings, services: ApplicationServ
         return application_worker(client, runtime.activities, worker_limits(settings), on_fatal_error, **options)
 
     launcher = Launcher(runtime.db, client, prober=HeartbeatProbe(runtime.db, ListedPollers(client)))
-    api = create_api(runtime.db, launcher, version=version(SERVICE))
-    process.supervisor.add(
-        serving_loop(
-            "http-api", api, listener, stage=StopStage.CLAIM, on_serving=_tell_api, stop_seconds=API_STOP_SECONDS
-        )
-    )
+    api.application = create_api(runtime.db, launcher, version=version(SERVICE))
     process.health.add_check("temporal:search-attributes", SearchAttributesCheck(client))
     queue = APPLICATION_ACTIONS_QUEUE
     process.supervisor.add(worker_loop(f"temporal:{queue}", client, make_worker, grace_seconds=GRACE_SECONDS))

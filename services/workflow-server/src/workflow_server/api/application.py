@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workflow_server.api.events import events_router
 from workflow_server.api.guard import MAX_BODY_BYTES, Guard, fault_response
@@ -32,6 +32,25 @@ def create_api(db: Database, launcher: Launcher, *, version: str, max_body_bytes
         max_body_bytes: Longest body of a request.
     """
     return Guard(create_routes(db, launcher, version=version), db, max_body_bytes)
+
+
+class StartingApi:
+    """The API from the process's first moment on: while start-up waits, callers are told so, instead of nothing.
+
+    Attributes:
+        application: Takes over once it is there.
+    """
+
+    def __init__(self) -> None:
+        self.application: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        if self.application is not None:
+            await self.application(scope, receive, send)
+            return
+        message = "workflow-server waits for PostgreSQL or Temporal before it begins; try again"
+        await problem_response([Problem("SERVICE_STARTING", message)])(scope, receive, send)
 
 
 def create_routes(db: Database, launcher: Launcher, *, version: str) -> FastAPI:

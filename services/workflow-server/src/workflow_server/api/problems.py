@@ -37,6 +37,7 @@ STATUS_OF: Final[Mapping[str, HTTPStatus]] = {
     "LAUNCH_REJECTED": HTTPStatus.BAD_GATEWAY,
     "DATABASE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
     "SEARCH_ATTRIBUTES_MISSING": HTTPStatus.SERVICE_UNAVAILABLE,
+    "SERVICE_STARTING": HTTPStatus.SERVICE_UNAVAILABLE,
     "TEMPORAL_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Status of each code; any other code is of a body or a parameter that is wrong (422)."""
