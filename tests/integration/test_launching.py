@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from harness.authored import TENANT, authored_runtime
+from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
 from harness.interpreted import document, wait
 from harness.run_records import rows
@@ -297,6 +300,22 @@ async def test_a_process_that_fell_silent_is_known_before_temporal_forgets_it(db
     async with db.narrow() as conn:
         await leave(conn, worker.identity)
     assert (await launcher.launch(request())).polled is False
+
+
+async def test_a_run_that_was_started_is_told_also_when_nobody_can_say_who_polls(
+    db: Database, database: MigratedDatabase, client: Client
+) -> None:
+    class Nobody:
+        async def is_polled(self, queue: str) -> bool | None:
+            raise AssertionError("the list knows nothing of processes that died")
+
+    await published(db)
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    url = make_url(database.url).set(host="127.0.0.1", port=port)
+    async with engine_of(url.render_as_string(hide_password=False)) as engine:
+        launched = await Launcher(db, client, prober=HeartbeatProbe(Database(engine), Nobody())).launch(request())
+    assert (launched.status, launched.polled) == ("RUNNING", None)
 
 
 async def test_hole_9_a_run_may_wait_for_ever(db: Database, client: Client) -> None:

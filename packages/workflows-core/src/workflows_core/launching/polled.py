@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from workflows_core.launching.ports import PollerProbe
-from workflows_core.storage.database import Database
+from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.processes import KNOWN_FOR, live_processes
 
 
@@ -23,8 +23,14 @@ class HeartbeatProbe:
 
     async def is_polled(self, queue: str) -> bool | None:
         """True or False; None when nobody can tell."""
-        async with self.db.narrow() as conn:
-            if any(queue in process.queues for process in await live_processes(conn)):
-                return True
-            known = any(queue in process.queues for process in await live_processes(conn, KNOWN_FOR))
+        try:
+            async with self.db.narrow() as conn:
+                if any(queue in process.queues for process in await live_processes(conn)):
+                    return True
+                known = any(queue in process.queues for process in await live_processes(conn, KNOWN_FOR))
+        except Exception as error:
+            # The run has been started by now: a failure would ask for another one.
+            if not is_unavailable(error):
+                raise
+            return None
         return False if known else await self.listed.is_polled(queue)
