@@ -7,17 +7,21 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.message import Message as Received
+from email.utils import getaddresses
 from functools import partial
 from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.actions import NOW, call
 from harness.chat_server import NoAnswer, chat_server, status
 from workflows_bootstrap.mail.action import send_actions
-from workflows_bootstrap.mail.message import Mailbox, Message
+from workflows_bootstrap.mail.message import Mailbox, Message, is_line, mime
 from workflows_bootstrap.mail.service import NoTransport, mail_transport
 from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
 from workflows_core.actions.action import Effect
@@ -225,6 +229,37 @@ async def test_bad_input_is_refused_and_nothing_is_sent(change: dict[str, Any], 
     async with smtp(server) as settings:
         failure = await send(settings, mail)
     assert (failure.category, failure.code, server.got) == ("ValidationError", code, [])
+
+
+def mailboxes_of(header: str) -> list[tuple[str, str]]:
+    return [(str(make_header(decode_header(name))), email) for name, email in getaddresses([header])]
+
+
+@pytest.mark.parametrize("length", [1, 16, 17, 18, 80])
+async def test_each_recipient_stays_one_whatever_the_others_are_called(length: int) -> None:
+    server = Server()
+    names = ["é" * length, "", "Jörg Müller-Lüdenscheidt", "B", "日本語の長い名前" * 8, "", '"A", <b@c> (d) é', "E"]
+    named = [
+        {"email": f"r{number}@example.com", **({"name": name} if name else {})} for number, name in enumerate(names)
+    ]
+    async with smtp(server) as found:
+        await send(found, {**MAIL, "to": named, "cc": named[::-1]})
+    ((_, message),) = server.got
+    expected = [(name, f"r{number}@example.com") for number, name in enumerate(names)]
+    assert mailboxes_of(message["To"]) == expected
+    assert mailboxes_of(message["Cc"]) == expected[::-1]
+
+
+@given(st.lists(st.text(max_size=90).filter(lambda name: is_line(name) and name == name.strip()), min_size=1, max_size=4))
+@settings(database=None, max_examples=200)
+async def test_any_name_comes_back_from_the_written_message(names: list[str]) -> None:
+    mailboxes = [Mailbox(f"r{number}@example.com", name) for number, name in enumerate(names)]
+    message = Message(sender=mailboxes[0], to=mailboxes, subject="s", key="k", tenant_id="acme", date=NOW, text="t")
+    written = mime(message)
+    read = message_from_bytes(written)
+    assert mailboxes_of(read["To"]) == [(one.name, one.email) for one in mailboxes]
+    assert mailboxes_of(read["From"]) == [(names[0], "r0@example.com")]
+    assert max(map(len, written.split(b"\r\n"))) <= 998
 
 
 async def test_what_cannot_be_written_down_opens_no_connection() -> None:

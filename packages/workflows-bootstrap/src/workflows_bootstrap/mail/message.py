@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email import policy
 from email.errors import HeaderParseError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -91,16 +92,10 @@ def mailbox(value: Any, field_name: str, scrub: Callable[[Any], Any]) -> Mailbox
     return Mailbox(email, name)
 
 
-def mime(message: Message) -> EmailMessage:
+def mime(message: Message) -> bytes:
     """The message as SMTP takes it; blind copies are in the envelope only."""
     # Seven bits, since not every server says that it takes eight.
     made = EmailMessage(policy.SMTP.clone(cte_type="7bit"))
-    made["From"] = _address(message.sender)
-    made["To"] = [_address(one) for one in message.to]
-    if message.cc:
-        made["Cc"] = [_address(one) for one in message.cc]
-    if message.reply_to is not None:
-        made["Reply-To"] = _address(message.reply_to)
     made["Subject"] = message.subject
     made["Date"] = format_datetime(message.date)
     made["Message-ID"] = message.message_id
@@ -110,8 +105,21 @@ def mime(message: Message) -> EmailMessage:
             made.add_alternative(message.html, subtype="html")
     elif message.html is not None:
         made.set_content(message.html, subtype="html")
-    return made
+    reply_to = [] if message.reply_to is None else [message.reply_to]
+    named = (("From", [message.sender]), ("To", message.to), ("Cc", message.cc), ("Reply-To", reply_to))
+    # Written here: the library takes a comma behind a long name for a part of it, and two recipients become one.
+    addresses = "".join(f"{name}: {_mailboxes(name, found)}\r\n" for name, found in named if found)
+    return addresses.encode("ascii") + made.as_bytes()
 
 
-def _address(one: Mailbox) -> Address:
-    return Address(display_name=one.name, addr_spec=one.email)
+def _mailboxes(header: str, mailboxes: Sequence[Mailbox]) -> str:
+    """Each on lines of its own."""
+    return ",\r\n ".join(_written(header, one) for one in mailboxes)
+
+
+def _written(header: str, one: Mailbox) -> str:
+    address = Address(display_name=one.name, addr_spec=one.email)
+    if one.name.isascii() and "=?" not in one.name:
+        return str(address)
+    name = Header(one.name, "utf-8", header_name=header).encode(linesep="\r\n")
+    return f"{name}\r\n <{address.addr_spec}>"

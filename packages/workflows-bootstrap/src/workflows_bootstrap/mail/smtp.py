@@ -33,7 +33,7 @@ class SmtpTransport:
     async def send(self, message: Message) -> str | None:
         """See `MailTransport.send`. Every recipient is taken, or nothing is sent."""
         # Built first: what cannot be written down is no reason to open a connection.
-        content = mime(message).as_bytes()
+        content = mime(message)
         client = await self._connected(message.tenant_id)
         try:
             await self._envelope(client, message)
