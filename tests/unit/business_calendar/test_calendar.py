@@ -161,3 +161,8 @@ def test_what_makes_no_sense_is_refused(make: object, says: str) -> None:
 def test_an_instant_is_no_date() -> None:
     with pytest.raises(TypeError, match="takes a date"):
         every_day(*OFFICE).is_business_day(datetime(2026, 7, 1, tzinfo=UTC))
+
+
+def test_a_holiday_that_would_be_none_is_refused() -> None:
+    with pytest.raises(TypeError, match="holidays are dates; 2026-12-25T00:00:00"):
+        BusinessCalendar.of("UTC", {"friday": OFFICE}, holidays=[datetime(2026, 12, 25, tzinfo=UTC)])

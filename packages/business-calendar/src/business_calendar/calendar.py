@@ -27,6 +27,7 @@ class BusinessCalendar:
 
     Raises:
         ValueError: The week has not seven days, or hours of one day overlap or are out of order.
+        TypeError: A holiday is a datetime, which equals no date: the day would be a business day without a word.
     """
 
     zone: ZoneInfo
@@ -36,6 +37,9 @@ class BusinessCalendar:
     def __post_init__(self) -> None:
         if len(self.week) != len(WEEKDAYS):
             raise ValueError(f"a week has seven days, Monday first; found {len(self.week)}")
+        for day in self.holidays:
+            if isinstance(day, datetime):
+                raise TypeError(f"holidays are dates; {day.isoformat()} is a datetime")
         for name, hours in zip(WEEKDAYS, self.week, strict=True):
             for one, other in combinations(hours, 2):
                 if one.overlaps(other):
@@ -56,6 +60,7 @@ class BusinessCalendar:
 
         Raises:
             ValueError: A weekday or the zone is unknown, or hours overlap.
+            TypeError: A holiday is a datetime.
         """
         unknown = sorted(set(hours) - set(WEEKDAYS))
         if unknown:
