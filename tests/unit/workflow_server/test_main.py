@@ -38,6 +38,7 @@ def test_wrong_settings_are_all_named_and_nothing_starts(command: list[str]) -> 
         TEMPORAL_ADDRESS="nonsense",
         WORKFLOW_SERVER_HOST="0.0..0",
         WORKFLOW_MAIL_SMTP_HOST="mail..example",
+        WORKFLOW_MAIL_SMTP_CA=__file__,
         WORKFLOW_SERVER_PORT="99999",
         TEMPORAL_TASK_QUEUE="workflow-runtime-v2",
         WORKFLOW_SECRETS_DIR="/nowhere",
@@ -47,5 +48,6 @@ def test_wrong_settings_are_all_named_and_nothing_starts(command: list[str]) -> 
     for named in ("TEMPORAL_ADDRESS", "WORKFLOW_SERVER_PORT", "DB_HOST", "SETTING_RETIRED TEMPORAL_TASK_QUEUE", *hosts):
         assert named in run.stderr
     assert "WORKFLOW_SECRETS_DIR" in run.stderr
+    assert "holds no certificate in PEM form" in run.stderr
     assert "Traceback" not in run.stderr
     assert run.stdout == ""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from pydantic import Field, FilePath, HttpUrl, model_validator
+from pydantic import Field, FilePath, HttpUrl, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service_host.certificates import require_certificate
 from service_host.settings import (
     HealthSettings,
     HostName,
@@ -161,6 +163,14 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, ListeningSett
             smtp_ca=self.mail_smtp_ca,
             http_url=None if self.mail_http_url is None else str(self.mail_http_url),
         )
+
+    @field_validator("mail_smtp_ca")
+    @classmethod
+    def _is_certificate(cls, value: Path | None) -> Path | None:
+        # Else each message would fail by it.
+        if value is not None:
+            require_certificate(value)
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Settings:
