@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import Message as Received
@@ -69,14 +70,15 @@ def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: 
 
 
 @asynccontextmanager
-async def smtp(server: Server, *, auth: bool = False) -> AsyncIterator[MailSettings]:
+async def smtp(server: Server, *, auth: bool = False, offered: bool = True) -> AsyncIterator[MailSettings]:
     def protocol() -> SMTP:
         return SMTP(
             server,
             hostname="mail.test",
             authenticator=authenticate if auth else None,
             auth_required=auth,
-            auth_require_tls=False,
+            # What needs TLS is not offered without.
+            auth_require_tls=not offered,
         )
 
     listening = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
@@ -169,6 +171,13 @@ async def test_authentication() -> None:
         missing = await send(settings, key=None)
     assert (missing.code, "EMAIL_KEY" in missing.message) == ("EMAIL_NOT_CONFIGURED", True)
     assert len(server.got) == 1
+
+
+async def test_a_user_for_a_server_that_knows_none_is_told_as_that() -> None:
+    server = Server()
+    async with smtp(server, offered=False) as found:
+        failure = await send(replace(found, smtp_user="sender"))
+    assert (failure.category, failure.code, server.got) == ("ActionError", "EMAIL_UNAUTHORIZED", [])
 
 
 async def test_a_server_that_is_not_there_has_no_tls_or_says_nothing() -> None:

@@ -65,13 +65,22 @@ class SmtpTransport:
         try:
             await client.connect()
             if settings.smtp_user is not None and password is not None:
-                await client.login(settings.smtp_user, password)
+                await self._authenticated(client, settings.smtp_user, password)
         except BaseException as error:
             client.close()
             if isinstance(error, (aiosmtplib.SMTPException, OSError)):
                 raise self._before_data(error) from None
             raise
         return client
+
+    async def _authenticated(self, client: aiosmtplib.SMTP, user: str, password: str) -> None:
+        try:
+            await client.login(user, password)
+        except aiosmtplib.SMTPException as error:
+            if type(error) is not aiosmtplib.SMTPException:
+                raise
+            # The library's plain error says that the server offers no authentication, or none that it knows.
+            raise aiosmtplib.SMTPNotSupported(error.message) from None
 
     async def _envelope(self, client: aiosmtplib.SMTP, message: Message) -> None:
         try:
