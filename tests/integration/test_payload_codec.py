@@ -103,6 +103,10 @@ async def test_a_payload_that_was_changed_or_has_another_key_is_refused_by_name(
             sealed.data = sealed.data[:-1] + bytes([sealed.data[-1] ^ 1])
         with pytest.raises(PayloadUnreadable, match="does not decrypt with key 'k'"):
             await converter.decode([sealed])
+    for left in (20, 12, 5, 0):
+        sealed.data = sealed.data[:left]
+        with pytest.raises(PayloadUnreadable, match="does not decrypt with key 'k'"):
+            await mine.decode([sealed])
 
 
 async def test_plain_payloads_of_earlier_days_stay_readable() -> None:

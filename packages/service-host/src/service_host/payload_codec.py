@@ -100,7 +100,8 @@ class AesGcmCodec(PayloadCodec):
             )
         try:
             plain = cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], name)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
+            # The second of one that is shorter than what stands before the text.
             raise PayloadUnreadable(
                 f"a payload does not decrypt with key {name.decode()!r}: another key has its name here, "
                 "or it was changed"
