@@ -134,7 +134,10 @@ every_seconds = 10
         (f"{EVERY.format(60)}\nexecution_timeout_seconds = inf", "schedule 'x': execution_timeout_seconds: "),
         (f"{EVERY.format(60)}\ncatchup_seconds = 1e300", "schedule 'x': catchup_seconds: "),
         (f"{EVERY.format(60)}\narguments = [2026-01-01]", "schedule 'x': arguments: Value error, must be JSON values"),
-        (f"{EVERY.format(60)}\narguments = [{{ a = nan }}]", "schedule 'x': arguments: Value error, must be JSON values"),
+        (
+            f"{EVERY.format(60)}\narguments = [{{ a = nan }}]",
+            "schedule 'x': arguments: Value error, must be JSON values",
+        ),
     ],
 )
 async def test_a_file_of_another_shape_is_refused_at_the_start(tmp_path: Path, content: str, said: str) -> None:

@@ -183,9 +183,7 @@ async def test_a_server_that_has_stopped_refuses_callers_while_the_process_still
         """No start-up."""
 
     supervisor = Supervisor("a-service")
-    supervisor.add(
-        serving_loop("api", application, listener, stage=StopStage.CLAIM, on_serving=lambda _: served.set())
-    )
+    supervisor.add(serving_loop("api", application, listener, stage=StopStage.CLAIM, on_serving=lambda _: served.set()))
     supervisor.add(Loop("work", works, stage=StopStage.WORK, stop_within=30))
     process = asyncio.create_task(supervisor.run(nothing))
     await served.wait()

@@ -115,7 +115,7 @@ def test_a_traceback_given_as_text_is_shown_as_one() -> None:
 def test_a_faulty_line_of_a_library_raises_nothing_where_it_is_logged() -> None:
     stream = configured(io.StringIO())
     logging.getLogger("a.library").info("%d items", "three")
-    logging.getLogger("temporalio.core").warning("%s and %s", "one")
+    logging.getLogger("temporalio.core").warning("%s and %s", "one")  # noqa: PLE1206 - the fault
     said, core = lines(stream)
     assert (said["logger"], core["logger"]) == ("a.library", "temporalio.core")
     assert said["message"].startswith("%d items (a faulty log line at ")

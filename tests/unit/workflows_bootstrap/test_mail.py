@@ -259,7 +259,9 @@ async def test_each_recipient_stays_one_whatever_the_others_are_called(length: i
     assert mailboxes_of(message["Cc"]) == expected[::-1]
 
 
-@given(st.lists(st.text(max_size=90).filter(lambda name: is_line(name) and name == name.strip()), min_size=1, max_size=4))
+@given(
+    st.lists(st.text(max_size=90).filter(lambda name: is_line(name) and name == name.strip()), min_size=1, max_size=4)
+)
 @settings(database=None, max_examples=200)
 async def test_any_name_comes_back_from_the_written_message(names: list[str]) -> None:
     mailboxes = [Mailbox(f"r{number}@example.com", name) for number, name in enumerate(names)]

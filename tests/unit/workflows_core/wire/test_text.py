@@ -15,6 +15,7 @@ from workflows_core.wire.text import NameTwice, each_name_once
 class Counted(str):
     """A name that counts how often one is compared with another."""
 
+    __slots__ = ()
     compared = 0
 
     def __eq__(self, other: object) -> bool:

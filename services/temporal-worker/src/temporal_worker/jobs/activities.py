@@ -79,7 +79,8 @@ class JobActivities:
         if await self._is_suspended(tenant):
             return {"success": True, "result": {"skipped": True, "reason": "tenant_suspended"}}
         context = JobContext(argument["jobId"], name, tenant, argument.get("data"), activity.info().attempt)
-        limit = asyncio.timeout(_handler_seconds())
+        seconds = _handler_seconds()
+        limit = asyncio.timeout(seconds)
         try:
             with _heartbeats(), logger.contextualize(job_id=context.job_id, job_name=name, tenant=tenant):
                 async with limit:
@@ -87,20 +88,23 @@ class JobActivities:
             outcome = {"success": True, "result": result}
             # One that cannot be sent would fail the activity behind our back, and that is retried.
             activity.payload_converter().to_payloads([outcome])
-            return outcome
         except Exception as error:
             logger.bind(event="job_handler_failed", job_id=context.job_id, job_name=name, tenant=tenant).opt(
                 exception=error
             ).error("the handler of job {} failed", name)
-            late = f"the handler did not end within {_handler_seconds():g} s"
-            return {"success": False, "error": late if limit.expired() else f"{type(error).__name__}: {error}"}
+            late = limit.expired()
+            said = f"the handler did not end within {seconds:g} s" if late else f"{type(error).__name__}: {error}"
+            return {"success": False, "error": said}
+        return outcome
 
     async def _is_suspended(self, tenant: str) -> bool:
         try:
             return await self._records.is_suspended(tenant)
         except Exception as error:  # a database that is gone must not stop the jobs of everybody
             logger.bind(event="suspension_unknown", tenant=tenant).warning(
-                "cannot tell whether tenant {} is suspended, its job runs: {}", tenant, str(error) or type(error).__name__
+                "cannot tell whether tenant {} is suspended, its job runs: {}",
+                tenant,
+                str(error) or type(error).__name__,
             )
             return False
 
