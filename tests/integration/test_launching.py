@@ -67,9 +67,12 @@ async def test_a_launch_that_waits_for_a_publishing_takes_what_was_published(db:
 async def until_blocked(db: Database) -> None:
     """Until a statement waits for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with db.narrow() as conn:
-        while not (await conn.execute(text(waiting))).scalar_one():
-            await asyncio.sleep(0.01)
+    while True:
+        # A transaction sees one moment's activity, however often it looks.
+        async with db.narrow() as conn:
+            if (await conn.execute(text(waiting))).scalar_one():
+                return
+        await asyncio.sleep(0.01)
 
 
 async def test_a_launch_leaves_a_running_run_with_its_search_attributes(db: Database, client: Client) -> None:
