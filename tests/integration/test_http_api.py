@@ -28,7 +28,7 @@ from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
 from harness.interpreted import document, wait
 from harness.run_records import rows
-from harness.service_process import running
+from harness.service_process import ended, running
 from harness.workspace import ROOT
 from workflow_server.api.application import create_api
 from workflows_cli.embedded import EmbeddedTemporal
@@ -223,6 +223,19 @@ async def test_a_server_that_still_waits_for_temporal_says_so(
     assert problem(waiting) == (503, "SERVICE_STARTING")
     assert waiting.headers["retry-after"] == "5"
     assert problem(served) == (401, "TOKEN_MISSING")
+
+
+async def test_check_looks_at_everything_that_readiness_looks_at(
+    database: MigratedDatabase, temporal: EmbeddedTemporal
+) -> None:
+    where = {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": temporal.namespace}
+    code, output, _ = await ended("workflow-server", "check", environment={**database.environment, **where})
+    assert [line[:6] for line in output.splitlines()] == ["ok    "] * len(output.splitlines())
+    names = [line[7:].partition(":")[0] for line in output.splitlines()]
+    assert (code, names) == (0, ["settings", "ownership", "temporal", "postgres", "schema", "search attributes"])
+    unprepared = {**where, "TEMPORAL_NAMESPACE": "temporal-system"}
+    code, output, _ = await ended("workflow-server", "check", environment={**database.environment, **unprepared})
+    assert (code, "FAILED search attributes: namespace temporal-system lacks" in output) == (1, True)
 
 
 async def test_a_fault_inside_a_route_is_answered_as_any_other(
