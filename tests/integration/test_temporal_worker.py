@@ -232,6 +232,22 @@ async def test_what_is_not_there_is_waited_for_and_what_goes_away_is_got_over(
         await server.close()
 
 
+async def test_an_error_is_gone_from_the_record_once_the_job_is_executed_again(
+    environment: dict[str, str], admin: psycopg.AsyncConnection, postgres: EmbeddedPostgres
+) -> None:
+    await ended(SCRIPT, "migrate", environment=as_admin(environment, postgres))
+    engine = create_engine(load_settings(PostgresSettings, environment))
+    records, shown = PostgresJobRecords(engine), []
+    try:
+        for status, metadata in (("failed", {"error": "why"}), ("processing", {}), ("completed", {"rows": 3})):
+            await records.set_status("tenant-1", "job-1", "echo", status, metadata)
+            found = await (await admin.execute("SELECT status, metadata FROM temporal_worker.jobs")).fetchone()
+            shown.append(found)
+    finally:
+        await engine.dispose()
+    assert shown == [("failed", {"error": "why"}), ("processing", {}), ("completed", {"rows": 3})]
+
+
 @pytest.mark.timeout(120)
 async def test_a_job_runs_beside_a_database_that_hangs(environment: dict[str, str]) -> None:
     between = Forwarder(environment["DB_HOST"], int(environment["DB_PORT"]))

@@ -36,14 +36,15 @@ class JobRecords(Protocol):
         ...
 
 
-# A recurring job's row tracks all its executions: it goes back to `queued` and remembers how the last one ended.
+# A recurring job's row tracks all its executions: it goes back to `queued` and remembers how the last one ended. Of an
+# execution before this one no error stays.
 _SET_STATUS: Final = text("""
     INSERT INTO temporal_worker.jobs AS job (tenant, job_id, type, status, metadata)
     VALUES (:tenant, :job_id, :job_name, :status, CAST(:metadata AS jsonb))
     ON CONFLICT (tenant, job_id) DO UPDATE SET
         status = CASE WHEN coalesce((job.metadata ->> 'recurring')::boolean, false)
                        AND :status IN ('completed', 'failed') THEN 'queued' ELSE :status END,
-        metadata = job.metadata || CAST(:metadata AS jsonb)
+        metadata = job.metadata - 'error' || CAST(:metadata AS jsonb)
             || CASE WHEN coalesce((job.metadata ->> 'recurring')::boolean, false)
                      AND :status IN ('completed', 'failed')
                THEN jsonb_build_object('lastRunStatus', CAST(:status AS text), 'lastRunAt', now())
