@@ -222,7 +222,8 @@ def _parsed(
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_context=False):
             where = ".".join(str(part) for part in detail["loc"])
-            problems.append(_problem(f"{named}{': ' + where if where else ''}: {detail['msg']}"))
+            said = detail["msg"].removeprefix("Value error, ")
+            problems.append(_problem(f"{named}{': ' + where if where else ''}: {said}"))
         return None
     if schedule.queue not in queues:
         problems.append(
