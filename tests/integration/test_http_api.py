@@ -6,11 +6,9 @@ import asyncio
 import base64
 import json
 import re
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,7 +26,6 @@ from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
 from harness.interpreted import document, wait
 from harness.run_records import rows
-from harness.service_process import ended, running
 from harness.workspace import ROOT
 from workflow_server.api.application import create_api
 from workflows_cli.embedded import EmbeddedTemporal
@@ -61,9 +58,8 @@ async def documented(answer: httpx.Response) -> None:
         operation = operations.get(answer.request.method.lower())
         if operation is None or not re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), answer.request.url.path):
             continue
-        said = operation["responses"].get(str(answer.status_code))
-        assert said is not None, (answer.request.method, path, answer.status_code)
-        assert answer.headers["content-type"] in said["content"], (path, answer.status_code)
+        said = operation["responses"].get(str(answer.status_code), {"content": ()})
+        assert answer.headers["content-type"] in said["content"], (answer.request.method, path, answer.status_code)
 
 
 def http(db: Database, launcher: Launcher, token: str | None, **headers: str) -> httpx.AsyncClient:
@@ -196,46 +192,6 @@ async def test_without_a_database_every_answer_says_so(
             answer = await api.get("/v1/runs")
     assert problem(answer) == (503, "DATABASE_UNAVAILABLE")
     assert answer.headers["retry-after"] == "5"
-
-
-async def test_a_server_that_still_waits_for_temporal_says_so(
-    database: MigratedDatabase, temporal: EmbeddedTemporal, tmp_path: Path
-) -> None:
-    host, _, port = temporal.address.rpartition(":")
-    between = Forwarder(host, int(port))
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        api_port = str(reserved.getsockname()[1])
-    environment = {
-        **database.environment,
-        "TEMPORAL_ADDRESS": between.address,
-        "TEMPORAL_NAMESPACE": temporal.namespace,
-        "WORKFLOW_SERVER_PORT": api_port,
-    }
-    async with running("workflow-server", environment, tmp_path) as process:
-        await process.until("/readyz", 503, lambda body: "Temporal" in body["parts"]["start"]["detail"])
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", trust_env=False) as http:
-            waiting = await http.get("/v1/runs", timeout=5)
-            await between.open()
-            await process.ready()
-            served = await http.get("/v1/runs", timeout=5)
-        assert await process.terminate() == 0
-    await between.close()
-    assert problem(waiting) == (503, "SERVICE_STARTING")
-    assert waiting.headers["retry-after"] == "5"
-    assert problem(served) == (401, "TOKEN_MISSING")
-
-
-async def test_check_looks_at_everything_that_readiness_looks_at(
-    database: MigratedDatabase, temporal: EmbeddedTemporal
-) -> None:
-    where = {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": temporal.namespace}
-    code, output, _ = await ended("workflow-server", "check", environment={**database.environment, **where})
-    assert [line[:6] for line in output.splitlines()] == ["ok    "] * len(output.splitlines())
-    names = [line[7:].partition(":")[0] for line in output.splitlines()]
-    assert (code, names) == (0, ["settings", "ownership", "temporal", "postgres", "schema", "search attributes"])
-    unprepared = {**where, "TEMPORAL_NAMESPACE": "temporal-system"}
-    code, output, _ = await ended("workflow-server", "check", environment={**database.environment, **unprepared})
-    assert (code, "FAILED search attributes: namespace temporal-system lacks" in output) == (1, True)
 
 
 async def test_a_fault_inside_a_route_is_answered_as_any_other(
@@ -459,20 +415,13 @@ async def test_a_body_without_a_length_is_bounded_as_well(api: httpx.AsyncClient
     assert problem(answer) == (413, "BODY_TOO_LARGE")
 
 
-async def test_a_sentence_of_ours_has_nothing_of_the_library_s_before_it(api: httpx.AsyncClient) -> None:
-    answer = await api.post("/v1/runs/x/cancel", json={"reason": "a\0bcd"})
-    assert answer.json()["detail"] == "must have no NUL and no half of a surrogate pair"
-
-
 async def test_all_problems_of_a_request_come_at_once_with_their_places(api: httpx.AsyncClient) -> None:
-    answer = await api.post("/v1/events", json={"eventId": "", "occurredAt": "yesterday", "more": 1})
+    wrong = {"eventId": "", "occurredAt": "yesterday", "correlationKey": "a\0", "more": 1}
+    answer = await api.post("/v1/events", json=wrong)
     assert problem(answer) == (422, "REQUEST_INVALID")
-    assert {one["path"] for one in answer.json()["problems"]} == {
-        "body.eventName",
-        "body.eventId",
-        "body.occurredAt",
-        "body.more",
-    }
+    found = {one["path"].removeprefix("body."): one["message"] for one in answer.json()["problems"]}
+    assert found.keys() == {"eventName", *wrong}
+    assert found["correlationKey"] == "must have no NUL and no half of a surrogate pair"
 
 
 @pytest.mark.parametrize(
@@ -481,12 +430,9 @@ async def test_all_problems_of_a_request_come_at_once_with_their_places(api: htt
         ("GET", "/v1/nothing", (404, "ROUTE_UNKNOWN")),
         ("GET", "/nothing", (404, "ROUTE_UNKNOWN")),
         ("GET", "/v1/runs/", (404, "ROUTE_UNKNOWN")),
-        ("GET", "/v1/runs/x/", (404, "ROUTE_UNKNOWN")),
-        ("GET", "/openapi.json/", (404, "ROUTE_UNKNOWN")),
         ("DELETE", "/v1/runs", (405, "METHOD_NOT_ALLOWED")),
         ("GET", "/v1/runs?limit=0", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?status=DONE", (422, "REQUEST_INVALID")),
-        # Else it would list every run, and who cancels what is listed would cancel them all.
         ("GET", "/v1/runs?workfow=orders", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?cursor=zzz", (422, "CURSOR_INVALID")),
         ("GET", "/v1/runs?cursor=e30", (422, "CURSOR_INVALID")),
