@@ -35,6 +35,7 @@ from workflows_core.ingress.router import route_event, route_pending, run_id_of_
 from workflows_core.ingress.sender import Sender
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.queue import QueuedStarts
+from workflows_core.storage.begun_runs import begun_run
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
 
@@ -379,10 +380,18 @@ async def test_what_is_routed_while_a_run_is_queued_is_found_by_it(db: Database,
     assert {event for (event, _), status in (await deliveries_of(db)).items() if status == "consumed"} == {"p1", "p2"}
 
 
+@pytest.mark.parametrize("loads", ["at once", "slowly"])
 async def test_what_is_routed_before_a_run_of_a_bare_client_is_loaded_is_found_by_it(
-    db: Database, client: Client
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch, loads: str
 ) -> None:
     """Such a run has no row that says when it started, and its waits looked back to its loading only."""
+
+    async def slowly(*given: Any) -> Any:
+        await asyncio.sleep(1.5 * LOADING_MS / 1000)
+        return await begun_run(*given)
+
+    if loads == "slowly":
+        monkeypatch.setattr("workflows_core.execution.load.begun_run", slowly)
     async with authored_runtime(db, client) as authored:
         pass
     run = await authored.start(document(wait("PAID", "'k1'")), row=False)

@@ -19,7 +19,7 @@ from temporalio.worker import (
 from temporalio.workflow import ActivityHandle
 
 from workflows_core.execution.worker import authored_replayer
-from workflows_core.wire.compact import full_loaded
+from workflows_core.wire.compact_loads import full_loaded
 
 Order = tuple[str, str | None]
 """Kind of an activity, and path of the step that it is for."""

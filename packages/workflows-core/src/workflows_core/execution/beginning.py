@@ -14,7 +14,7 @@ from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import LoadedRun
 
 LOADING_MS = 1000
-"""From the beginning of the workflow task, whose time is known, until the run is loaded in it: mostly it is less."""
+"""From the beginning of the workflow task, whose time is known, until the run asks to be loaded: mostly it is less."""
 
 
 def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
@@ -37,7 +37,7 @@ def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
 def _started_at(loaded: LoadedRun) -> int:
     """When the run started, by the database's clock.
 
-    Of a run without a row the time of its loading is known, which may come long after its start, and events between.
+    Of a run without a row it is known when it asked to be loaded: maybe long after its start, and events between.
     """
     return loaded["started_at"] - (since_start_ms() + LOADING_MS if loaded.get("started_before") else 0)
 

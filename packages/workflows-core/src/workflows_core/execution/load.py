@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from workflows_core.actions.registry import ActionRegistry
@@ -44,8 +45,12 @@ class RunLoader:
     policy: RunPolicy
     _checked: OrderedDict[_VersionKey, CheckedVersion] = field(default_factory=OrderedDict)
 
-    async def load(self, run_input: RunInput) -> LoadedRun:
+    async def load(self, run_input: RunInput, *, since: datetime | None = None) -> LoadedRun:
         """The run's definition, payload and traits of its actions; reads only.
+
+        Args:
+            run_input: What the run was started with.
+            since: When it asked to be loaded; now by default. One without a row starts no later than that.
 
         Raises:
             Refused: No such version (`DEFINITION_VERSION_UNKNOWN`), or its content is not what was
@@ -81,6 +86,8 @@ class RunLoader:
         }
         if not run.recorded:
             loaded["started_before"] = True
+            if since is not None:
+                loaded["started_at"] -= int((datetime.now(UTC) - since).total_seconds() * 1000)
         trigger = run.trigger_metadata_json
         if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]
