@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowHistory
 
@@ -105,7 +106,8 @@ async def held_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     async def slowly(*args: Any) -> bool:
         answer = await complete(*args)
         if answer and not written.is_set():
-            await args[0].commit()
+            if isinstance(args[0], AsyncConnection):
+                await args[0].commit()
             written.set()
             await may_answer.wait()
         return answer

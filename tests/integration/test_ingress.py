@@ -28,7 +28,6 @@ from harness.run_records import (
     waits_of,
 )
 from workflows_core.errors import Refused
-from workflows_core.execution.beginning import LOADING_MS
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_event, route_pending, run_id_of_start
@@ -387,17 +386,20 @@ async def test_what_is_routed_before_a_run_of_a_bare_client_is_loaded_is_found_b
     """Such a run has no row that says when it started, and its waits looked back to its loading only."""
 
     async def slowly(*given: Any) -> Any:
-        await asyncio.sleep(1.5 * LOADING_MS / 1000)
+        await asyncio.sleep(1.5)
         return await begun_run(*given)
 
     if loads == "slowly":
         monkeypatch.setattr("workflows_core.execution.load.begun_run", slowly)
     async with authored_runtime(db, client) as authored:
         pass
+    await publish(db, "too early", "k1", payload={"amount": 4})
+    await route(db, POLICY)
+    await asyncio.sleep(0.1)
     run = await authored.start(document(wait("PAID", "'k1'")), row=False)
     await publish(db, "e1", "k1")
     await route(db, POLICY)
-    await asyncio.sleep(LOADING_MS / 1000)
+    await asyncio.sleep(1)
     async with authored_runtime(db, client), asyncio.timeout(30):
         result = await run.handle.result()
     assert result["scopes"]["vars"]["event"] == {"amount": 5}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import activity
@@ -105,7 +105,7 @@ class RunActivities:
         """Definition, payload and traits of the run's actions; reads only."""
         run_input = RunInput.from_wire(decode(raw))
         with about(tenant=run_input.tenant_id, run_id=run_input.run_id, workflow_id=run_input.workflow_id):
-            return encode(compact_loaded(await durably(lambda: self.loader.load(run_input, since=_asked_at()))))
+            return encode(compact_loaded(await durably(lambda: self.loader.load(run_input))))
 
     @activity.defn(name=names.ACTIVITY_FIND_ACTION)
     async def find_action(self, raw: RawValue) -> RawValue:
@@ -190,12 +190,6 @@ class RunActivities:
 
     async def _kept(self, work: Callable[[], Awaitable[_T]]) -> _T:
         return await durably(lambda: with_row(self.db, work))
-
-
-def _asked_at() -> datetime | None:
-    """When the run asked for this local activity, by the clock of this process; it may have been tried since."""
-    info = activity.info()
-    return info.scheduled_time if info.is_local else None
 
 
 def _of_write(write: RunWrite) -> dict[str, str]:

@@ -13,9 +13,6 @@ from workflows_core.interpreter.step import initial_state
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import LoadedRun
 
-LOADING_MS = 1000
-"""From the beginning of the workflow task, whose time is known, until the run asks to be loaded: mostly it is less."""
-
 
 def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
     """Of a run that was loaded: from its checkpoint where it has one."""
@@ -37,9 +34,9 @@ def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
 def _started_at(loaded: LoadedRun) -> int:
     """When the run started, by the database's clock.
 
-    Of a run without a row it is known when it asked to be loaded: maybe long after its start, and events between.
+    Of a run without a row it is known when it was loaded: maybe long after its start, and events between.
     """
-    return loaded["started_at"] - (since_start_ms() + LOADING_MS if loaded.get("started_before") else 0)
+    return loaded["started_at"] - (since_start_ms() if loaded.get("started_before") else 0)
 
 
 def unloaded_state(run_input: RunInput, started_at: int) -> State:

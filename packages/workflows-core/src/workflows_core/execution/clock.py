@@ -11,5 +11,5 @@ def now_ms() -> int:
 
 
 def since_start_ms() -> int:
-    """Milliseconds from the start of the execution until this workflow task began, by Temporal's clock alone."""
-    return max(0, now_ms() - int(workflow.info().start_time.timestamp() * 1000))
+    """Milliseconds since the execution was started, by Temporal's clock alone, which goes on with local activities."""
+    return max(0, now_ms() - int(workflow.info().workflow_start_time.timestamp() * 1000))

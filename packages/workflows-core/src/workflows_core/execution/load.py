@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from workflows_core.actions.registry import ActionRegistry
@@ -45,12 +45,8 @@ class RunLoader:
     policy: RunPolicy
     _checked: OrderedDict[_VersionKey, CheckedVersion] = field(default_factory=OrderedDict)
 
-    async def load(self, run_input: RunInput, *, since: datetime | None = None) -> LoadedRun:
+    async def load(self, run_input: RunInput) -> LoadedRun:
         """The run's definition, payload and traits of its actions; reads only.
-
-        Args:
-            run_input: What the run was started with.
-            since: When it asked to be loaded; now by default. One without a row starts no later than that.
 
         Raises:
             Refused: No such version (`DEFINITION_VERSION_UNKNOWN`), or its content is not what was
@@ -58,6 +54,7 @@ class RunLoader:
         """
         key = (run_input.tenant_id, run_input.workflow_id, run_input.workflow_version)
         run = await begun_run(self.db, run_input.tenant_id, run_input.run_id)
+        read_at = time.monotonic()
         version = self._checked.get(key)
         if version is None:
             async with self.db.tenant(run_input.tenant_id) as conn:
@@ -85,9 +82,8 @@ class RunLoader:
             "max_key_bytes": MAX_KEY_BYTES,
         }
         if not run.recorded:
+            loaded["started_at"] += int((time.monotonic() - read_at) * 1000)
             loaded["started_before"] = True
-            if since is not None:
-                loaded["started_at"] -= int((datetime.now(UTC) - since).total_seconds() * 1000)
         trigger = run.trigger_metadata_json
         if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]

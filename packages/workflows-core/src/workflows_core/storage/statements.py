@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import ActionFailed, ErrorCategory, Json, Problem, Refused
-from workflows_core.storage.database import Database, rows_by_driver
+from workflows_core.storage.database import Database
+from workflows_core.storage.driver_rows import rows_by_driver
 
 _RUN_RESET = "WF001"
 _EVENT_CONFLICT = "WF002"

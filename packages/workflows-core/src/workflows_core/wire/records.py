@@ -257,7 +257,7 @@ class LoadedRun(TypedDict):
     unavailable_after_ms: NotRequired[int]
     semantics: NotRequired[int]
     max_key_bytes: NotRequired[int]
-    # `started_at` is the time of loading, and the run was started before.
+    # `started_at` is the time of the loading's end, and the run is older.
     started_before: NotRequired[bool]
     # Temporal workflow id of the scheduled launch that waits for the end of the run.
     scheduled_launch: NotRequired[str]
