@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from harness.databases import DatabaseFactory, MigratedDatabase, engine_of
+from harness.http_api import http, publish, token_of
 from harness.started_workflows import StartedWorkflows
 from service_host.leaving import leave
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
+from workflows_core.launching.launcher import Launcher
 from workflows_core.storage.database import Database
 
 _SERVICES = ("TEMPORAL_", "DB_", "WORKFLOW", "LOG_", "HEALTH_", "PG")
@@ -157,3 +160,11 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time that short actions may take together, or what follows a last action, cuts nothing on a busy machine."""
     for module in ("budget", "short_actions", "options", "last_action"):
         monkeypatch.setattr(f"workflows_core.execution.{module}.MAX_ELAPSED_MS", 30_000)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def api(db: Database, client: Client) -> AsyncIterator[httpx.AsyncClient]:
+    """As an operator of the tenant, with one published workflow."""
+    await publish(db)
+    async with http(db, Launcher(db, client), await token_of(db)) as found:
+        yield found
