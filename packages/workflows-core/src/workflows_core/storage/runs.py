@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import func, null, or_, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Failure, Json
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
+from workflows_core.storage.json_text import json_text
 from workflows_core.storage.queued_runs import queue_place
 from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, QueuePlace, RunRow, StepRow, WaitRow
 from workflows_core.storage.statements import rows_of
@@ -33,6 +33,19 @@ from workflows_core.storage.tables import (
 from workflows_core.wire.names import workflow_id_of
 
 _RUN = [runs.c[name] for name in RunRow.__dataclass_fields__]
+_INSERT = text(
+    f"""
+    INSERT INTO workflow_runs
+        (tenant, run_id, workflow_id, workflow_version, status, trigger_type, trigger_metadata_json, trigger_fire_key,
+         event_type, temporal_workflow_id, definition_hash, runtime_semantics_version, parent_run_id, root_run_id,
+         input_json, launch_json)
+    VALUES (current_setting('workflows.tenant'), :run_id, :workflow_id, :workflow_version, :status, :trigger_type,
+            CAST(:trigger_metadata_json AS jsonb), :trigger_fire_key, :event_type, :temporal_workflow_id,
+            :definition_hash, :runtime_semantics_version, :parent_run_id, :root_run_id, CAST(:input_json AS jsonb),
+            CAST(:launch_json AS jsonb))
+    ON CONFLICT DO NOTHING RETURNING {", ".join(RunRow.__dataclass_fields__)}
+    """  # noqa: S608 - names of our own
+)
 _MARK_RUNNING = text(
     f"SELECT {', '.join(RunRow.__dataclass_fields__)}"  # noqa: S608 - names of our own
     " FROM workflow_mark_running(:tenant, :run_id, :execution)"
@@ -120,43 +133,34 @@ async def insert_run(conn: AsyncConnection, new: NewRun) -> tuple[RunRow, bool]:
     Returns:
         The row, and whether it is new.
     """
-    row = (
-        await conn.execute(
-            insert(runs)
-            .values(
-                tenant=this_tenant(),
-                run_id=new.run_id,
-                workflow_id=new.workflow_id,
-                workflow_version=new.workflow_version,
-                status=new.status,
-                trigger_type=new.trigger_type,
-                trigger_metadata_json=as_json(new.trigger_metadata),
-                trigger_fire_key=new.trigger_fire_key,
-                event_type=new.event_type,
-                temporal_workflow_id=workflow_id_of(new.run_id),
-                definition_hash=new.definition_hash,
-                runtime_semantics_version=new.semantics_version,
-                parent_run_id=new.parent_run_id,
-                root_run_id=new.root_run_id or new.run_id,
-                input_json=as_json(new.payload),
-                launch_json=as_json(new.launch),
-            )
-            .on_conflict_do_nothing()
-            .returning(*_RUN)
-        )
-    ).one_or_none()
-    inserted = row is not None
-    if row is None:
-        same = or_(runs.c.run_id == new.run_id, runs.c.trigger_fire_key == new.trigger_fire_key)
-        row = (
-            await conn.execute(
-                select(*_RUN)
-                .where(runs.c.tenant == this_tenant(), same)
-                .order_by((runs.c.run_id == new.run_id).desc())
-                .limit(1)
-            )
-        ).one()
-    return RunRow.of(row), inserted
+    values = {
+        "run_id": new.run_id,
+        "workflow_id": new.workflow_id,
+        "workflow_version": new.workflow_version,
+        "status": new.status,
+        "trigger_type": new.trigger_type,
+        "trigger_metadata_json": _as_text(new.trigger_metadata),
+        "trigger_fire_key": new.trigger_fire_key,
+        "event_type": new.event_type,
+        "temporal_workflow_id": workflow_id_of(new.run_id),
+        "definition_hash": new.definition_hash,
+        "runtime_semantics_version": new.semantics_version,
+        "parent_run_id": new.parent_run_id,
+        "root_run_id": new.root_run_id or new.run_id,
+        "input_json": _as_text(new.payload),
+        "launch_json": _as_text(new.launch),
+    }
+    found = await rows_of(conn, _INSERT, values)
+    if found:
+        return RunRow(**found[0]), True
+    same = or_(runs.c.run_id == new.run_id, runs.c.trigger_fire_key == new.trigger_fire_key)
+    there = await conn.execute(
+        select(*_RUN)
+        .where(runs.c.tenant == this_tenant(), same)
+        .order_by((runs.c.run_id == new.run_id).desc())
+        .limit(1)
+    )
+    return RunRow.of(there.one()), False
 
 
 async def kept_for_launch(conn: AsyncConnection, run_id: str) -> dict[str, Any]:
@@ -295,3 +299,8 @@ async def run_timeline(conn: AsyncConnection, run_id: str) -> RunTimeline | None
         logs=await rows_of(LogRow, of_run(logs, logs.c.created_at, logs.c.log_id)),
         queue=await queue_place(conn, run),
     )
+
+
+def _as_text(value: Any) -> str | None:
+    """JSON for the database, None as SQL's NULL."""
+    return None if value is None else json_text(value)
