@@ -56,7 +56,7 @@ def _names(value: Any) -> Iterator[str]:
         for one in value:
             yield from _names(one)
     elif isinstance(value, dict):
-        if "definition_zlib" in value:
+        if "definition_zlib" in value or "definition_deflated" in value:
             yield from _names(full_loaded(value)["definition"])
         yield from value
         if isinstance(value.get("type"), str):

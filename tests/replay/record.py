@@ -141,6 +141,17 @@ async def bare_client(authored: Authored) -> Started:
     return await authored.start(document(act("one"), {"type": "control.return"}), row=False)
 
 
+async def short_forms(authored: Authored) -> Started:
+    """A long definition, calls with nothing unusual, and an end with the last of them."""
+    return await authored.start(document(*(act(f"s{number}") for number in range(8))))
+
+
+async def short_forms_bare(authored: Authored) -> Started:
+    """The same for a run without a row, which looks back to its start."""
+    steps = [act(f"s{number}") for number in range(7)]
+    return await authored.start(document(*steps, wait("PAID", "'k1'", timeoutMs=100)), row=False)
+
+
 def expr(source: str) -> dict[str, str]:
     """An expression."""
     return {"$expr": source}
@@ -337,6 +348,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "last_action_ends": last_action_ends,
     "last_action_fails_behind": last_action_fails_behind,
     "last_action_revoked": last_action_revoked,
+    "short_forms": short_forms,
+    "short_forms_bare": short_forms_bare,
     "states_and_blocks": states_and_blocks,
     "wait_beside_action": wait_beside_action,
     "waits": waits,
