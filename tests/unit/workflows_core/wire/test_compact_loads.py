@@ -97,6 +97,8 @@ def test_a_definition_that_stands_in_a_history_is_read_for_ever() -> None:
 
 
 def test_what_is_usual_is_what_a_run_of_this_build_has_by_default() -> None:
+    """A default that changes one day stands in histories from then on; what absence means stays."""
+
     async def handler(*_: Any) -> Any: ...
 
     policy = RunPolicy()
