@@ -17,4 +17,4 @@ async def _pause(value: Any, _: Any) -> Any:
 def actions() -> Sequence[Action]:
     """`fault.pause@1`."""
     schema = {"type": "object", "properties": {"ms": {"type": "integer"}}, "required": ["ms"]}
-    return [Action("fault.pause", 1, _pause, schema, schema, "Waits.", effect=Effect.IDEMPOTENT, heartbeat_ms=3_000)]
+    return [Action("fault.pause", 1, _pause, schema, schema, "Waits.", effect=Effect.IDEMPOTENT)]
