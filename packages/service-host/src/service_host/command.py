@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from typing import Any, Generic, TypeVar
 
+from temporalio.client import Client
+
 from service_host.errors import EXIT_FAILED, EXIT_REFUSED, StartRefused, Unreachable, together
 from service_host.leaving import leave
 from service_host.ownership import QueueOwnership
@@ -154,6 +156,17 @@ async def check_temporal(settings: TemporalSettings, identity: str) -> Verdict:
     except Unreachable as error:
         return Verdict("temporal", False, str(error))
     return Verdict("temporal", True, f"{settings.temporal_address} serves namespace {settings.temporal_namespace}")
+
+
+async def check_namespace(
+    name: str, settings: TemporalSettings, identity: str, ask: Callable[[Client], Awaitable[tuple[bool, str]]]
+) -> Verdict:
+    """What a client of the namespace finds, as a verdict."""
+    try:
+        ok, detail = await ask(await try_temporal(settings, identity))
+    except Unreachable as error:
+        ok, detail = False, str(error)
+    return Verdict(name, ok, detail)
 
 
 async def check_postgres(settings: PostgresSettings) -> Verdict:

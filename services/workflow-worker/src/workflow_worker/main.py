@@ -7,15 +7,15 @@ from importlib.metadata import version
 
 from temporalio.worker import Worker
 
-from service_host.command import ServiceCommand, Verdict, check_postgres, check_temporal, execute
-from service_host.errors import Unreachable, together
+from service_host.command import ServiceCommand, Verdict, check_namespace, check_postgres, check_temporal, execute
+from service_host.errors import together
 from service_host.leaving import leave
 from service_host.metrics import PollerMetrics
 from service_host.ownership_probe import OwnershipProbe
 from service_host.postgres import create_engine, wait_for_postgres
 from service_host.process import Process, run_process
 from service_host.progress import Loop, StopStage
-from service_host.temporal import connect_temporal, identity_of, try_temporal
+from service_host.temporal import connect_temporal, identity_of
 from service_host.worker_loop import OnFatalError, worker_loop
 from service_host.worker_options import worker_options
 from workflow_worker.backlog import BacklogWatch
@@ -138,9 +138,9 @@ async def check(settings: Settings) -> Sequence[Verdict]:
             await engine.dispose()
         verdicts.append(Verdict("schema", ok, detail))
     if verdicts[0].ok:
-        try:
-            ok, detail = await SearchAttributesCheck(await try_temporal(settings, identity))()
-        except Unreachable as error:
-            ok, detail = False, str(error)
-        verdicts.append(Verdict("search attributes", ok, detail))
+        verdicts.append(
+            await check_namespace(
+                "search attributes", settings, identity, lambda client: SearchAttributesCheck(client)()
+            )
+        )
     return verdicts
