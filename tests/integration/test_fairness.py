@@ -9,7 +9,6 @@ from temporalio.client import Client
 
 from harness.interpreted import document
 from workflows_cli.embedded import EmbeddedTemporal
-from workflows_cli.embedded.temporal import DYNAMIC_CONFIG
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.execution.worker import WorkerLimits, authored_worker
@@ -20,8 +19,6 @@ from workflows_core.storage.definitions import publish_version, save_draft
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 MANY, FEW = 250, 3
-ONE_PARTITION = {"matching.numTaskqueueReadPartitions": 1, "matching.numTaskqueueWritePartitions": 1}
-"""Turns are kept within a partition; which of several a worker with two slots looks at is chance."""
 
 
 async def test_a_tenant_with_many_queued_runs_does_not_delay_another_s_few(db: Database) -> None:
@@ -37,7 +34,7 @@ async def test_a_tenant_with_many_queued_runs_does_not_delay_another_s_few(db: D
     step = {"type": "action.call", "config": {"actionId": "test.note", "version": 1, "inputMapping": {}}}
     content = document(step)
     # A server of its own: the queue must be empty but for these.
-    with EmbeddedTemporal(dynamic_config={**DYNAMIC_CONFIG, **ONE_PARTITION}) as own:
+    with EmbeddedTemporal() as own:
         client = await Client.connect(own.address, namespace=own.namespace)
         launcher = Launcher(db, client)
         for tenant, count in (("large", MANY), ("small", FEW)):
