@@ -13,14 +13,16 @@ from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.forwarding import Forwarder
 from harness.ingress import ingress
 from harness.interpreted import document, wait
-from harness.run_records import publish
+from harness.run_records import publish, rows
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.registry import Pack
 from workflows_core.errors import Refused
+from workflows_core.ingress.router import run_id_of_start
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
 from workflows_core.launching.problems import TemporalUnavailable
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
+from workflows_core.publishing.contracts import import_schemas
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version
@@ -79,6 +81,31 @@ async def test_a_redrive_keeps_what_came_before_and_repeats_the_rest(db: Databas
     assert set(planned.kept) < set(statuses)
     assert set(statuses.values()) == {"SUCCEEDED"}
     assert any(planned.new_run_id in line.message for line in (await run.timeline()).logs)
+
+
+async def test_what_meta_says_of_the_event_that_started_a_run_holds_for_the_runs_in_its_place(
+    db: Database, client: Client
+) -> None:
+    said = "$string(meta.triggerMappingApplied) & ' ' & meta.sourcePayloadSchemaRef"
+    trigger = {"type": "event", "eventName": "ORDERED", "payloadMapping": {"id": "1"}}
+    steps = [
+        {"type": "transform.assign", "config": {"assign": {"vars.before": {"$expr": said}}}},
+        act("last"),
+        {"type": "control.return", "value": {"$expr": f"[before, {said}]"}},
+    ]
+    async with authored_runtime(db, client) as authored, ingress(db, client), asyncio.timeout(60):
+        authored.effects.failures["last"] = ["ActionError"]
+        started, _, _ = await authored.publish({**document(*steps), "trigger": trigger})
+        async with db.tenant(TENANT) as conn:
+            await import_schemas(conn, {"payload.Ordered.v1": {}})
+        await publish(db, "o1", event_name="ORDERED", payload_schema_ref="payload.Ordered.v1")
+        run_id = run_id_of_start(TENANT, "o1", started)
+        while [(row["run_id"], row["status"]) for row in await rows(db, "workflow_runs")] != [(run_id, "FAILED")]:
+            await asyncio.sleep(0.05)
+        of_redrive = await redriven(authored, again(authored, run_id), "last")
+        replayed = await replay(db, Launcher(db, client), TENANT, run_id, "the receiver is back", again=True)
+        ends = [await run.handle.result() for run in (of_redrive, again(authored, replayed.run_id))]
+    assert [end["result"] for end in ends] == [["true payload.Ordered.v1"] * 2] * 2
 
 
 async def test_what_the_run_has_undone_is_kept_only_by_somebody_who_says_so(db: Database, client: Client) -> None:

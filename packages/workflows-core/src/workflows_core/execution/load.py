@@ -16,6 +16,7 @@ from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.interpreter.correlation import MAX_KEY_BYTES
+from workflows_core.interpreter.scopes import meta_of_trigger
 from workflows_core.storage.begun_runs import begun_run
 from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database
@@ -69,7 +70,7 @@ class RunLoader:
             "definition": version.definition,
             "definition_hash": version.definition_hash,
             "payload": run.input_json,
-            "meta": {},
+            "meta": meta_of_trigger(run.trigger_metadata_json),
             "recorded": run.recorded,
             "actions": traits,
             "continue_after_steps": self.policy.continue_after_steps,

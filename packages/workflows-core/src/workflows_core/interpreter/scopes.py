@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from workflows_core.definitions.paths import AssignPath
 
+_OF_TRIGGER = ("sourcePayloadSchemaRef", "triggerMappingApplied")
+
 
 class Scopes(NamedTuple):
     """The authored scopes; an assignment gives a new value that shares what it did not touch."""
@@ -44,6 +46,12 @@ class Scopes(NamedTuple):
     def from_json(cls, value: Mapping[str, Any]) -> Scopes:
         """Inverse of `to_json`."""
         return cls(payload=value["payload"], vars=value["vars"], meta=value["meta"], error=value["error"])
+
+
+def meta_of_trigger(metadata: Any) -> dict[str, Any]:
+    """What `meta` begins with, of what the run's row says about its trigger: the schema and mapping of its event."""
+    found = metadata if isinstance(metadata, Mapping) else {}
+    return {name: found[name] for name in _OF_TRIGGER if found.get(name) is not None}
 
 
 def put(target: Any, segments: Sequence[str], value: Any) -> Any:

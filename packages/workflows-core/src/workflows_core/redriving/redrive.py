@@ -14,6 +14,7 @@ from workflows_core.errors import Json, Problem, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compensation import UNDOING
 from workflows_core.interpreter.compile import compile_plan
+from workflows_core.interpreter.scopes import meta_of_trigger
 from workflows_core.interpreter.state import RunIdentity
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.request import LaunchedRun, checked_reason
@@ -189,7 +190,7 @@ async def replay(
         Refused: `RUN_NOT_FOUND`, `RUN_NOT_ENDED`, `RUN_REPEATED_BEFORE` unless it is wanted again, `REASON_MISSING`,
             or what a launch is refused for.
     """
-    metadata = {"replayOfRunId": run_id, "reason": checked_reason(reason, "REASON_MISSING", "--reason")}
+    why = checked_reason(reason, "REASON_MISSING", "--reason")
     run = await _ended(db, tenant, run_id)
     if not again:
         async with db.tenant(tenant) as conn:
@@ -202,7 +203,7 @@ async def replay(
         version=run.workflow_version,
         payload=run.input_json if payload is None else payload,
         run_id=str(uuid.uuid4()),
-        trigger_metadata=metadata,
+        trigger_metadata={**meta_of_trigger(run.trigger_metadata_json), "replayOfRunId": run_id, "reason": why},
     )
     return await _start(db, launcher, request, run_id, f"replayed: {reason}")
 

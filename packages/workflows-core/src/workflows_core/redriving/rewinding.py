@@ -14,6 +14,7 @@ from workflows_core.errors import Refused
 from workflows_core.interpreter.messages import Begin, Event
 from workflows_core.interpreter.outbox import Entry, Outbox
 from workflows_core.interpreter.plan import Plan
+from workflows_core.interpreter.scopes import meta_of_trigger
 from workflows_core.interpreter.state import BLOCK_KINDS, SEMANTICS_VERSION, Frame, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, step
 from workflows_core.redriving.draws import draws
@@ -181,7 +182,7 @@ def _beginning(plan: Plan, recorded: Recorded, identity: RunIdentity) -> State:
         plan,
         identity,
         payload=run.input_json,
-        meta={},
+        meta=meta_of_trigger(run.trigger_metadata_json),
         started_at=milliseconds(run.started_at),
         semantics=recorded.run.runtime_semantics_version,
     )
