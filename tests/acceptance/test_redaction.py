@@ -32,8 +32,6 @@ async def test_operators_are_shown_what_the_tenant_does_not_hide(stack: Stack, t
     shown = await until_status(environment, run_id, "SUCCEEDED")
     (called,) = shown["invocations"]
     assert (shown["run"]["inputJson"], called["inputJson"]["value"]) == (HIDDEN, HIDDEN)
-    (listed,) = await workflows(environment, "runs", "list")
-    assert listed["inputJson"] == HIDDEN
     await workflows(environment, "events", "publish", "SEEN", "--event-id", "e", "--payload", json.dumps(PAYLOAD))
     assert (await workflows(environment, "events", "show", "e"))["payload"] == HIDDEN
     assert (await workflows(environment, "events", "list"))[0]["payload"] == HIDDEN

@@ -88,7 +88,8 @@ async def test_contents_of_actions_are_for_operators_and_secrets_for_nobody(
         shown = (await api.get(f"/v1/runs/{run.run_id}")).json()
         (listed,) = (await api.get("/v1/runs")).json()["runs"]
     hidden = {"id": 1, "token": REDACTED}
-    assert shown["run"]["inputJson"] == listed["inputJson"] == hidden
+    assert shown["run"]["inputJson"] == hidden
+    assert not {"inputJson", "resultJson"} & set(listed), "a page of runs may have a hundred MiB of them"
     (called,) = shown["invocations"]
     seen = (called["inputJson"], called["outputJson"], shown["steps"][0]["outputJson"])
     assert seen == (hidden if role == "operator" else {"redacted": True},) * 3
@@ -106,10 +107,11 @@ async def test_why_a_run_failed_and_what_it_gave_is_for_operators(db: Database, 
     async with http(db, Launcher(db, client), await token_of(db, role)) as api:
         shown = [(await api.get(f"/v1/runs/{run.run_id}")).json()["run"] for run in (failed, given)]
         listed = {run["runId"]: run for run in (await api.get("/v1/runs")).json()["runs"]}
-    for seen in (shown, [listed[run.run_id] for run in (failed, given)]):
-        assert (seen[0]["errorJson"]["category"], seen[0]["inputJson"]) == ("ActionError", {"id": 1})
-        assert ("message" in seen[0]["errorJson"]) == (role == "operator")
-        assert (seen[1]["resultJson"] == {"redacted": True}) == (role == "viewer")
+    assert shown[0]["inputJson"] == {"id": 1}
+    assert (shown[1]["resultJson"] == {"redacted": True}) == (role == "viewer")
+    for seen in (shown[0], listed[failed.run_id]):
+        assert seen["errorJson"]["category"] == "ActionError"
+        assert ("message" in seen["errorJson"]) == (role == "operator")
 
 
 async def test_another_tenant_s_run_is_like_one_that_is_not_there(

@@ -97,8 +97,8 @@ class PublishedTrigger(Row):
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow(Row):
-    """A run. `temporal_run_id` is its first execution; None until it is known."""
+class RunSummary(Row):
+    """A run without what it was given and what it gave; `temporal_run_id` is its first execution, None until known."""
 
     run_id: str
     workflow_id: str
@@ -116,14 +116,20 @@ class RunRow(Row):
     runtime_semantics_version: int
     parent_run_id: str | None
     root_run_id: str | None
-    input_json: Json
-    result_json: Json
     error_json: Mapping[str, Any] | None
     generation: int
     sequence: int
     started_at: datetime
     completed_at: datetime | None
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow(RunSummary):
+    """A run."""
+
+    input_json: Json
+    result_json: Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,16 @@ from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.queued_runs import queue_place
-from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, QueuePlace, RunRow, StepRow, WaitRow
+from workflows_core.storage.rows import (
+    DeliveryRow,
+    InvocationRow,
+    LogRow,
+    QueuePlace,
+    RunRow,
+    RunSummary,
+    StepRow,
+    WaitRow,
+)
 from workflows_core.storage.statements import rows_of
 from workflows_core.storage.tables import (
     as_json,
@@ -245,8 +254,8 @@ async def list_runs(
     workflow_id: str | None = None,
     before: tuple[datetime, str] | None = None,
     limit: int = 50,
-) -> list[RunRow]:
-    """Runs of the tenant, newest first.
+) -> list[RunSummary]:
+    """Runs of the tenant, newest first, without their inputs and results: a page of those may have a hundred MiB.
 
     Args:
         conn: Where.
@@ -255,7 +264,8 @@ async def list_runs(
         before: Only runs after this (start, run id) in that order: the last of the page before.
         limit: At most so many.
     """
-    statement = select(*_RUN).where(runs.c.tenant == this_tenant())
+    columns = [runs.c[name] for name in RunSummary.__dataclass_fields__]
+    statement = select(*columns).where(runs.c.tenant == this_tenant())
     if status is not None:
         statement = statement.where(runs.c.status == status)
     if workflow_id is not None:
@@ -263,7 +273,7 @@ async def list_runs(
     if before is not None:
         statement = statement.where(tuple_(runs.c.started_at, runs.c.run_id) < tuple_(*before))
     rows = await conn.execute(statement.order_by(runs.c.started_at.desc(), runs.c.run_id.desc()).limit(limit))
-    return [RunRow.of(row) for row in rows]
+    return [RunSummary.of(row) for row in rows]
 
 
 async def step_generations(conn: AsyncConnection, run_id: str) -> dict[str, int]:

@@ -8,7 +8,17 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, create_model
 from pydantic.alias_generators import to_camel
 
-from workflows_core.storage.rows import DeliveryRow, InvocationRow, LogRow, QueuePlace, Row, RunRow, StepRow, WaitRow
+from workflows_core.storage.rows import (
+    DeliveryRow,
+    InvocationRow,
+    LogRow,
+    QueuePlace,
+    Row,
+    RunRow,
+    RunSummary,
+    StepRow,
+    WaitRow,
+)
 from workflows_core.wire.records import RunStatus
 from workflows_core.wire.text import UNSTORABLE
 
@@ -126,6 +136,7 @@ def _model_of(row: type[Row], name: str, doc: str) -> type[BaseModel]:
 
 
 Run = _model_of(RunRow, "Run", "A run.")
+ListedRun = _model_of(RunSummary, "ListedRun", "A run without its input and its result.")
 Step = _model_of(StepRow, "Step", "One visit of one step.")
 Wait = _model_of(WaitRow, "Wait", "A wait of a run.")
 Invocation = _model_of(InvocationRow, "Invocation", "A call of an action.")
@@ -147,7 +158,7 @@ RunDetail = create_model(
 RunPage = create_model(
     "RunPage",
     __doc__="Runs, newest first.",
-    runs=(list[Run], ...),  # type: ignore[valid-type]
+    runs=(list[ListedRun], ...),  # type: ignore[valid-type]
     next=(str | None, Field(description="Cursor of the next page; null on the last one.")),
 )
 

@@ -81,7 +81,7 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
         holder: Annotated[TokenHolder, Depends(allowed("viewer"))],
         wanted: Annotated[RunFilter, Query()],
     ) -> Any:
-        """List runs, newest first; results and reasons to operators only."""
+        """List runs, newest first, without inputs and results; reasons to operators only."""
         before = None if wanted.cursor is None else _read_cursor(wanted.cursor)
         async with db.tenant(holder.tenant) as conn:
             workflow = None if wanted.workflow is None else await find_workflow(conn, wanted.workflow)
