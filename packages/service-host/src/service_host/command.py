@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from typing import Any, Generic, TypeVar
 
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from service_host.errors import EXIT_FAILED, EXIT_REFUSED, StartRefused, Unreachable, together
@@ -167,6 +168,17 @@ async def check_namespace(
     except Unreachable as error:
         ok, detail = False, str(error)
     return Verdict(name, ok, detail)
+
+
+async def check_database(
+    name: str, settings: PostgresSettings, ask: Callable[[AsyncEngine], Awaitable[tuple[bool, str]]]
+) -> Verdict:
+    """What a connection to the database finds, as a verdict."""
+    engine = create_engine(settings, pool_size=1, max_overflow=0)
+    try:
+        return Verdict(name, *await ask(engine))
+    finally:
+        await engine.dispose()
 
 
 async def check_postgres(settings: PostgresSettings) -> Verdict:

@@ -8,14 +8,22 @@ from importlib.metadata import version
 
 from temporalio.worker import Worker
 
-from service_host.command import ServiceCommand, Verdict, check_namespace, check_postgres, check_temporal, execute
+from service_host.command import (
+    ServiceCommand,
+    Verdict,
+    check_database,
+    check_namespace,
+    check_postgres,
+    check_temporal,
+    execute,
+)
 from service_host.errors import together
 from service_host.leaving import leave
 from service_host.logs import log_event
 from service_host.metrics import PollerMetrics
 from service_host.ownership_probe import OwnershipProbe
 from service_host.pollers import ListedPollers, PollerKind
-from service_host.postgres import create_engine, wait_for_postgres
+from service_host.postgres import wait_for_postgres
 from service_host.process import Process, run_process
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 from service_host.serving import bind, serving_loop
@@ -155,12 +163,7 @@ async def check(settings: Settings) -> Sequence[Verdict]:
     identity = identity_of(SERVICE)
     verdicts = [await check_temporal(settings, identity), await check_postgres(settings)]
     if verdicts[1].ok:
-        engine = create_engine(settings, pool_size=1, max_overflow=0)
-        try:
-            ok, detail = await schema_verdict(Database(engine))
-        finally:
-            await engine.dispose()
-        verdicts.append(Verdict("schema", ok, detail))
+        verdicts.append(await check_database("schema", settings, lambda engine: schema_verdict(Database(engine))))
     if verdicts[0].ok:
         verdicts.append(
             await check_namespace(

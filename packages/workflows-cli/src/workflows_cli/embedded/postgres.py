@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -17,8 +17,9 @@ from psycopg import sql
 from workflows_cli.embedded.account import belongs_to, new_directory, reachable_installation, unprivileged_account
 from workflows_cli.embedded.binaries import postgres_installation
 from workflows_cli.embedded.child import Child, Program
-from workflows_cli.embedded.failures import EmbeddedStartFailed, says
-from workflows_cli.embedded.loopback import LOOPBACK, PORT_TRIES, child_environment, free_ports
+from workflows_cli.embedded.failures import EmbeddedStartFailed
+from workflows_cli.embedded.loopback import LOOPBACK, child_environment, free_ports
+from workflows_cli.embedded.server import EmbeddedServer
 from workflows_cli.embedded.state import StateDirectory
 
 _START_SECONDS = 60.0
@@ -37,11 +38,13 @@ _SETTINGS = {
 _SETTINGS_OF_A_TEMPORARY_ONE = {"fsync": "off", "full_page_writes": "off"}
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """One PostgreSQL server on loopback with a random superuser password and a database of a random name.
 
-    It ends with `close`, or with this process. As root it runs as `nobody`, with its data under /var/tmp.
+    As root it runs as `nobody`, with its data under /var/tmp.
     """
+
+    _port_taken = "Address already in use"
 
     def __init__(
         self,
@@ -59,36 +62,16 @@ class EmbeddedPostgres:
             installation: PostgreSQL's `bin`, `lib` and `share`; the wheel's by default.
             parent: Where a directory of its own is made; by default where temporary files are, /var/tmp as root.
         """
-        self._state = StateDirectory(directory) if directory else None
+        super().__init__(directory)
         self._installation = installation
         self._parent = parent
         self._account = unprivileged_account()
         self._preferred_port = port
-        self._child: Child | None = None
-        self._base: Path | None = None
         self.host = LOOPBACK
         self.port = 0
         self.user = _SUPERUSER
         self.password = ""
         self.database = ""
-
-    def start(self) -> Self:
-        """Starts the server and waits until it answers as the one that was started, with its database.
-
-        Raises:
-            EmbeddedStartFailed: It is not installed, its directory is in use, or it ended early.
-        """
-        if self._child is not None:
-            raise EmbeddedStartFailed("this server has been started already")
-        held = [self._state.lock()] if self._state else []
-        try:
-            self._prepare()
-            self._child = self._start(held)
-            self._ensure_database()
-        except BaseException:
-            self.close()
-            raise
-        return self
 
     def stop(self) -> None:
         """Ends the server but keeps its data, also that of a temporary one: `start` goes on with the same port."""
@@ -98,33 +81,6 @@ class EmbeddedPostgres:
             self._preferred_port = self.port
         if self._state:
             self._state.unlock()
-
-    def close(self) -> None:
-        """Ends the server; a temporary one is deleted."""
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
-        if self._state:
-            self._state.unlock()
-        elif self._base is not None:
-            shutil.rmtree(self._base, ignore_errors=True)
-            self._base = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def pid(self) -> int:
-        """Process id of the running server."""
-        return self._running.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while the server runs."""
-        return self._running.exit_code
 
     @property
     def log(self) -> Path:
@@ -155,17 +111,6 @@ class EmbeddedPostgres:
         with self._connect() as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    @property
-    def _running(self) -> Child:
-        if self._child is None:
-            raise EmbeddedStartFailed("this server has not been started")
-        return self._child
-
-    @property
-    def _directory(self) -> Path:
-        assert self._base is not None
-        return self._base
-
     def _prepare(self) -> None:
         if self._base is not None:
             return
@@ -175,7 +120,7 @@ class EmbeddedPostgres:
         self._preferred_port = self._preferred_port or saved.get("port")
         self._base = self._base_directory(saved)
         if self._state:
-            self._save()
+            self._save(self._state)
         self._initialise()
 
     def _base_directory(self, saved: dict[str, Any]) -> Path:
@@ -186,10 +131,8 @@ class EmbeddedPostgres:
             return new_directory(self._account, self._parent)
         return self._state.path
 
-    def _save(self) -> None:
-        assert self._state is not None
-        values = {"password": self.password, "database": self.database, "base": str(self._base), "port": self.port}
-        self._state.save(values)
+    def _save(self, state: StateDirectory) -> None:
+        state.save({"password": self.password, "database": self.database, "base": str(self._base), "port": self.port})
 
     def _initialise(self) -> None:
         data, new = self._directory / "data", self._directory / "data.new"
@@ -228,25 +171,8 @@ class EmbeddedPostgres:
             raise EmbeddedStartFailed(f"initdb failed in {self._directory}:\n{done.stdout.decode(errors='replace')}")
         new.rename(data)
 
-    def _start(self, held: list[int]) -> Child:
-        for attempt in range(PORT_TRIES):
-            (self.port,) = free_ports([self._preferred_port if attempt == 0 else None])
-            child = Child.start(self._program(), held)
-            try:
-                self._wait_until_ready(child)
-            except EmbeddedStartFailed:
-                child.stop(keep=True)
-                port_was_taken = says(self.log, "Address already in use")
-                if not port_was_taken or attempt == PORT_TRIES - 1:
-                    raise
-            except BaseException:
-                child.stop(keep=True)
-                raise
-            else:
-                if self._state:
-                    self._save()
-                return child
-        raise AssertionError("the last attempt returns or raises")
+    def _take_ports(self, *, preferred: bool) -> None:
+        (self.port,) = free_ports([self._preferred_port if preferred else None])
 
     def _program(self) -> Program:
         settings = {**_SETTINGS, "port": str(self.port)}
@@ -281,7 +207,7 @@ class EmbeddedPostgres:
                 raise EmbeddedStartFailed(f"another PostgreSQL server answers on port {self.port}")
             return
 
-    def _ensure_database(self) -> None:
+    def _complete(self) -> None:
         with self._connect() as connection:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self.database]).fetchone()
         if not found:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -20,8 +19,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workflows_cli.embedded.binaries import temporal_program
 from workflows_cli.embedded.child import Child, Program
-from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines, says
-from workflows_cli.embedded.loopback import LOOPBACK, PORT_TRIES, child_environment, free_ports
+from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
+from workflows_cli.embedded.loopback import LOOPBACK, child_environment, free_ports
+from workflows_cli.embedded.server import EmbeddedServer
 from workflows_cli.embedded.state import StateDirectory
 from workflows_core.wire import names
 
@@ -57,11 +57,10 @@ SQLITE: Mapping[str, str] = {"journal_mode": "wal", "synchronous": "normal"}
 _START_SECONDS = 60.0
 
 
-class EmbeddedTemporal:
-    """One Temporal development server on loopback with a namespace of a random name.
+class EmbeddedTemporal(EmbeddedServer):
+    """One Temporal development server on loopback with a namespace of a random name."""
 
-    It ends with `close`, or with this process.
-    """
+    _port_taken = "address already in use"
 
     def __init__(
         self,
@@ -83,49 +82,13 @@ class EmbeddedTemporal:
             search_attributes: Name and type of those to register at start.
             dynamic_config: Settings of the server by their dotted names.
         """
-        self._state = StateDirectory(directory) if directory else None
+        super().__init__(directory)
         self._ui = ui
         self._search_attributes = dict(search_attributes)
         self._dynamic_config = dict(dynamic_config)
         self._preferred: list[int | None] = [port, None, None, ui_port]
-        self._child: Child | None = None
-        self._base: Path | None = None
         self._ports = [0, 0, 0, 0]
         self.namespace = ""
-
-    def start(self) -> Self:
-        """Starts the server and waits until it answers and has the namespace that was made for it.
-
-        Raises:
-            EmbeddedStartFailed: It is not installed, its directory is in use, or it ended early.
-        """
-        if self._child is not None:
-            raise EmbeddedStartFailed("this server has been started already")
-        held = [self._state.lock()] if self._state else []
-        try:
-            self._prepare()
-            self._child = self._start(held)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def close(self) -> None:
-        """Ends the server; one in memory is forgotten."""
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
-        if self._state:
-            self._state.unlock()
-        elif self._base is not None:
-            shutil.rmtree(self._base, ignore_errors=True)
-            self._base = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def address(self) -> str:
@@ -148,30 +111,9 @@ class EmbeddedTemporal:
         return f"http://{LOOPBACK}:{self._ports[3]}" if self._ui else None
 
     @property
-    def pid(self) -> int:
-        """Process id of the running server."""
-        return self._running.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while the server runs."""
-        return self._running.exit_code
-
-    @property
     def log(self) -> Path:
         """The server's log."""
         return self._directory / "temporal.log"
-
-    @property
-    def _running(self) -> Child:
-        if self._child is None:
-            raise EmbeddedStartFailed("this server has not been started")
-        return self._child
-
-    @property
-    def _directory(self) -> Path:
-        assert self._base is not None
-        return self._base
 
     def _prepare(self) -> None:
         saved = self._state.load() if self._state else {}
@@ -180,31 +122,13 @@ class EmbeddedTemporal:
         before = saved.get("ports", [])
         self._preferred = [wanted or old for wanted, old in zip(self._preferred, before or [None] * 4, strict=True)]
         if self._state:
-            self._save()
+            self._save(self._state)
 
-    def _save(self) -> None:
-        assert self._state is not None
-        self._state.save({"namespace": self.namespace, "ports": self._ports})
+    def _save(self, state: StateDirectory) -> None:
+        state.save({"namespace": self.namespace, "ports": self._ports})
 
-    def _start(self, held: list[int]) -> Child:
-        for attempt in range(PORT_TRIES):
-            self._ports = free_ports(self._preferred if attempt == 0 else [None] * 4)
-            child = Child.start(self._program(), held)
-            try:
-                self._wait_until_ready(child)
-            except EmbeddedStartFailed:
-                child.stop(keep=True)
-                port_was_taken = says(self.log, "address already in use")
-                if not port_was_taken or attempt == PORT_TRIES - 1:
-                    raise
-            except BaseException:
-                child.stop(keep=True)
-                raise
-            else:
-                if self._state:
-                    self._save()
-                return child
-        raise AssertionError("the last attempt returns or raises")
+    def _take_ports(self, *, preferred: bool) -> None:
+        self._ports = free_ports(self._preferred if preferred else [None] * 4)
 
     def _program(self) -> Program:
         frontend, http, metrics, ui = (str(port) for port in self._ports)
