@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +17,7 @@ from temporalio.client import Client
 
 from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
+from harness.holding import holding, until
 from harness.ingress import route
 from harness.interpreted import document, wait
 from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, deliveries_of, publish, rows
@@ -73,12 +73,6 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await holds():
-            await asyncio.sleep(0.02)
-
-
 async def event_row(db: Database, event_id: str) -> dict[str, Any]:
     (row,) = [row for row in await rows(db, "workflow_runtime_events") if row["event_id"] == event_id]
     return row
@@ -89,52 +83,6 @@ async def until_routed(db: Database, event_id: str) -> None:
         return bool((await event_row(db, event_id))["status"] == "routed")
 
     await until(routed)
-
-
-@dataclass
-class Held:
-    """A lock that the test holds, and the sessions of this database that wait for one."""
-
-    watching: psycopg.AsyncConnection[Any]
-
-    async def waiting(self, count: int) -> list[int]:
-        """Waits until so many sessions wait; their process ids in the order in which they will get the lock."""
-        pids: list[int] = []
-
-        async def enough() -> bool:
-            found = await self.watching.execute(
-                "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
-                " WHERE NOT l.granted AND a.datname = current_database() ORDER BY l.waitstart"
-            )
-            pids[:] = [row[0] for row in await found.fetchall()]
-            return len(pids) >= count
-
-        await until(enough)
-        return pids
-
-    async def cut(self, pid: int) -> None:
-        """Ends a session, and waits until it has ended."""
-        await self.watching.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
-
-    async def interrupt(self, pid: int) -> None:
-        """Ends the statement of the session that is next, as a time-out does, and waits until another one is next."""
-        await self.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
-
-        async def passed_over() -> bool:
-            return (await self.waiting(1))[0] != pid
-
-        await until(passed_over)
-
-
-@asynccontextmanager
-async def holding(database: MigratedDatabase, statement: LiteralString, *values: Any) -> AsyncIterator[Held]:
-    """A transaction that holds what the statement locks."""
-    async with (
-        await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as watching,
-        await psycopg.AsyncConnection.connect(database.admin_url) as held,
-    ):
-        await held.execute(statement, values)
-        yield Held(watching)
 
 
 LOCK_KEY = "SELECT workflow_lock_keys(%s, ARRAY['PAID'], ARRAY['key-1'])"
@@ -297,6 +245,27 @@ async def test_a_key_that_somebody_holds_delays_no_event_of_another_key(
         while (await event_row(db, "e1"))["status"] == "pending":
             await route_pending(db, POLICY)
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "derived"])
+async def test_an_event_whose_key_was_held_is_overtaken_by_no_other_of_that_key(
+    db: Database, database: MigratedDatabase, named: bool
+) -> None:
+    """It was put off for a second, and the next one of its key was routed in its place."""
+    for event_id in ("e1", "e2", "e3"):
+        await publish(db, event_id, "key-1" if named else None, payload={"ticketId": "key-1"})
+    await publish(db, "free", "key-2")
+    async with holding(database, LOCK_KEY, TENANT) as held:
+        routing = asyncio.create_task(route_pending(db, POLICY))
+        (pid,) = await held.waiting(1)
+        # As a statement's time-out does.
+        await held.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
+    assert await routing == 4
+    assert (await event_row(db, "free"))["status"] == "routed"
+    await route(db, POLICY)
+    routed = {name: await event_row(db, name) for name in ("e1", "e2", "e3")}
+    assert sorted(routed, key=lambda name: str(routed[name]["processed_at"])) == ["e1", "e2", "e3"]
+    assert {row["attempts"] for row in routed.values()} == {0}
 
 
 async def test_an_event_whose_key_is_held_is_not_waited_for_alone(db: Database, database: MigratedDatabase) -> None:

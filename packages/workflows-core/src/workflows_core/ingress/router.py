@@ -6,9 +6,10 @@ import asyncio
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.ingress.just_routed import ALL_TO_EVERYBODY, JustRouted
@@ -27,6 +28,7 @@ from workflows_core.storage.routing import (
     is_awaited,
     pending_events,
     settle_event,
+    stored_keys,
     take_event,
     take_next_event,
 )
@@ -78,14 +80,40 @@ async def route_pending(
 
 
 async def route_event(
-    db: Database, tenant: str, event_id: str, policy: IngressPolicy, just_routed: JustRouted = ALL_TO_EVERYBODY
+    db: Database,
+    tenant: str,
+    event_id: str,
+    policy: IngressPolicy,
+    just_routed: JustRouted = ALL_TO_EVERYBODY,
+    held: HeldKeys | None = None,
 ) -> bool:
-    """Routes one event. False when another router was quicker."""
+    """Routes one event. False when another router was quicker, or when it is behind one whose key is held."""
     async with db.narrow() as conn:
         event = await take_event(conn, tenant, event_id)
-        left = None if event is None else await _route(conn, event, policy, just_routed)
+        left = None if event is None else await _route(conn, event, policy, just_routed, held)
     just_routed.add(left or ())
     return left is not None
+
+
+class HeldKeys:
+    """Names and keys of the events of a tenant that a pass has left, since somebody else holds their keys.
+
+    What is behind such an event under one of its keys is left as well: it would overtake it.
+    """
+
+    def __init__(self) -> None:
+        self._pairs: set[tuple[str, str]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._pairs)
+
+    def add(self, event_name: str, keys: Iterable[str]) -> None:
+        """An event of these was left."""
+        self._pairs.update((event_name, key) for key in keys)
+
+    def hold(self, event_name: str, keys: Iterable[str]) -> bool:
+        """Whether an event of these is behind one that was left."""
+        return any((event_name, key) in self._pairs for key in keys)
 
 
 def keys_of(event: PendingEvent, policy: IngressPolicy) -> tuple[str, ...]:
@@ -130,10 +158,27 @@ async def _route_next(db: Database, policy: IngressPolicy, just_routed: JustRout
 
 
 async def _route(
-    conn: AsyncConnection, event: PendingEvent, policy: IngressPolicy, just_routed: JustRouted
+    conn: AsyncConnection,
+    event: PendingEvent,
+    policy: IngressPolicy,
+    just_routed: JustRouted,
+    held: HeldKeys | None = None,
 ) -> list[Delivery] | None:
-    """Routes an event that is taken; what is left to this process to send. None when another router was quicker."""
+    """Routes an event that is taken; what is left to this process to send. None as `route_event`."""
     keys = keys_of(event, policy)
+    if held is not None and held.hold(event.event_name, keys):
+        return None
+    try:
+        return await _route_by(conn, event, keys, just_routed)
+    except DBAPIError as error:
+        if held is not None and is_contended(error):
+            held.add(event.event_name, keys)
+        raise
+
+
+async def _route_by(
+    conn: AsyncConnection, event: PendingEvent, keys: tuple[str, ...], just_routed: JustRouted
+) -> list[Delivery] | None:
     fault = await fault_of(conn, event, keys)
     if fault is not None:
         await _dead(conn, event, fault)
@@ -199,15 +244,20 @@ async def _route_in_order(
     db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, just_routed: JustRouted
 ) -> None:
     not_ours: Exception | None = None
+    held = HeldKeys()
     for event_id in events:
         try:
-            await route_event(db, tenant, event_id, policy, just_routed)
+            if held and held.hold(*await stored_keys(db, tenant, event_id)):
+                continue
+            await route_event(db, tenant, event_id, policy, just_routed, held)
         except Exception as error:
             contended, of_schema = is_contended(error), is_fault_of_schema(error)
             if is_unavailable(error) and not contended:
                 raise
             attempts = None if contended or of_schema else policy.event_attempts
-            await _failed(db, tenant, event_id, error, policy, attempts)
+            await _failed(db, tenant, event_id, error, policy, attempts, at_once=contended)
+            if contended:
+                held.add(*await stored_keys(db, tenant, event_id))
             if of_schema:
                 not_ours = error
     if not_ours is not None:
@@ -216,14 +266,22 @@ async def _route_in_order(
 
 
 async def _failed(
-    db: Database, tenant: str, event_id: str, error: Exception, policy: IngressPolicy, max_attempts: int | None
+    db: Database,
+    tenant: str,
+    event_id: str,
+    error: Exception,
+    policy: IngressPolicy,
+    max_attempts: int | None,
+    *,
+    at_once: bool,
 ) -> None:
+    """Notes a failed attempt. One that is tried again `at_once` stays the first of its keys, for every router."""
     reason = f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
     async with db.tenant(tenant) as conn:
         before = await failed_attempts(conn, tenant, event_id)
         if before is None:
             return
-        delay = policy.delay(before + 1)
+        delay = 0.0 if at_once else policy.delay(before + 1)
         status = await event_failed(conn, tenant, event_id, reason, delay_seconds=delay, max_attempts=max_attempts)
     if max_attempts is None:
         extra = {"event": "event_routing_waits", "tenant": tenant}

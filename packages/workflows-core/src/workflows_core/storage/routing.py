@@ -18,6 +18,9 @@ from workflows_core.storage.statements import rows_of, value_of
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id)")
 _TAKE_NEXT = text("SELECT workflow_take_next_event()")
+_STORED_KEYS = text(
+    "SELECT event_name, correlation_keys FROM workflow_runtime_events WHERE tenant = :tenant AND event_id = :event_id"
+)
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
 _AWAITED = text(
     "SELECT EXISTS (SELECT 1 FROM workflow_run_waits WHERE tenant = :tenant AND event_name = :event_name"
@@ -119,6 +122,13 @@ def _pending(found: Mapping[str, Any]) -> PendingEvent:
         starts=tuple(found["starts"]),
         waits=found["waits"],
     )
+
+
+async def stored_keys(db: Database, tenant: str, event_id: str) -> tuple[str, list[str]]:
+    """Name and keys of an event as its row has them: no keys where they are still to be derived from its content."""
+    async with db.tenant(tenant) as conn:
+        rows = await rows_of(conn, _STORED_KEYS, {"tenant": tenant, "event_id": event_id})
+    return (rows[0]["event_name"], rows[0]["correlation_keys"]) if rows else ("", [])
 
 
 async def claim_event(
