@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -21,6 +22,8 @@ from harness.holding import holding, until
 from harness.ingress import route
 from harness.interpreted import document, wait
 from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, deliveries_of, publish, rows
+from service_host.postgres import create_engine
+from service_host.settings import PostgresSettings, load_settings
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.loop import IngressLoop
 from workflows_core.ingress.policy import IngressPolicy
@@ -31,7 +34,7 @@ from workflows_core.launching.launcher import Launcher
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.events import publish_event
-from workflows_core.storage.run_writes import write_run
+from workflows_core.storage.run_writes import write_in, write_run
 from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -317,3 +320,21 @@ async def test_what_temporal_has_is_noted_though_another_delivery_lost_its_conne
         await sender.send_ready()
     (start,) = [row for row in await rows(db, "workflow_event_deliveries") if row["target_id"] == "w"]
     assert (start["status"], start["attempts"]) == ("consumed", 1), "the cut was no attempt"
+
+
+async def test_a_wait_that_opens_before_its_event_is_routed_is_seen_whatever_isolation_the_database_has_by_default(
+    database: MigratedDatabase,
+) -> None:
+    """What the router read behind the key's lock was of before it, and the event was lost."""
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute(f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'repeatable read'")
+    engine = create_engine(load_settings(PostgresSettings, database.environment))
+    db = Database(engine)
+    await publish(db, "e1")
+    async with holding(database, "SELECT 1") as held, db.tenant(TENANT) as conn:
+        await write_in(conn, a_write(1, waits=[a_wait()]), EXECUTION)
+        routing = asyncio.create_task(route_pending(db, POLICY))
+        await held.waiting(1)
+    assert await routing == 1
+    assert await deliveries_of(db) == {("e1", "wait-1"): "new"}
+    await engine.dispose()

@@ -60,7 +60,9 @@ def create_engine(
     )
     connect_args: dict[str, str | int] = {
         "connect_timeout": CONNECT_SECONDS,
+        # Whatever the database or the role has as its default: what is read behind a lock has to be of behind it.
         "options": f"-c statement_timeout={int(statement_seconds * 1000)} -c timezone=UTC"
+        r" -c default_transaction_isolation=read\ committed"
         f" -c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000}",
         # A peer that vanished without a word is noticed by the kernel, not by a statement's own limit.
         "keepalives_idle": 10,
