@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from temporalio.client import Client
 
+from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import cut_off
+from harness.holding import holding
 from harness.ingress import route
 from harness.interpreted import document, wait
-from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, deliveries_of, publish, rows
+from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, consumed, deliveries_of, publish, rows
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.policy import IngressPolicy
@@ -21,10 +26,20 @@ from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequ
 from workflows_core.launching.problems import LaunchRejected
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.deliveries import mark_accepted
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+_OTHER_EVENTS = (
+    "INSERT INTO workflow_runtime_events (tenant, event_id, event_name, status)"
+    " SELECT 'acme', 'other-' || n, 'PAID', 'routed' FROM generate_series(1, 5000) AS n"
+)
+_OTHER_DELIVERIES = (
+    "INSERT INTO workflow_event_deliveries (tenant, delivery_id, event_id, target_kind, target_id, run_id, status)"
+    " SELECT 'acme', md5('d' || n), 'other-' || n, 'wait', 'other-' || n, 'other-' || n, 'consumed'"
+    " FROM generate_series(1, 5000) AS n"
+)
 POLICY = IngressPolicy(delivery_attempts=1, first_delay_seconds=0.01, lease_seconds=0.01)
 
 
@@ -112,3 +127,35 @@ async def test_while_temporal_is_away_nothing_is_given_up_and_all_of_it_goes_lat
     while "new" in (await deliveries_of(db)).values():
         await sender(db, client).send_ready()
     assert await deliveries_of(db) == {("e1", "wait-1"): "accepted", ("e1", "w"): "consumed"}
+
+
+async def test_what_temporal_has_is_noted_while_the_run_writes_that_it_took_it(
+    db: Database, database: MigratedDatabase
+) -> None:
+    """Each had a delivery that the other one wanted: PostgreSQL ended one of them after a second."""
+    waits = [a_wait(f"wait-{number}", f"key-{number}") for number in range(9)]
+    await write_run(db, a_write(1, waits=waits), EXECUTION)
+    for number in range(9):
+        await publish(db, f"e{number}", f"key-{number}")
+    await route(db, POLICY)
+    found = await rows(db, "workflow_event_deliveries", order="ordinal")
+    taken = [consumed(row["target_id"], row["event_id"]) for row in reversed(found)]
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        # Among few rows the planner has all of them looked at, in one order.
+        for way in ("seqscan", "hashjoin", "bitmapscan"):
+            await admin.execute(f"ALTER DATABASE {database.name} SET enable_{way} = off")
+        await admin.execute(_OTHER_EVENTS)
+        await admin.execute(_OTHER_DELIVERIES)
+        await admin.execute("VACUUM ANALYZE workflow_event_deliveries, workflow_runtime_events")
+    middle = "SELECT 1 FROM workflow_event_deliveries WHERE delivery_id = %s FOR UPDATE"
+    async with engine_of(database.url) as engine:
+        busy = Database(engine)
+        async with holding(database, middle, found[4]["delivery_id"]) as held:
+            accepting = asyncio.create_task(mark_accepted(busy, TENANT, [row["delivery_id"] for row in found]))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await held.waiting(1)
+            writing = asyncio.create_task(write_run(busy, a_write(2, consumed=taken, waits=[]), EXECUTION))
+            await held.waiting(1 if accepting.done() else 2)
+        await asyncio.gather(accepting, writing)
+    assert set((await deliveries_of(db)).values()) == {"consumed"}
