@@ -20,7 +20,7 @@ from workflows_core.launching.reminders import TaskReminders
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
 from workflows_core.storage.human_tasks import answer_task, assign_task, claim_task, list_tasks, release_task
-from workflows_core.wire.names import HUMAN_TASK_REMINDER, SIGNAL_HUMAN_TASK
+from workflows_core.wire.names import HUMAN_TASK_REMINDER, QUERY_SUMMARY, SIGNAL_HUMAN_TASK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SCHEMA = {"type": "object", "required": ["approved"], "properties": {"approved": {"type": "boolean"}}}
@@ -168,6 +168,59 @@ async def test_an_answer_behind_the_time_of_its_task_is_refused_also_before_the_
     row = await task_row(db)
     assert (row["status"], row["response_data"], row["completed_by"]) == ("expired", None, None)
     assert await rows(db, "workflow_runtime_events") == []
+
+
+async def test_an_answer_in_time_that_reaches_the_run_behind_its_time_out_does_not_say_completed(
+    db: Database, client: Client
+) -> None:
+    """An operator was told that the task is completed, and the run had gone on without the answer."""
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document({**task(timeoutMs=1_500), "onError": {"policy": "continue"}}), {"id": "x"})
+        await run.until("WAITING")
+        # Nobody routes its event before the time is over.
+        async with db.tenant(TENANT) as conn:
+            (found,) = await list_tasks(conn)
+            answered = await answer_task(conn, TENANT, found.task_id, {"approved": True}, "anna")
+        assert answered.status == "completed"
+        result = await run.handle.result()
+    assert result["scopes"]["error"]["code"] == "HUMAN_TASK_TIMED_OUT"
+    row = await task_row(db)
+    assert (row["status"], row["response_data"], row["completed_by"]) == ("expired", {"approved": True}, "anna")
+    assert row["completed_at"] == answered.completed_at
+
+
+async def test_an_answer_that_a_cancelled_run_did_not_take_does_not_say_completed(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(task()), {"id": "x"})
+        await run.until("WAITING")
+        async with db.tenant(TENANT) as conn:
+            (found,) = await list_tasks(conn)
+            await answer_task(conn, TENANT, found.task_id, {"approved": True}, "anna")
+        await run.handle.cancel()
+        await run.until("CANCELED")
+    row = await task_row(db)
+    assert (row["status"], row["response_data"], row["completed_by"]) == ("canceled", {"approved": True}, "anna")
+
+
+async def test_the_inbox_has_the_answer_that_the_run_took(db: Database, client: Client) -> None:
+    """Of two answers at once it had the other one."""
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        run = await authored.start(document(task()), {"id": "x"})
+        await run.until("WAITING")
+        task_id = (await task_row(db))["task_id"]
+        async with db.tenant(TENANT) as conn:
+            # What the run takes cannot be written meanwhile.
+            await conn.exec_driver_sql("SELECT FROM workflow_runs FOR UPDATE")
+            await publish(db, "e1", task_id, event_name="HUMAN_TASK_COMPLETED", payload={"approved": False})
+            async with asyncio.timeout(30):
+                while not (await run.handle.query(QUERY_SUMMARY))["consumed"]:
+                    await asyncio.sleep(0.05)
+            async with db.tenant(TENANT) as other:
+                await answer_task(other, TENANT, task_id, {"approved": True}, "anna")
+        result = await run.handle.result()
+    assert result["scopes"]["vars"]["approved"] is False
+    row = await task_row(db)
+    assert (row["status"], row["response_data"], row["completed_by"]) == ("completed", {"approved": False}, None)
 
 
 async def test_an_answer_for_no_open_task_is_noted(db: Database, client: Client) -> None:
