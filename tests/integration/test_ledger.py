@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from harness.databases import MigratedDatabase
+from harness.holding import holding
 from harness.run_records import EXECUTION, TENANT, a_call, a_log, a_step, a_write, an_end, rows
 from workflows_core.storage.database import Database
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import announce, complete, complete_in, completing, release, start_again
+from workflows_core.storage.run_writes import write_run
 from workflows_core.storage.statements import RunReset
 from workflows_core.wire.records import ActionCall, WaitRecord
 
@@ -97,6 +101,23 @@ async def test_a_slow_handler_is_seen_and_a_finished_one_is_not_taken_back(db: D
     assert (await ledger(db))["status"] == "SUCCEEDED"
     (step,) = await rows(db, "workflow_run_steps")
     assert step["status"] == "SUCCEEDED"
+
+
+async def test_a_handler_that_is_seen_as_its_run_ends_leaves_no_step_that_goes_on(
+    db: Database, database: MigratedDatabase
+) -> None:
+    """The run's end had not seen its step, which was shown as one that is under way for ever."""
+    call = a_call()
+    await write_run(db, a_write(1), EXECUTION)
+    async with holding(database, "LOCK TABLE workflow_run_steps IN EXCLUSIVE MODE") as held:
+        ending = asyncio.create_task(write_run(db, a_write(2, status="CANCELED"), EXECUTION))
+        # At its steps, which it closes: its row says already how it ended, and nobody else sees that.
+        await held.waiting(1)
+        announcing = asyncio.create_task(announce(db, call, "one"))
+        await held.waiting(2)
+    await asyncio.gather(ending, announcing)
+    assert [row["status"] for row in await rows(db, "workflow_runs")] == ["CANCELED"]
+    assert await rows(db, "workflow_run_steps") == []
 
 
 async def test_one_statement_and_the_whole_write_leave_the_same_rows(db: Database) -> None:
