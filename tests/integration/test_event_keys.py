@@ -17,7 +17,13 @@ from harness.interpreted import act, document, wait
 from harness.run_records import EXECUTION, TENANT, a_wait, a_write, deliveries_of, publish, rows
 from workflows_core.errors import Refused
 from workflows_core.ingress.policy import IngressPolicy
-from workflows_core.interpreter.correlation import MAX_ID_BYTES, MAX_KEY_BYTES, MAX_NAMED_BYTES, key_text
+from workflows_core.interpreter.correlation import (
+    MAX_ID_BYTES,
+    MAX_KEY_BYTES,
+    MAX_KEYS,
+    MAX_NAMED_BYTES,
+    key_text,
+)
 from workflows_core.launching.events import events_to_replay, publish_checked, replay_event
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
@@ -106,6 +112,41 @@ async def test_what_no_index_holds_is_refused_with_its_size_and_the_limit(
     assert str(function.value).startswith("EVENT_INVALID: ")
     assert said in str(function.value)
     assert await rows(db, "workflow_runtime_events") == []
+
+
+async def test_an_event_has_a_most_of_keys(database: MigratedDatabase, db: Database) -> None:
+    """Each is a lock: those of one event could be more than the server has, and no event was routed any more."""
+    keys = [f"k{number}" for number in range(MAX_KEYS + 1)]
+    several = {name: value for name, value in event().items() if name != "correlation_key"}
+    async with db.tenant(TENANT) as conn:
+        with pytest.raises(Refused, match=r"EVENT_INVALID at correlationKeys.*101 correlation keys, at most 100"):
+            await publish_event(conn, **several, correlation_keys=keys)
+    with pytest.raises(psycopg.errors.CheckViolation, match="101 correlation keys, at most 100"):
+        await published_by_function(database, {**several, "correlation_keys": keys})
+    # The same key twice is one.
+    await published_by_function(database, {**several, "correlation_keys": [*keys[1:], " k1 "]})
+    await route(db, POLICY)
+    assert {row["event_id"]: row["status"] for row in await rows(db, "workflow_runtime_events")} == {"e1": "routed"}
+
+
+async def test_an_event_of_before_with_more_keys_than_there_are_locks_stops_no_other(
+    database: MigratedDatabase, db: Database
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute(
+            "INSERT INTO workflow_runtime_events (tenant, event_id, event_name, correlation_key, correlation_keys)"
+            " SELECT %s, 'huge', 'PAID', 'k1', array_agg('k' || n ORDER BY n) FROM generate_series(1, 50000) AS n",
+            [TENANT],
+        )
+    await publish(db, "e1")
+    await route(db, POLICY)
+    found = {
+        row["event_id"]: (row["status"], row["error_message"]) for row in await rows(db, "workflow_runtime_events")
+    }
+    assert found == {
+        "e1": ("routed", None),
+        "huge": ("dead", "the event has 50000 correlation keys, which are more than can be locked"),
+    }
 
 
 async def test_what_is_just_taken_is_routed_to_its_wait(database: MigratedDatabase, db: Database) -> None:
@@ -214,6 +255,19 @@ async def test_a_key_means_the_same_for_the_function_of_the_database(database: M
         assert found[f"several-{number}"] == ["last" if key is None else key, "last"][key is None :], ascii(text)
 
 
+async def test_a_publisher_that_looks_for_its_own_tables_first_publishes_all_the_same(
+    database: MigratedDatabase, db: Database
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database.url) as conn:
+        await conn.execute("SET LOCAL search_path = pg_catalog")
+        before = await conn.execute("SELECT set_config('workflows.tenant', 'mine', true)")
+        assert await before.fetchall() == [("mine",)]
+        await conn.execute("SELECT public.workflow_publish_event('acme', 'e1', 'PAID', '{}', 'k1')")
+        after = await conn.execute("SELECT current_setting('workflows.tenant'), current_setting('search_path')")
+        assert await after.fetchall() == [("mine", "pg_catalog")]
+    assert await keys_of(db) == {"e1": ["k1"]}
+
+
 async def test_a_repeat_of_an_event_of_before_is_none_that_says_otherwise(
     database: MigratedDatabase, db: Database
 ) -> None:
@@ -224,5 +278,5 @@ async def test_a_repeat_of_an_event_of_before_is_none_that_says_otherwise(
             "UPDATE workflow_runtime_events SET correlation_keys = '{\" k1 \"}', correlation_key = ' k1 '"
         )
     await published_by_function(database, event(correlation_key=" k1 "))
-    with pytest.raises(psycopg.Error, match="with another name, key or payload"):
+    with pytest.raises(psycopg.Error, match="with another name, key, payload, schema or time"):
         await published_by_function(database, event(correlation_key="k2"))

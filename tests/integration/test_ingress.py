@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import psycopg
@@ -225,6 +226,35 @@ async def test_the_same_event_id_is_published_once_in_its_tenant(db: Database) -
     assert await publish(db, "e1", tenant="another")
     with pytest.raises(Refused, match="EVENT_INVALID"):
         await publish(db, " ", event_name="")
+
+
+async def test_a_repeat_is_held_to_the_schema_and_time_that_it_names_and_to_nothing_else(db: Database) -> None:
+    """One with another schema or time was answered as the same event, and was lost."""
+    noon, later = datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 12, 0, 1, tzinfo=UTC)
+    assert await publish(db, "whole", payload_schema_ref="paid.v1", occurred_at=noon)
+    assert await publish(db, "plain")
+    same: list[dict[str, Any]] = [
+        {},
+        {"payload_schema_ref": "paid.v1"},
+        {"occurred_at": noon.astimezone(timezone(timedelta(hours=5)))},
+        {"payload_schema_ref": "paid.v1", "occurred_at": noon, "key": None},
+    ]
+    for fields in same:
+        assert not await publish(db, "whole", **fields)
+    others: list[tuple[str, dict[str, Any]]] = [
+        ("whole", {"payload_schema_ref": "paid.v2"}),
+        ("whole", {"payload_schema_ref": "paid.v1", "occurred_at": later}),
+        ("plain", {"payload_schema_ref": "paid.v1"}),
+        ("plain", {"occurred_at": noon}),
+    ]
+    for event_id, fields in others:
+        with pytest.raises(Refused, match=r"EVENT_CONFLICT.*that one stands"):
+            await publish(db, event_id, **fields)
+    found = {
+        row["event_id"]: (row["payload_schema_ref"], row["occurred_at"])
+        for row in await rows(db, "workflow_runtime_events")
+    }
+    assert found == {"whole": ("paid.v1", noon), "plain": (None, None)}
 
 
 async def test_a_delivery_to_a_run_that_temporal_does_not_know_stays_new(db: Database, client: Client) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.ingress.just_routed import ALL_TO_EVERYBODY, JustRouted
 from workflows_core.ingress.policy import IngressPolicy
-from workflows_core.interpreter.correlation import correlation_keys, key_fault
+from workflows_core.interpreter.correlation import MAX_LOCKED_KEYS, correlation_keys, key_fault
 from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.database import Database, is_unavailable
@@ -130,6 +130,8 @@ async def fault_of(conn: AsyncConnection, event: PendingEvent, keys: Sequence[st
         if problems:
             more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
             return f"the payload does not keep to {event.schema_ref}: {problems[0].path} {problems[0].message}{more}"
+    if len(keys) > MAX_LOCKED_KEYS:
+        return f"the event has {len(keys)} correlation keys, which are more than can be locked"
     fault = None if event.waits is not None else _key_fault(event, keys)
     if fault is not None and not await is_awaited(conn, event, keys):
         return f"a key that its payload gives does not do: {fault}"

@@ -21,6 +21,12 @@ DEFAULT_PATHS: Mapping[str, Sequence[str]] = {
 MAX_KEY_BYTES: Final = 2048
 """Of a correlation key in UTF-8."""
 
+MAX_KEYS: Final = 100
+"""Of an event that is published: each is a lock of its own while it is routed."""
+
+MAX_LOCKED_KEYS: Final = 1000
+"""Of an event that is there from before: with more of them the server may have no lock left for anybody else."""
+
 MAX_ID_BYTES: Final = 1280
 """Of an event's id: it stands beside the id of each wait that the event goes to."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json, Problem, Refused
-from workflows_core.interpreter.correlation import key_fault, key_text
+from workflows_core.interpreter.correlation import MAX_KEYS, key_fault, key_text
 from workflows_core.storage.json_text import is_storable, json_text, payload_fault
 from workflows_core.storage.rows import Row
 from workflows_core.storage.statements import coded_errors
@@ -227,9 +227,9 @@ async def publish_event(
         event_name: Name that waits and triggers know.
         payload: JSON value; None counts as `{}`.
         correlation_key: The publisher's key. Without one, or with a blank one, keys are derived from the payload.
-        correlation_keys: Several of them, in order; replaces `correlation_key`. Blank ones are left out.
+        correlation_keys: Several of them, in order, 100 at most; replaces `correlation_key`. Blank ones are left out.
         payload_schema_ref: Name of the payload's schema.
-        occurred_at: The publisher's own time, aware.
+        occurred_at: The publisher's own time, aware: when it happened, so that a repeat has the same.
         none_is_null: A payload None is JSON's null, and not `{}`.
 
     Returns:
@@ -392,6 +392,9 @@ def check_event(names: Mapping[str, str], keys: Sequence[str], payload: Json, oc
     problems += [Problem("EVENT_INVALID", fault, path) for path, fault in too_long if fault is not None]
     if not is_storable(list(keys)):
         problems.append(Problem("EVENT_INVALID", "must have no NUL and no half of a surrogate pair", "correlationKey"))
+    if len(keys) > MAX_KEYS:
+        message = f"the event has {len(keys)} correlation keys, at most {MAX_KEYS} are taken"
+        problems.append(Problem("EVENT_INVALID", message, "correlationKeys"))
     fault = payload_fault(payload)
     if fault is not None:
         problems.append(Problem("EVENT_INVALID", fault, "payload"))

@@ -12,4 +12,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Adds indexes, and replaces functions with the same arguments."""
-    execute_files(revision, ("long_runs", "sending", "tasks", "announcing"))
+    execute_files(revision, ("long_runs", "sending", "tasks", "announcing", "publishing"))
