@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 
 from harness.authored import authored_runtime
@@ -174,6 +176,23 @@ async def test_routers_of_several_processes_and_waits_that_close_and_open_meanwh
     assert len(set(on_their_way.values())) == len(events), "a wait takes one"
     assert {row["event_id"]: row["wait_id"] for row in await rows(db, "workflow_event_claims")} == on_their_way
     assert set(found.values()) <= {"new", "late"}
+
+
+async def test_lookback_ms_is_counted_on_the_clock_that_events_are_routed_by(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two servers' clocks are one here: the database says that its own is an hour ahead."""
+    ahead = text("SELECT extract(epoch FROM clock_timestamp() + interval '1 hour') * 1000")
+    monkeypatch.setattr("workflows_core.storage.run_writes._NOW", ahead)
+    back = wait("PAID", "'k'")
+    back["config"]["lookbackMs"] = 600_000
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(back))
+        await run.until("WAITING")
+        (row,) = await rows(db, "workflow_run_waits")
+        await run.handle.cancel()
+        await run.until("CANCELED")
+    assert round((row["look_back_from"] - row["created_at"]) / timedelta(minutes=10)) == 5
 
 
 async def test_lookback_ms_takes_the_place_of_the_runs_start(db: Database, client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -178,3 +179,22 @@ async def test_a_look_back_walks_over_no_event_of_another_key(db: Database) -> N
         looked = "SELECT event_id FROM workflow_missed_events(:tenant, 'elsewhere', '[]', '-infinity', '')"
         assert list((await conn.execute(text(looked), {"tenant": TENANT})).scalars()) == ["mine"]
         assert (await conn.execute(fetched)).scalar_one() - before == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("ahead_ms", [-3_600_000, 0, 3_600_000])
+async def test_lookback_ms_is_the_same_window_whatever_temporals_clock_says(db: Database, ahead_ms: int) -> None:
+    """With one an hour ahead nothing was found, also of behind the opening; with a late one what was long before."""
+    await publish(db, "outside")
+    await publish(db, "within")
+    await route(db)
+    async with db.tenant(TENANT) as conn:
+        earlier = "UPDATE workflow_runtime_events SET processed_at = processed_at - interval '40 minutes'"
+        await conn.execute(text(f"{earlier} WHERE event_id = 'outside'"))
+    opened = int(time.time() * 1000) + ahead_ms
+    half_an_hour = 1_800_000
+    wait = a_wait(opened_at=opened, look_back_from=opened - half_an_hour, lookback_ms=half_an_hour)
+    await write(db, 1, waits=[wait, a_wait("from-the-start", "key-2")], temporal_ahead_ms=float(ahead_ms))
+    assert await deliveries_of(db) == {("within", "wait-1"): "new"}
+    windows = {row["wait_id"]: row["look_back_from"].timestamp() for row in await rows(db, "workflow_run_waits")}
+    assert windows["from-the-start"] == 0, "that one is by the database's clock already"

@@ -5,6 +5,7 @@ Only regular activities write, because only their schedule is durable before the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -183,6 +184,7 @@ class RunActivities:
     async def _write(self, raw: RawValue, *, hand_over: bool) -> RawValue:
         info = activity.info()
         write = full_write(decode(raw), info.workflow_id or "")
+        write["temporal_ahead_ms"] = (info.started_time.timestamp() - time.time()) * 1000
         execution = info.workflow_run_id or ""
         with about(**_of_write(write)):
             found = await self._kept(lambda: write_run(self.db, write, execution, hand_over=hand_over))

@@ -48,6 +48,7 @@ def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending
         wait["timeout_at"] = machine.at + step.timeout_ms
     if step.lookback_ms is not None:
         wait["look_back_from"] = machine.at - step.lookback_ms
+        wait["lookback_ms"] = step.lookback_ms
     if step.exclusive:
         wait["match"] = "one"
     open_wait(machine, frame, pending, wait, f"{step.name or step.id}: {step.event_name} {key}")

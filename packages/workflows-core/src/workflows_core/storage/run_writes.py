@@ -6,6 +6,7 @@ decided here, by the one predicate that router and run use as well.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.routing import claim_for
-from workflows_core.storage.statements import rows_of
+from workflows_core.storage.statements import rows_of, value_of
 from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.records import ConsumedRecord, RunWrite, WaitRecord
 
@@ -38,6 +39,7 @@ _WAIT = text(
     "SELECT wait_id, run_id, event_name, key, filters, match FROM workflow_run_waits"
     " WHERE tenant = :tenant AND wait_id = :wait_id AND status = 'WAITING'"
 )
+_NOW = text("SELECT extract(epoch FROM clock_timestamp()) * 1000")
 PAGE = 50
 """As many as `workflow_missed_events` answers at a time."""
 
@@ -82,6 +84,7 @@ async def write_in(
     conn: AsyncConnection, write: RunWrite, execution: str, *, hand_over: bool = False
 ) -> Sequence[EventSignal]:
     """As `write_run`, in a transaction whose tenant is set."""
+    write = await _by_the_database_s_clock(conn, write)
     missed = await rows_of(conn, _WRITE, _values(write, execution))
     pages: dict[str, list[dict[str, Any]]] = {}
     for row in missed:
@@ -102,6 +105,19 @@ async def write_in(
             delivery["left_for"] = HANDED_SECONDS
         await add_deliveries(conn, write["tenant"], [delivery])
     return handed
+
+
+async def _by_the_database_s_clock(conn: AsyncConnection, write: RunWrite) -> RunWrite:
+    """With the beginnings of `lookbackMs` by the clock of the times of routing: the run has counted on Temporal's."""
+    waits, ahead = write["waits"] or [], write.get("temporal_ahead_ms")
+    if ahead is None or not any("lookback_ms" in wait for wait in waits):
+        return write
+    now = float(await value_of(conn, _NOW, {}))
+    behind = round(now - time.time() * 1000 - ahead)
+    moved = [
+        {**wait, "look_back_from": wait["look_back_from"] + behind} if "lookback_ms" in wait else wait for wait in waits
+    ]
+    return cast(RunWrite, {**write, "waits": moved})
 
 
 async def look_back_again(conn: AsyncConnection, tenant: str, wait_id: str) -> None:

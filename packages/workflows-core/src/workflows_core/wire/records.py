@@ -63,7 +63,8 @@ class FilterRecord(TypedDict):
 class WaitRecord(TypedDict):
     """An open wait. `look_back_from` is the start of the window in which routed events still match.
 
-    `match` is there for `one` only: of such waits a single one gets an event.
+    `match` is there for `one` only: of such waits a single one gets an event. `lookback_ms` is there where the author
+    gives it: then `look_back_from` is so long before `opened_at`, by Temporal's clock; else it is by the database's.
     """
 
     wait_id: str
@@ -78,6 +79,7 @@ class WaitRecord(TypedDict):
     look_back_from: int
     payload: dict[str, Any]
     match: NotRequired[Literal["one"]]
+    lookback_ms: NotRequired[int]
 
 
 class ConsumedRecord(TypedDict):
@@ -143,6 +145,8 @@ class RunWrite(TypedDict):
     error_json: dict[str, Any] | None
     # There when a delivery was refused.
     refused: NotRequired[list[RefusedRecord]]
+    # Put there by the activity: by how much Temporal's clock is ahead of that of its process.
+    temporal_ahead_ms: NotRequired[float]
 
 
 class ActionCall(TypedDict):
