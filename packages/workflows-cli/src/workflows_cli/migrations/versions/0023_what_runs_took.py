@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds indexes, and replaces functions with the same arguments."""
-    execute_files(revision, ("long_runs", "sending", "tasks", "announcing", "publishing"))
+    """Adds indexes and a function, and replaces functions with the same arguments."""
+    execute_files(revision, ("long_runs", "sending", "tasks", "announcing", "publishing", "claims"))
