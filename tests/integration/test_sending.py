@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 
 from harness.databases import MigratedDatabase, engine_of
@@ -26,7 +27,7 @@ from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequ
 from workflows_core.launching.problems import LaunchRejected
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
-from workflows_core.storage.deliveries import mark_accepted
+from workflows_core.storage.deliveries import delivery_failed, mark_accepted, ready_deliveries, take_deliveries
 from workflows_core.storage.run_writes import write_run
 from workflows_core.wire.names import AUTHORED_QUEUE, RUN_WORKFLOW, workflow_id_of
 
@@ -127,6 +128,25 @@ async def test_while_temporal_is_away_nothing_is_given_up_and_all_of_it_goes_lat
     while "new" in (await deliveries_of(db)).values():
         await sender(db, client).send_ready()
     assert await deliveries_of(db) == {("e1", "wait-1"): "accepted", ("e1", "w"): "consumed"}
+
+
+async def test_a_delivery_is_dead_under_the_lock_of_its_key_only(db: Database) -> None:
+    """Two processes that had it at once counted past the last attempt, and its wait looked back without the lock."""
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await route(db, POLICY)
+    (ready,) = await ready_deliveries(db, 10)
+    (first,) = await take_deliveries(db, TENANT, [ready[1]], 0)
+    (second,) = await take_deliveries(db, TENANT, [ready[1]], 0)
+    held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+    for delivery in (first, second):
+        async with db.tenant(TENANT) as conn:
+            assert await delivery_failed(conn, delivery, "no", delay_seconds=0, max_attempts=2) == "new"
+            assert (await conn.execute(held)).scalar_one() == 0
+    (third,) = await take_deliveries(db, TENANT, [ready[1]], 0)
+    async with db.tenant(TENANT) as conn:
+        assert await delivery_failed(conn, third, "no", delay_seconds=0, max_attempts=2) == "dead"
+        assert (await conn.execute(held)).scalar_one() == 1
 
 
 async def test_what_temporal_has_is_noted_while_the_run_writes_that_it_took_it(

@@ -119,9 +119,14 @@ async def delivery_failed(
     free for the next event it may have missed.
     """
     of_wait = delivery.target_kind == "wait" and delivery.key is not None
-    if of_wait and max_attempts is not None and delivery.attempts + 1 >= max_attempts:
-        # Keys are locked before rows of deliveries (docs/adr/0006).
-        await conn.execute(_LOCK, {"tenant": delivery.tenant, "names": [delivery.event_name], "keys": [delivery.key]})
+    if of_wait and max_attempts is not None:
+        if delivery.attempts + 1 >= max_attempts:
+            # Keys are locked before rows of deliveries (docs/adr/0006).
+            lock = {"tenant": delivery.tenant, "names": [delivery.event_name], "keys": [delivery.key]}
+            await conn.execute(_LOCK, lock)
+        else:
+            # Others may have counted further meanwhile: without the lock it is not dead yet, but at the next attempt.
+            max_attempts = None
     values = {**_id(delivery), "reason": reason, "delay": delay_seconds, "max_attempts": max_attempts}
     status: str | None = (await conn.execute(_FAILED, values)).scalar_one_or_none()
     if of_wait and status == "dead":
