@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -253,6 +254,35 @@ async def test_a_key_means_the_same_for_the_function_of_the_database(database: M
         key = key_text(text)
         assert found[f"sql-{number}"] == found[f"py-{number}"] == ["derived" if key is None else key], ascii(text)
         assert found[f"several-{number}"] == ["last" if key is None else key, "last"][key is None :], ascii(text)
+
+
+async def test_a_repeat_is_the_same_event_where_all_that_it_names_is_the_first_ones(db: Database) -> None:
+    chance = random.Random(7)  # noqa: S311 - the same at each run
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    whole: dict[str, list[Any]] = {"event_name": ["PAID", "SENT"], "payload": [{"n": 1}, {"n": 2}]}
+    named: dict[str, list[Any]] = {
+        "correlation_key": [None, "k1", "k2"],
+        "payload_schema_ref": [None, "paid.v1", "paid.v2"],
+        "occurred_at": [None, noon, noon + timedelta(microseconds=1)],
+    }
+    verdicts = set()
+    for number in range(200):
+        first = {field: chance.choice(values) for field, values in {**whole, **named}.items()}
+        again = {field: chance.choice([first[field], *values]) for field, values in {**whole, **named}.items()}
+        same = all(again[field] == first[field] for field in whole) and all(
+            again[field] in (None, first[field]) for field in named
+        )
+        ids: dict[str, Any] = {"tenant": TENANT, "event_id": f"e{number}"}
+        async with db.tenant(TENANT) as conn:
+            assert await publish_event(conn, **ids, **first)
+        try:
+            async with db.tenant(TENANT) as conn:
+                found = await publish_event(conn, **ids, **again)
+        except Refused as error:
+            found = error.code == "EVENT_CONFLICT"
+        assert found is not same, (first, again)
+        verdicts.add(same)
+    assert verdicts == {True, False}
 
 
 async def test_a_publisher_that_looks_for_its_own_tables_first_publishes_all_the_same(
