@@ -97,5 +97,5 @@ def test_the_page_names_tables_that_exist() -> None:
     ) - {"workflow_runtime"}
     # Heartbeats belong to no tenant and are read by `workflows ownership`; tokens are nobody's business; positions only
     # spare the runtime a walk.
-    private = {"workflow_processes", "workflow_api_tokens", "workflow_run_positions"}
+    private = {"workflow_processes", "workflow_api_tokens", "workflow_run_positions", "workflow_claim_positions"}
     assert named == tables - private

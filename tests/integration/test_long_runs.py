@@ -1,13 +1,28 @@
-"""What a run's write costs does not grow with what the run has behind it."""
+"""What a run's write costs does not grow with what the run, or those it shares events with, have behind them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
 from harness.databases import MigratedDatabase
-from harness.run_records import EXECUTION, RUN, TENANT, a_log, a_wait, a_write, closed, rows
+from harness.ingress import route
+from harness.run_records import (
+    EXECUTION,
+    RUN,
+    TENANT,
+    a_log,
+    a_wait,
+    a_write,
+    closed,
+    consumed,
+    deliveries_of,
+    publish,
+    rows,
+)
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_in, write_run
 
@@ -64,3 +79,93 @@ async def test_a_write_looks_at_what_is_open_and_at_lines_of_its_moment_only(
         fetched = {row.relname: row.fetched for row in await conn.execute(_FETCHED)}
     assert all(count < _BEHIND / 10 for count in fetched.values()), fetched
     assert len(await rows(db, "workflow_run_logs")) == _BEHIND + 1
+
+
+SHARED = 25
+_EVENTS_FETCHED = text(
+    "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables"
+    " WHERE relname = 'workflow_runtime_events'"
+)
+
+
+async def opens(db: Database, run: str, **changes: Any) -> int:
+    """Opens the wait of a run; how many events were looked at."""
+    write = a_write(1, run_id=run, waits=[a_wait(run, match="one", **changes)])
+    async with db.tenant(TENANT) as conn:
+        before = (await conn.execute(_EVENTS_FETCHED)).scalar_one()
+        await write_in(conn, write, f"execution of {run}")
+        return int((await conn.execute(_EVENTS_FETCHED)).scalar_one() - before)
+
+
+async def shared(db: Database, count: int = SHARED) -> list[str]:
+    """Events of one key, each of which another run has claimed, in the order of their runs."""
+    events = [f"e{number:02}" for number in range(count)]
+    for event_id in events:
+        await publish(db, event_id)
+    await route(db)
+    for number, event_id in enumerate(events):
+        await opens(db, f"run-{number:02}")
+        assert (await deliveries_of(db))[event_id, f"run-{number:02}"] == "new"
+    return events
+
+
+@pytest.mark.asyncio
+async def test_a_wait_for_one_walks_over_no_events_that_others_have_claimed(db: Database) -> None:
+    """Each wait that opened walked over all of them, under the lock of their key."""
+    await shared(db)
+    assert await opens(db, "next") < SHARED
+    (position,) = await rows(db, "workflow_claim_positions")
+    await publish(db, "new")
+    await route(db)
+    assert (await deliveries_of(db))["new", "next"] == "new"
+    # A wait for all gets what others have claimed, and one that looks further back what was before.
+    everybody = a_write(1, run_id="everybody", waits=[a_wait("everybody")])
+    await write_run(db, everybody, "execution of everybody")
+    assert (await deliveries_of(db))["e00", "everybody"] == "new"
+    async with db.tenant(TENANT) as conn:
+        older = text("UPDATE workflow_runtime_events SET processed_at = 'epoch' WHERE event_id = 'new'")
+        await conn.execute(older)
+        await conn.execute(text("DELETE FROM workflow_event_claims WHERE event_id = 'new'"))
+    await opens(db, "wide", look_back_from=-1000)
+    assert position["since"].timestamp() == 0
+    assert (await deliveries_of(db))["new", "wide"] == "new"
+
+
+@pytest.mark.asyncio
+async def test_an_event_whose_claim_is_released_comes_to_the_next_wait_however_far_others_are(db: Database) -> None:
+    events = await shared(db)
+    await opens(db, "waiting")
+    assert await rows(db, "workflow_claim_positions") != []
+    over = a_write(2, run_id="run-03", waits=[], closed=[closed("run-03", "TIMED_OUT")])
+    await write_run(db, over, "execution of run-03")
+    await route(db)
+    assert (await deliveries_of(db))[events[3], "waiting"] == "new"
+    over = a_write(2, run_id="run-05", waits=[], closed=[closed("run-05", "TIMED_OUT")])
+    await write_run(db, over, "execution of run-05")
+    await route(db)
+    assert await rows(db, "workflow_claim_positions") == []
+    await opens(db, "late")
+    assert (await deliveries_of(db))[events[5], "late"] == "new"
+
+
+@pytest.mark.asyncio
+async def test_what_a_run_passed_over_since_others_had_it_is_there_for_its_wait_for_all(db: Database) -> None:
+    *_, last = await shared(db, 20)
+    await opens(db, "first")
+    (position,) = await rows(db, "workflow_claim_positions")
+    assert position["event_id"] == last
+    own = [f"own-{number:02}" for number in range(SHARED)]
+    for event_id in own:
+        await publish(db, event_id)
+    await route(db)
+    taken: list[Any] = [consumed("first", own[0])]
+    for number, event_id in enumerate(own[1:], start=2):
+        wait = a_wait(event_id, match="one")
+        await write_run(db, a_write(number, run_id="first", waits=[wait], consumed=taken), "execution of first")
+        taken = [consumed(event_id, event_id)]
+    for _ in range(2):
+        again = a_write(SHARED + 1, run_id="first", waits=[a_wait("again", match="one")], consumed=taken)
+        await write_run(db, again, "execution of first")
+    everybody = a_write(SHARED + 2, run_id="first", waits=[a_wait("everybody")])
+    await write_run(db, everybody, "execution of first")
+    assert (await deliveries_of(db))["e00", "everybody"] == "new"

@@ -75,6 +75,12 @@ async def fill(db: Database) -> None:
                 " VALUES ('acme', 'run-1', 'PAID', 'key-1', now(), now(), 'e1')"
             )
         )
+        await conn.execute(
+            text(
+                "INSERT INTO workflow_claim_positions (tenant, event_name, key, since, processed_at, event_id)"
+                " VALUES ('acme', 'PAID', 'key-1', now(), now(), 'e1')"
+            )
+        )
         assert await claim_for(conn, "acme", "e1", "wait-1", "run-1")
 
 

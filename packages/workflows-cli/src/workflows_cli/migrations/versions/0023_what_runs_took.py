@@ -11,5 +11,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds indexes and a function, and replaces functions with the same arguments."""
-    execute_files(revision, ("long_runs", "sending", "tasks", "announcing", "publishing", "claims"))
+    """Adds indexes, a function and a table, and replaces functions with the same arguments."""
+    execute_files(revision, ("long_runs", "sending", "tasks", "announcing", "publishing", "claims", "claimed"))
