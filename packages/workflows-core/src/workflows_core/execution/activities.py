@@ -5,9 +5,8 @@ Only regular activities write, because only their schedule is durable before the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from workflows_core.actions.ports import ActionObserver, SecretProvider, StepQuo
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
 from workflows_core.execution.child_runs import ChildRunActivities
+from workflows_core.execution.clock_lead import ClockLead
 from workflows_core.execution.durably import durably
 from workflows_core.execution.failures import action_unavailable, quota_exceeded
 from workflows_core.execution.last_action import LastAction
@@ -75,6 +75,7 @@ class RunActivities:
     loader: RunLoader
     quota: StepQuota | None = None
     observe: ActionObserver | None = None
+    clock_lead: ClockLead = field(default_factory=ClockLead)
 
     @classmethod
     def of(
@@ -184,7 +185,7 @@ class RunActivities:
     async def _write(self, raw: RawValue, *, hand_over: bool) -> RawValue:
         info = activity.info()
         write = full_write(decode(raw), info.workflow_id or "")
-        write["temporal_ahead_ms"] = (info.started_time.timestamp() - time.time()) * 1000
+        write["temporal_ahead_ms"] = self.clock_lead.seen(info.started_time)
         execution = info.workflow_run_id or ""
         with about(**_of_write(write)):
             found = await self._kept(lambda: write_run(self.db, write, execution, hand_over=hand_over))
