@@ -6,6 +6,7 @@ import asyncio
 import functools
 import getpass
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -66,7 +67,11 @@ class Session:
     @property
     def actor(self) -> str:
         """Who published or cancelled, for the records."""
-        return f"cli:{getpass.getuser()}"
+        try:
+            return f"cli:{getpass.getuser()}"
+        except (KeyError, OSError):
+            # The user of an image is a number, which has no name there.
+            return f"cli:uid-{os.getuid()}"
 
     @functools.cached_property
     def db(self) -> Database:
