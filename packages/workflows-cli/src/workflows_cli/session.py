@@ -16,21 +16,27 @@ from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from service_host.postgres import create_engine, database_reason, where_is
+from service_host.postgres import create_engine, where_is
 from service_host.temporal import try_temporal
 from workflows_cli.dev.state import DEFAULT_DIRECTORY
+from workflows_cli.errors import of_database
 from workflows_cli.output import Format, emit
 from workflows_cli.settings import AuthoringSettings, Settings, read_authoring_settings, read_settings
 from workflows_core.errors import Refused
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database
+from workflows_core.storage.readiness import schema_verdict
 from workflows_core.storage.redaction_rules import get_redaction
 from workflows_core.wire.text import each_name_once
 
 MAX_FILE_BYTES = 16 * 1024**2
 """A definition or a bundle; counted in characters, since that is what is kept in memory."""
+
+_CHECK = "check the settings DB_…, or start the stack with `workflows dev`"
+_LOGIN = "DB_USER_SERVER has to be a login of `workflows db create-login NAME --service workflows`"
 
 
 @dataclass
@@ -59,7 +65,8 @@ class Session:
         Raises:
             Refused: `TENANT_MISSING`.
         """
-        tenant = self.tenant_option or self.settings.tenant
+        # An option that is there and empty, such as of a variable that is not set, means no other tenant.
+        tenant = self.settings.tenant if self.tenant_option is None else self.tenant_option
         if not tenant:
             raise Refused.one("TENANT_MISSING", "name the tenant with --tenant or WORKFLOWS_TENANT", "--tenant")
         return tenant
@@ -145,9 +152,10 @@ def command(work: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..
             try:
                 return await work(session, *args, **kwargs)
             except Exception as error:
-                if "db" not in session.__dict__ or not is_unavailable(error):
+                told = await _told(session, error) if "db" in session.__dict__ else None
+                if told is None:
                     raise
-                raise _unavailable(session.settings, error) from error
+                raise told from error
             finally:
                 await session.close()
 
@@ -190,10 +198,15 @@ def read_text(path: str) -> str:
     return text
 
 
-def _unavailable(settings: Settings, error: Exception) -> Refused:
-    where, reason = where_is(settings), database_reason(error)
-    advice = "check the settings DB_…, or start the stack with `workflows dev`"
-    return Refused.one("DATABASE_UNAVAILABLE", f"PostgreSQL at {where} cannot be used: {reason}; {advice}")
+async def _told(session: Session, error: Exception) -> Refused | None:
+    """What the database is to blame for, with its address; None for any other error."""
+    where = where_is(session.settings)
+    told = of_database(error, where, _CHECK, _LOGIN)
+    if told is None and isinstance(error, DBAPIError):
+        serves, verdict = await schema_verdict(session.db)
+        if not serves:
+            return Refused.one("SCHEMA_NOT_FITTING", f"PostgreSQL at {where}: {verdict}")
+    return told
 
 
 def given_json(text: str, option: str) -> Any:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
+import psycopg
 from pydantic import Field, SecretStr
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 
+from service_host.errors import StartRefused
+from service_host.postgres import database_reason
 from service_host.settings import EnvironmentSettings, load_settings
 from workflows_cli.dev.state import StackState
 from workflows_cli.embedded.temporal import AUTHORED_SEARCH_ATTRIBUTES
+from workflows_cli.errors import of_database, sqlstate
 from workflows_cli.migrations.upgrade import ROLES, create_login, current, upgrade
 from workflows_cli.session import Session, command
+from workflows_core.errors import Refused
+
+_CHECK = "check --url or WORKFLOWS_ADMIN_URL"
+_LOGIN = "the URL has to name a role that may create tables and roles"
+_NO_SUCH_ROLE = "42704"
 
 
 @click.group("db")
@@ -26,10 +39,11 @@ def db_group() -> None:
 @command
 async def upgrade_(session: Session, url: str | None) -> int:
     """Bring the schema to the revision of this release."""
-    chosen = url or _admin_url(session)
-    before = current(chosen)
-    upgrade(chosen)
-    after = current(chosen)
+    chosen = _parsed(session, url)
+    with _explained(chosen):
+        before = current(chosen)
+        upgrade(chosen)
+        after = current(chosen)
     text = f"schema is at {after}" if before == after else f"schema went from {before or 'nothing'} to {after}"
     session.emit({"before": before, "after": after}, text)
     return 0
@@ -48,7 +62,12 @@ async def create_login_(session: Session, name: str, url: str | None, service: s
     The password is WORKFLOWS_LOGIN_PASSWORD, or in the file that WORKFLOWS_LOGIN_PASSWORD_FILE names.
     """
     password = load_settings(LoginSettings, os.environ).password.get_secret_value()
-    create_login(url or _admin_url(session), name, password, service)
+    chosen = _parsed(session, url)
+    with _explained(chosen):
+        try:
+            create_login(chosen, name, password, service)
+        except psycopg.Error as error:
+            raise _refused_login(chosen, error) from error
     session.emit({"login": name, "service": service}, f"{service} may log in as {name}")
     return 0
 
@@ -66,6 +85,56 @@ class AdminSettings(EnvironmentSettings):
         validation_alias="WORKFLOWS_ADMIN_URL",
         description="a postgresql:// URL of a role that may create tables and roles; or give --url or --dev",
     )
+
+
+def _parsed(session: Session, given: str | None) -> URL:
+    """The URL that was given, or the one of the installation.
+
+    Raises:
+        StartRefused: `SETTING_MISSING`, or `SETTING_INVALID`, without the value, which has a password.
+    """
+    text = given or _admin_url(session)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        message = (
+            "***: no URL such as postgresql://ROLE:PASSWORD@HOST:5432/DATABASE, "
+            "with %40 and %25 for @ and % in a password"
+        )
+        raise StartRefused.one("SETTING_INVALID", "--url" if given else "WORKFLOWS_ADMIN_URL", message)
+    return url
+
+
+@contextmanager
+def _explained(url: URL) -> Iterator[None]:
+    """Around what is done as the role of the URL.
+
+    Raises:
+        Refused: `DATABASE_UNAVAILABLE`, `DATABASE_REFUSED`.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        told = of_database(error, _where(url), _CHECK, _LOGIN)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _refused_login(url: URL, error: psycopg.Error) -> Refused:
+    told = of_database(error, _where(url), _CHECK, _LOGIN)
+    if told is not None:
+        return told
+    reason = f"PostgreSQL at {_where(url)} refuses: {database_reason(error)}"
+    if sqlstate(error) == _NO_SUCH_ROLE:
+        return Refused.one("SCHEMA_NOT_FITTING", f"{reason}; run `workflows db upgrade` first")
+    return Refused.one("DATABASE_REFUSED", reason)
+
+
+def _where(url: URL) -> str:
+    return f"{url.host or 'localhost'}:{url.port or 5432}/{url.database}"
 
 
 def _admin_url(session: Session) -> str:

@@ -63,7 +63,7 @@ def head() -> str:
     return found
 
 
-def create_login(admin_url: str, name: str, password: str, service: str = "workflows") -> None:
+def create_login(admin_url: str | URL, name: str, password: str, service: str = "workflows") -> None:
     """Makes a login that may do what the service does and nothing more; changes one that exists.
 
     Args:
@@ -71,16 +71,23 @@ def create_login(admin_url: str, name: str, password: str, service: str = "workf
         name: The login's name.
         password: Its password.
         service: Key of `ROLES`.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: The database is not reachable.
+        psycopg.Error: It refuses a statement; nothing is changed then.
     """
     login, secret = sql.Identifier(name), sql.Literal(password)
     wanted = ROLES[service]
-    with psycopg.connect(admin_url) as connection:
-        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+    with _connected(admin_url) as connection:
+        # By the driver itself: SQLAlchemy's errors quote the statement, and this one has a password.
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        found = driver.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
         verb = sql.SQL("ALTER" if found else "CREATE")
-        connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, secret))
+        driver.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, secret))
         for role in sorted({role for role in ROLES.values() if role is not None}):
             how = "GRANT {} TO {}" if role == wanted else "REVOKE {} FROM {}"
-            connection.execute(sql.SQL(how).format(sql.Identifier(role), login))
+            driver.execute(sql.SQL(how).format(sql.Identifier(role), login))
 
 
 def _config() -> Config:

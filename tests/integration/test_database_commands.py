@@ -1,0 +1,106 @@
+"""What is said of a database that is not there, is empty, or does not let us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.databases import MigratedDatabase
+from harness.operator import command, refused, workflows
+from workflows_cli.embedded import EmbeddedPostgres
+from workflows_core.storage.revision import REQUIRED_REVISION
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+
+PASSWORD = "p%s:'\"/@"
+LOGIN = {"WORKFLOWS_LOGIN_PASSWORD": PASSWORD}
+
+
+@pytest.fixture
+def environment(database: MigratedDatabase) -> dict[str, str]:
+    """Of an operator; nothing here gets as far as Temporal."""
+    return {**database.environment, "TEMPORAL_ADDRESS": "127.0.0.1:1", "WORKFLOWS_TENANT": "acme"}
+
+
+@pytest.fixture
+def empty() -> Iterator[EmbeddedPostgres]:
+    """A server that has neither the schema nor its roles."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+async def test_a_database_without_the_schema_is_told_with_what_brings_it(
+    environment: dict[str, str], postgres: EmbeddedPostgres
+) -> None:
+    empty = {**environment, "DB_NAME_SERVER": "postgres"}
+    where = f"PostgreSQL at 127.0.0.1:{environment['DB_PORT']}/postgres"
+    told = f"error SCHEMA_NOT_FITTING: {where}: the schema is at nothing, this build needs {REQUIRED_REVISION}"
+    for arguments in (("runs", "list"), ("events", "publish", "PAID"), ("tasks", "list")):
+        message = await refused(empty, *arguments)
+        assert message == f"{told}; run `workflows db upgrade`\n"
+
+
+async def test_a_login_that_may_not_is_told_so(environment: dict[str, str], database: MigratedDatabase) -> None:
+    made = ("db", "create-login", "of_domain_queues", "--url", database.admin_url)
+    answer = await workflows({**environment, **LOGIN}, *made, "--service", "temporal-worker")
+    assert answer == {"login": "of_domain_queues", "service": "temporal-worker"}
+    theirs = {**environment, "DB_USER_SERVER": "of_domain_queues", "DB_PASSWORD_SERVER": PASSWORD}
+    message = await refused(theirs, "runs", "list")
+    assert "error DATABASE_REFUSED: PostgreSQL at " in message
+    assert "permission denied for table workflow_runs; DB_USER_SERVER has to be a login of" in message
+    await workflows({**environment, **LOGIN}, *made)
+    assert await workflows(theirs, "runs", "list") == []
+
+
+async def test_a_role_that_may_make_nothing_is_told_so(database: MigratedDatabase) -> None:
+    for arguments in (("db", "create-login", "somebody"), ("db", "upgrade")):
+        url = database.url if arguments[1] == "create-login" else database.url.replace(database.name, "postgres")
+        message = await refused(LOGIN, *arguments, "--url", url)
+        assert "error DATABASE_REFUSED: PostgreSQL at " in message
+        assert "permission denied" in message
+        assert "the URL has to name a role that may create tables and roles" in message
+
+
+async def test_a_login_is_refused_before_the_schema_has_its_roles(empty: EmbeddedPostgres) -> None:
+    message = await refused(LOGIN, "db", "create-login", "early", "--url", empty.url(), "--service", "workflow-worker")
+    assert 'refuses: role "workflow_application" does not exist; run `workflows db upgrade` first' in message
+    assert "SCHEMA_NOT_FITTING" in message
+    message = await refused(LOGIN, "db", "create-login", "pg_early", "--url", empty.url())
+    assert "DATABASE_REFUSED: PostgreSQL at 127.0.0.1:" in message
+    assert 'role name "pg_early" is reserved' in message
+    # A password is in no message, and a login that was refused is not there.
+    assert PASSWORD not in message
+    assert (await workflows(LOGIN, "db", "upgrade", "--url", empty.url()))["before"] is None
+    await workflows(LOGIN, "db", "create-login", "early", "--url", empty.url())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hidden at nowhere",
+        "mysql://ada:hidden@127.0.0.1/workflows",
+        "postgresql://ada:hidden@127.0.0.1:port/workflows",
+    ],
+)
+@pytest.mark.parametrize("arguments", [("upgrade",), ("create-login", "ada")])
+async def test_a_url_that_is_none_is_refused_without_its_password(url: str, arguments: tuple[str, ...]) -> None:
+    message = await refused(LOGIN, "db", *arguments, "--url", url, code=2)
+    assert message.startswith("error SETTING_INVALID --url: ***: no URL such as postgresql://ROLE:PASSWORD@HOST")
+    named = await refused({**LOGIN, "WORKFLOWS_ADMIN_URL": url}, "db", *arguments, code=2)
+    assert named.startswith("error SETTING_INVALID WORKFLOWS_ADMIN_URL: ***: ")
+    assert "hidden" not in message + named
+
+
+async def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
+    for arguments in (("upgrade",), ("create-login", "ada")):
+        message = await refused(LOGIN, "db", *arguments, "--url", "postgresql://ada:hidden@127.0.0.1:1/workflows")
+        assert "error DATABASE_UNAVAILABLE: PostgreSQL at 127.0.0.1:1/workflows cannot be used: " in message
+        assert message.endswith("; check --url or WORKFLOWS_ADMIN_URL\n")
+        assert "hidden" not in message
+
+
+async def test_an_option_that_is_empty_names_no_tenant(environment: dict[str, str]) -> None:
+    code, output, error = await command(environment, "runs", "list", "--tenant", "")
+    assert (code, output) == (1, "")
+    assert error == "error TENANT_MISSING at --tenant: name the tenant with --tenant or WORKFLOWS_TENANT\n"
