@@ -34,7 +34,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(item) for item in value) or "-"
+        return ", ".join(_cell(item) for item in value) or "-"
     if isinstance(value, dict):
         return json.dumps(value, default=_plain, ensure_ascii=False)
     return str(value)

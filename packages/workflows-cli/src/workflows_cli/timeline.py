@@ -9,6 +9,7 @@ from typing import Any
 
 from workflows_cli.output import table
 from workflows_core.storage.runs import RunTimeline
+from workflows_core.wire.names import RUN_ENDED
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,25 +27,27 @@ def step_lines(timeline: RunTimeline) -> list[str]:
     ]
 
 
-def timeline_text(timeline: RunTimeline, result: Any) -> str:
+def timeline_text(
+    timeline: RunTimeline, result: Any, *, workflow: str | None = None, polled: bool | None = None
+) -> str:
     """For people: the run, then steps, waits and what events did.
 
     Args:
         timeline: What is recorded.
         result: The run's `result_json` as it may be shown.
+        workflow: Key of its workflow; None for the id.
+        polled: Whether anybody executes runs; None where that is not known, or nothing is left to execute.
     """
     run = timeline.run
     above = f"  called by run {run.parent_run_id}" if run.parent_run_id else ""
-    lines = [f"run {run.run_id}  {run.status}  {run.workflow_id} version {run.workflow_version}{above}"]
+    lines = [f"run {run.run_id}  {run.status}  {workflow or run.workflow_id} version {run.workflow_version}{above}"]
     ended = f", ended {_utc(run.completed_at)}" if run.completed_at is not None else ""
     lines.append(f"{'queued' if run.status == 'QUEUED' else 'started'} {_utc(run.started_at)}{ended}")
+    if polled is False:
+        lines.append("no workflow-worker lives: the run stands still until one is started (`workflows ownership`)")
     if timeline.queue is not None:
         lines.append(str(timeline.queue))
-    if run.status == "WAITING" and run.waiting_for:
-        since = {wait.step_path: wait.created_at for wait in timeline.waits if wait.status == "WAITING"}
-        for wait in run.waiting_for.get("waits", []):
-            what = f" {wait['eventName']} with key {wait['key']}" if wait.get("eventName") else ""
-            lines.append(f"waits at {wait['stepPath']} for {wait['kind']}{what}{_span(since, wait)}")
+    lines += _waits(timeline)
     if run.error_json:
         lines.append(f"error {_why(run.error_json)}")
     if isinstance(result, Mapping) and "result" in result:
@@ -79,6 +82,29 @@ def timeline_text(timeline: RunTimeline, result: Any) -> str:
 
 def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _waits(timeline: RunTimeline) -> list[str]:
+    """A line for each thing that an idle run waits for."""
+    if timeline.run.status != "WAITING" or not timeline.run.waiting_for:
+        return []
+    since = {wait.step_path: wait.created_at for wait in timeline.waits if wait.status == "WAITING"}
+    found = timeline.run.waiting_for.get("waits", [])
+    return [f"waits at {wait['stepPath']} for {_awaited(wait)}{_span(since, wait)}" for wait in found]
+
+
+def _awaited(wait: Mapping[str, Any]) -> str:
+    """What a wait is for; the key of a task's answer and of a child's end is the id to look at."""
+    name, key = wait.get("eventName"), wait.get("key")
+    if wait["kind"] == "human":
+        return f"the answer to task {key} (`workflows tasks show`)"
+    if name == RUN_ENDED:
+        return f"the end of run {key} (`workflows runs show`)"
+    if wait["kind"] == "retry":
+        return "its next attempt"
+    if wait["kind"] == "quota":
+        return "steps of the tenant's quota, which is used up (STEP_QUOTA_EXCEEDED)"
+    return f"{wait['kind']} {name} with key {key}" if name else str(wait["kind"])
 
 
 def _span(since: Mapping[str, datetime], wait: Mapping[str, Any]) -> str:

@@ -16,7 +16,9 @@ from workflows_core.launching.polled import HeartbeatProbe
 from workflows_core.launching.request import LaunchedRun, checked_reason
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
+from workflows_core.storage.definitions import find, list_definitions
 from workflows_core.storage.runs import get_run, list_runs, run_timeline
+from workflows_core.wire.names import AUTHORED_QUEUE
 from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 STATUSES = get_args(RunStatus)
@@ -58,8 +60,11 @@ async def list_(session: Session, status: str | None, workflow: str | None, limi
     async with session.db.tenant(session.tenant) as conn:
         workflow_id = None if workflow is None else (await find_workflow(conn, workflow)).workflow_id
         found = await list_runs(conn, status=status, workflow_id=workflow_id, limit=limit)
-        rows = await session.shown(conn, [row.to_json() for row in found])
-    session.emit(rows, table(rows, ("runId", "workflowId", "workflowVersion", "status", "nodePath", "startedAt")))
+        keys = {row.workflow_id: row.key for row in await list_definitions(conn)}
+        shown = await session.shown(conn, [row.to_json() for row in found])
+    rows = [{**row, "workflowKey": keys.get(row["workflowId"])} for row in shown]
+    named = [{**row, "workflow": row["workflowKey"] or row["workflowId"]} for row in rows]
+    session.emit(rows, table(named, ("runId", "workflow", "workflowVersion", "status", "nodePath", "startedAt")))
     return 0
 
 
@@ -67,13 +72,19 @@ async def list_(session: Session, status: str | None, workflow: str | None, limi
 @click.argument("run_id")
 @command
 async def show(session: Session, run_id: str) -> int:
-    """Show a run with its steps, waits and events."""
+    """Show a run with its steps, waits and events, and whether anybody executes it."""
     async with session.db.tenant(session.tenant) as conn:
         timeline = await run_timeline(conn, run_id)
         if timeline is None:
             raise not_found("RUN_NOT_FOUND", "run", run_id, session.tenant)
         facts = await session.shown(conn, timeline.to_json())
-    session.emit(facts, timeline_text(timeline, facts["run"]["resultJson"]))
+        definition = await find(conn, timeline.run.workflow_id)
+    key = None if definition is None else definition.key
+    polled = None
+    if timeline.run.status not in FINAL_RUN_STATUSES:
+        polled = await HeartbeatProbe(session.db, None).is_polled(AUTHORED_QUEUE)
+    text = timeline_text(timeline, facts["run"]["resultJson"], workflow=key, polled=polled)
+    session.emit({**facts, "workflowKey": key, "polled": polled}, text)
     return 0
 
 

@@ -15,11 +15,11 @@ class HeartbeatProbe:
 
     Attributes:
         db: Where the heartbeats are.
-        listed: Asked where no process has ever written a heartbeat for the queue.
+        listed: Asked where no process has ever written a heartbeat for the queue; None where nobody is to be asked.
     """
 
     db: Database
-    listed: PollerProbe
+    listed: PollerProbe | None
 
     async def is_polled(self, queue: str) -> bool | None:
         """True or False; None when nobody can tell."""
@@ -33,4 +33,6 @@ class HeartbeatProbe:
             if not is_unavailable(error):
                 raise
             return None
-        return False if known else await self.listed.is_polled(queue)
+        if known:
+            return False
+        return None if self.listed is None else await self.listed.is_polled(queue)
