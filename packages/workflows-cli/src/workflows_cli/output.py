@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 import click
@@ -28,11 +28,16 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     )
 
 
+def utc_text(moment: datetime) -> str:
+    """A time as people are told of it, with the zone; options that take times take it as it is."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return utc_text(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(item) for item in value) or "-"
     if isinstance(value, dict):

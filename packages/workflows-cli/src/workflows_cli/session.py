@@ -115,7 +115,7 @@ class _UtcTime(click.ParamType[datetime]):
             at = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         except (ValueError, OverflowError):
             at = None
-        # With a blank it is a time as tables show it: of this machine's zone, which it does not name.
+        # With a blank it is a time as other programs show it: of this machine's zone, which it does not name.
         if at is None or " " in value:
             self.fail(f"{value!r} is no date or time such as 2026-11-30 or 2026-11-30T01:00:00Z", param, ctx)
         return at

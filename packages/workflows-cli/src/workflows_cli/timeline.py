@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from workflows_cli.output import table
+from workflows_cli.output import table, utc_text
 from workflows_core.storage.runs import RunTimeline
 from workflows_core.wire.names import RUN_ENDED
 
@@ -41,8 +41,8 @@ def timeline_text(
     run = timeline.run
     above = f"  called by run {run.parent_run_id}" if run.parent_run_id else ""
     lines = [f"run {run.run_id}  {run.status}  {workflow or run.workflow_id} version {run.workflow_version}{above}"]
-    ended = f", ended {_utc(run.completed_at)}" if run.completed_at is not None else ""
-    lines.append(f"{'queued' if run.status == 'QUEUED' else 'started'} {_utc(run.started_at)}{ended}")
+    ended = f", ended {utc_text(run.completed_at)}" if run.completed_at is not None else ""
+    lines.append(f"{'queued' if run.status == 'QUEUED' else 'started'} {utc_text(run.started_at)}{ended}")
     if polled is False:
         lines.append("no workflow-worker lives: the run stands still until one is started (`workflows ownership`)")
     if timeline.queue is not None:
@@ -59,7 +59,7 @@ def timeline_text(
             "name": step.name or step.definition_step_id,
             "status": step.status,
             "attempt": step.attempt,
-            "started": _utc(step.started_at),
+            "started": utc_text(step.started_at),
             "ms": step.duration_ms,
             "error": _why(step.error_json, place=False) if step.error_json else None,
         }
@@ -76,12 +76,8 @@ def timeline_text(
         deliveries = [row.to_json() for row in timeline.deliveries]
         lines += ["", table(deliveries, ("eventId", "targetId", "status", "reason"))]
     for log in timeline.logs:
-        lines.append(f"{_utc(log.created_at)} {log.level} {log.message}")
+        lines.append(f"{utc_text(log.created_at)} {log.level} {log.message}")
     return "\n".join(lines)
-
-
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _waits(timeline: RunTimeline) -> list[str]:
@@ -110,10 +106,10 @@ def _awaited(wait: Mapping[str, Any]) -> str:
 def _span(since: Mapping[str, datetime], wait: Mapping[str, Any]) -> str:
     """Since when and until when it waits; a retry has no wait that began."""
     begun, due_at = since.get(wait["stepPath"]), wait.get("dueAt")
-    begins = "" if begun is None else f" since {_utc(begun)}"
+    begins = "" if begun is None else f" since {utc_text(begun)}"
     if due_at is None:
         return f"{begins}, without a time-out"
-    return f"{begins} until {_utc(_EPOCH + timedelta(milliseconds=due_at))}"
+    return f"{begins} until {utc_text(_EPOCH + timedelta(milliseconds=due_at))}"
 
 
 def _why(error: Mapping[str, Any], *, place: bool = True) -> str:
