@@ -20,7 +20,9 @@ def leave(code: int) -> NoReturn:
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            # There is none where the process was started with it closed.
+            if stream is not None:
+                stream.flush()
         except OSError:  # a closed pipe must not change the exit code
             continue
     os._exit(code)
