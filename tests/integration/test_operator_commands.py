@@ -186,6 +186,22 @@ async def test_a_paused_schedule_makes_up_for_the_past_and_a_failed_one_says_tha
             assert said_so in await refused(environment, "schedules", *asked)
 
 
+async def test_a_window_that_ends_before_it_begins_is_refused(environment: dict[str, str]) -> None:
+    window = ("--from", "2026-11-30", "--until", "2026-11-29T12:00:00Z")
+    for arguments in (("events", "replay"), ("events", "count"), ("schedules", "backfill", "x")):
+        message = await refused(environment, *arguments, *window)
+        assert "OPTION_NOT_FITTING at --until: must not be before --from, which is 2026-11-30T00:00:00Z" in message
+    assert "must not be before --from" in await refused(environment, "events", "count", "--until", "2026-11-01")
+
+
+async def test_arguments_that_are_no_text_are_refused(environment: dict[str, str]) -> None:
+    alien = "no-\udcff"
+    for arguments in (("runs", "show", alien), ("events", "publish", alien), ("runs", "list", "--tenant", alien)):
+        message = await refused(environment, *arguments, code=2)
+        assert message == "error ARGUMENT_NOT_TEXT: the argument 'no-\\udcff' is not UTF-8 text\n"
+    assert "FILE_NOT_READABLE" in await refused(environment, "definitions", "import", alien)
+
+
 async def test_options_that_would_do_what_nobody_meant_are_refused(environment: dict[str, str], tmp_path: Path) -> None:
     for options in ((), ("--anybody", "--role", "finance")):
         assert "OPTION_NOT_FITTING at --user" in await refused(environment, "tasks", "assign", "t1", *options)

@@ -104,9 +104,22 @@ def _explain(error: Exception) -> int:
             _refuse(
                 [{"code": "DATABASE_UNAVAILABLE", "message": f"PostgreSQL cannot be used: {database_reason(error)}"}]
             )
+        case UnicodeEncodeError() if any(map(_is_no_text, sys.argv)):
+            wrong = next(filter(_is_no_text, sys.argv))
+            _refuse([{"code": "ARGUMENT_NOT_TEXT", "message": f"the argument {wrong!a} is not UTF-8 text"}])
+            return 2
         case _:
             traceback.print_exception(error)
     return 1
+
+
+def _is_no_text(argument: str) -> bool:
+    """Whether it had bytes that are no UTF-8, which come in as halves of surrogate pairs; names of files may have."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _refuse(problems: Sequence[Mapping[str, object]], text: str | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_cli.errors import not_found
+from workflows_cli.errors import not_found, window_problems
 from workflows_cli.output import table
 from workflows_cli.session import UTC_TIME, Session, command, given_json
 from workflows_core.errors import Refused
@@ -93,8 +93,10 @@ async def count(session: Session, name: str | None, since: datetime | None, unti
 
     An event with several deliveries counts for each status that these have. `unmatched` were routed to nobody.
     """
+    begins = since or datetime.now(UTC) - _A_DAY
+    _check_window(begins, until)
     async with session.db.tenant(session.tenant) as conn:
-        found = await count_events(conn, name, since or datetime.now(UTC) - _A_DAY, until, limit)
+        found = await count_events(conn, name, begins, until, limit)
     rows = [one.to_json() for one in found]
     session.emit(rows, table(rows, ("eventName", "verdict", "events", "newest")))
     return 0
@@ -158,6 +160,7 @@ async def replay(
     What was replayed before is left out, so that the same command can be given twice. Exit code 1 when there are more
     events than --limit.
     """
+    _check_window(since, until)
     engine, paths = JlensEngine(), session.authoring.correlation_paths
     async with session.db.tenant(session.tenant) as conn:
         found = await events_to_replay(
@@ -225,6 +228,12 @@ async def show_wait(session: Session, wait_id: str) -> int:
     text = table([{"field": name, "value": value} for name, value in wait.items()], ("field", "value"))
     session.emit({**wait, "events": events}, f"{text}\n\n{table(events, ('eventId', 'at', 'verdict', 'why'))}")
     return 0
+
+
+def _check_window(since: datetime | None, until: datetime | None) -> None:
+    problems = window_problems(since, until)
+    if problems:
+        raise Refused(problems)
 
 
 def _outcome(delivery: Mapping[str, Any]) -> str:

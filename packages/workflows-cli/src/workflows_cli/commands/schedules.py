@@ -12,6 +12,7 @@ from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
 from temporalio.service import RPCError
 
 from service_host.errors import Unreachable
+from workflows_cli.errors import window_problems
 from workflows_cli.output import table
 from workflows_cli.session import UTC_TIME, Session, command, given_json, read_document
 from workflows_core.errors import Problem, Refused
@@ -146,9 +147,7 @@ async def trigger(session: Session, schedule_id: str) -> int:
 @command
 async def backfill(session: Session, schedule_id: str, since: datetime, until: datetime) -> int:
     """Fire for past times, one after the other; a time that has a run already starts no second one."""
-    problems = []
-    if since > until:
-        problems.append(Problem("OPTION_NOT_FITTING", "must not be before --from", "--until"))
+    problems = window_problems(since, until)
     if until > datetime.now(UTC):
         # Temporal would fire for times to come at once.
         message = "must not be after now: what is to come fires when its time comes"
