@@ -135,6 +135,31 @@ async def test_progress_comes_from_outside_and_a_cancel_signal_counts_between_st
     assert [status for _, status in records.statuses] == ["processing", "failed"]
 
 
+@pytest.mark.parametrize("beside", [[], ["beside"]])
+async def test_signals_that_hold_nothing_or_too_much_stop_no_job(client: Client, beside: list[str]) -> None:
+    gate = Gate()
+    async with jobs(client, Recorded(), gate=gate):
+        handle = await start(client, "gate")
+        await gate.reached.wait()
+        await handle.signal("updateProgress", args=beside)
+        await handle.signal("updateProgress", args=[{"progress": 55}, *beside])
+        await handle.signal("cancelJob", "not an object")
+        assert (await handle.query("getJobState"))["progress"] == 55
+        await handle.signal("cancelJob", args=[{}, *beside] if beside else [])
+        gate.open.set()
+        failure = await failure_of(handle)
+    assert failure.message == "the job was cancelled: no reason given"
+
+
+@pytest.mark.parametrize("given", [[], ["text"], [{}, {}]])
+async def test_a_job_that_is_started_with_nothing_or_too_much_is_refused(client: Client, given: list[Any]) -> None:
+    async with jobs(client, Recorded()):
+        handle = await client.start_workflow(
+            "genericJobWorkflow", args=given, id=f"job-{secrets.token_hex(6)}", task_queue=JOBS_QUEUE
+        )
+        assert (await failure_of(handle)).type == "GenericJobInputInvalid"
+
+
 async def test_a_cancel_from_temporal_is_recorded_and_stays_a_cancel(client: Client) -> None:
     records, gate = Recorded(), Gate()
     async with jobs(client, records, gate=gate):

@@ -145,6 +145,40 @@ async def test_hole_14_a_waiting_run_says_so_and_a_bare_signal_resumes_it(db: Da
     assert [(w.status, w.matched_event_id) for w in timeline.waits] == [("RESOLVED", "e1")]
 
 
+@pytest.mark.parametrize("sent", [[], [{}, {}], ["text"], [None, None, None]])
+async def test_a_signal_that_holds_nothing_or_too_much_stops_no_run(
+    db: Database, client: Client, sent: list[Any]
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id")), {"id": "k1"})
+        await run.until("WAITING")
+        for name in (names.SIGNAL_EVENT, names.SIGNAL_HUMAN_TASK, names.SIGNAL_QUOTA_RESUME):
+            await run.handle.signal(name, args=sent)
+        body = {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {"amount": 5}}
+        await run.handle.signal(names.SIGNAL_EVENT, args=[body, *sent])
+        result = await run.handle.result()
+        logs = (await run.timeline()).logs
+    assert result["scopes"]["vars"]["event"] == {"amount": 5}
+    assert [line.message.partition(":")[0] for line in logs] == ["a signal was ignored"] * 2
+
+
+@pytest.mark.parametrize("given", [[], [{}, {}], ["text"]])
+async def test_a_run_that_is_started_with_nothing_or_too_much_fails_at_once(
+    db: Database, client: Client, given: list[Any]
+) -> None:
+    async with authored_runtime(db, client):
+        with pytest.raises(WorkflowFailureError) as failed:
+            await client.execute_workflow(
+                names.RUN_WORKFLOW,
+                args=given,
+                id=names.workflow_id_of(uuid.uuid4().hex),
+                task_queue=names.AUTHORED_QUEUE,
+            )
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "WorkflowRuntimeV2.ValidationError"
+    assert "RUN_INPUT_INVALID" in failed.value.cause.message
+
+
 async def test_a_wait_that_times_out_is_recorded_as_timed_out(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         one = {**wait("PAID", "payload.id", timeoutMs=1_500), "onError": {"policy": "continue"}}

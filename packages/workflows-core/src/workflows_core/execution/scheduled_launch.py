@@ -63,7 +63,7 @@ class ScheduledLaunchWorkflow:
             raise
 
     @workflow.signal(name=names.SIGNAL_RUN_ENDED)
-    def on_run_ended(self, _: Any) -> None:
+    def on_run_ended(self, *_: Any) -> None:
         """The run of this firing has ended."""
         self._told = True
 

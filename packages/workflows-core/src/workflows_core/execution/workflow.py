@@ -20,14 +20,18 @@ from workflows_core.wire.messages import EventSignal, RunInput
 
 @workflow.defn(name=names.RUN_WORKFLOW)
 class RunWorkflow:
-    """One authored run."""
+    """One authored run.
+
+    Whoever sends from Temporal's own tools may leave out what is sent, or send more than one thing: a handler that
+    cannot be called fails each workflow task from then on, since the signal stays in the history.
+    """
 
     def __init__(self) -> None:
         self._inbox: deque[Event] = deque()
         self._driver: RunDriver | None = None
 
     @workflow.run
-    async def run(self, run_input: Any) -> Any:
+    async def run(self, run_input: Any = None, *_: Any) -> Any:
         """Executes the run; the result is `{"scopes": ...}`."""
         try:
             parsed = RunInput.from_wire(run_input)
@@ -43,7 +47,7 @@ class RunWorkflow:
         return await self._driver.run()
 
     @workflow.signal(name=names.SIGNAL_EVENT)
-    def on_event(self, body: Any) -> None:
+    def on_event(self, body: Any = None, *_: Any) -> None:
         """An event for a wait of this run."""
         signal = EventSignal.from_wire(body)
         if signal is None:
@@ -52,7 +56,7 @@ class RunWorkflow:
             self._take(EventReceived(signal, now_ms()))
 
     @workflow.signal(name=names.SIGNAL_HUMAN_TASK)
-    def on_human_task(self, body: Any) -> None:
+    def on_human_task(self, body: Any = None, *_: Any) -> None:
         """An answer to a human task: `{taskId, payload, eventId?}`."""
         task_id = body.get("taskId") if isinstance(body, Mapping) else None
         if not isinstance(task_id, str) or not task_id:
@@ -63,7 +67,7 @@ class RunWorkflow:
         self._take(TaskAnswered(task_id, body.get("payload"), known, now_ms()))
 
     @workflow.signal(name=names.SIGNAL_QUOTA_RESUME)
-    def on_quota_resume(self, body: Any) -> None:
+    def on_quota_resume(self, *_: Any) -> None:
         """The tenant's quota has room again."""
         self._take(QuotaResumed(now_ms()))
 

@@ -44,23 +44,30 @@ _RECORD_ALTOGETHER = timedelta(seconds=45)
 
 @workflow.defn(name=GENERIC_JOB_WORKFLOW)
 class GenericJobWorkflow:
-    """One job; `cancelJob` is looked at between steps, a running handler is not interrupted by it."""
+    """One job; `cancelJob` is looked at between steps, a running handler is not interrupted by it.
+
+    What is left out, or sent beside the one argument, may fail no handler: each workflow task would fail from then on.
+    """
 
     def __init__(self) -> None:
         self._state = JobState()
         self._cancel: Mapping[str, Json] | None = None
 
     @workflow.signal(name="cancelJob")
-    def cancel_job(self, request: dict[str, Any]) -> None:
-        """Ask the job to end before its next step: `{reason, cancelledBy?}`."""
-        self._cancel = request
+    def cancel_job(self, request: Any = None, *_: Any) -> None:
+        """Ask the job to end before its next step: `{reason, cancelledBy?}`, or nothing at all."""
+        if request is None or isinstance(request, Mapping):
+            self._cancel = request or {}
+        else:
+            workflow.logger.warning("cancelJob with what is no object is ignored")
 
     @workflow.signal(name="updateProgress")
-    def update_progress(self, update: dict[str, Any]) -> None:
+    def update_progress(self, update: Any = None, *_: Any) -> None:
         """Report progress from outside, such as from the handler: `{progress, message?}`."""
-        progress = update.get("progress")
+        given: Mapping[str, Json] = update if isinstance(update, Mapping) else {}
+        progress = given.get("progress")
         if isinstance(progress, int | float) and not isinstance(progress, bool):
-            self._state = replace(self._state, progress=progress, message=update.get("message", self._state.message))
+            self._state = replace(self._state, progress=progress, message=given.get("message", self._state.message))
         else:
             workflow.logger.warning("updateProgress without a number in 'progress' is ignored")
 
@@ -70,7 +77,7 @@ class GenericJobWorkflow:
         return self._state.to_json()
 
     @workflow.run
-    async def run(self, job_input: dict[str, Any]) -> dict[str, Any]:
+    async def run(self, job_input: Any = None, *_: Any) -> dict[str, Any]:
         """Run the job `{jobId, jobName, tenantId, data}`.
 
         Returns:
