@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from service_host.postgres import database_reason
-from workflows_cli.output import utc_text
-from workflows_core.errors import Problem, Refused
+from workflows_core.errors import Refused
 from workflows_core.storage.database import is_unavailable
 
 _NOT_ALLOWED = "42501"
@@ -15,13 +12,6 @@ _NOT_ALLOWED = "42501"
 def not_found(code: str, what: str, name: str, tenant: str) -> Refused:
     """Nothing of that name in the tenant."""
     return Refused.one(code, f"tenant {tenant!r} has no {what} {name!r}; list them with `workflows {what}s list`", name)
-
-
-def window_problems(since: datetime | None, until: datetime | None) -> list[Problem]:
-    """A window of time that ends before it begins, which nothing would ever be in."""
-    if since is None or until is None or since <= until:
-        return []
-    return [Problem("OPTION_NOT_FITTING", f"must not be before --from, which is {utc_text(since)}", "--until")]
 
 
 def of_database(error: BaseException, where: str, check: str, login: str) -> Refused | None:

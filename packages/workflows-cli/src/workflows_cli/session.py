@@ -24,9 +24,9 @@ from service_host.postgres import create_engine, where_is
 from service_host.temporal import try_temporal
 from workflows_cli.dev.state import DEFAULT_DIRECTORY
 from workflows_cli.errors import of_database
-from workflows_cli.output import Format, emit
+from workflows_cli.output import Format, emit, utc_text
 from workflows_cli.settings import AuthoringSettings, Settings, read_authoring_settings, read_settings
-from workflows_core.errors import Refused
+from workflows_core.errors import Problem, Refused
 from workflows_core.storage.database import Database
 from workflows_core.storage.readiness import schema_verdict
 from workflows_core.storage.redaction_rules import get_redaction
@@ -123,6 +123,14 @@ class _UtcTime(click.ParamType[datetime]):
 
 UTC_TIME = _UtcTime()
 """Type of an option that takes a time."""
+
+
+def window_problems(since: datetime | None, until: datetime | None) -> list[Problem]:
+    """A window of time that ends before it begins, which nothing would ever be in."""
+    if since is None or until is None or since <= until:
+        return []
+    return [Problem("OPTION_NOT_FITTING", f"must not be before --from, which is {utc_text(since)}", "--until")]
+
 
 _OPTIONS: Sequence[tuple[Sequence[str], dict[str, Any]]] = (
     (["--format", "style"], {"type": click.Choice(["text", "json"]), "default": "text", "show_default": True}),

@@ -10,9 +10,9 @@ from typing import Any
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_cli.errors import not_found, window_problems
+from workflows_cli.errors import not_found
 from workflows_cli.output import table
-from workflows_cli.session import UTC_TIME, Session, command, given_json
+from workflows_cli.session import UTC_TIME, Session, command, given_json, window_problems
 from workflows_core.errors import Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.explaining import Candidate, explain_event, explain_wait, would_reach

@@ -12,9 +12,8 @@ from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
 from temporalio.service import RPCError
 
 from service_host.errors import Unreachable
-from workflows_cli.errors import window_problems
 from workflows_cli.output import table
-from workflows_cli.session import UTC_TIME, Session, command, given_json, read_document
+from workflows_cli.session import UTC_TIME, Session, command, given_json, read_document, window_problems
 from workflows_core.errors import Problem, Refused
 from workflows_core.launching.problems import is_not_there
 from workflows_core.publishing.lookup import find_workflow
