@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from harness.authored import TENANT, authored_runtime
 from harness.databases import MigratedDatabase
@@ -184,6 +190,27 @@ async def test_a_paused_schedule_makes_up_for_the_past_and_a_failed_one_says_tha
         said_so = "SCHEDULE_FAILED at scheduleId: it is failed and launches nothing: no calendar; mend that"
         for asked in (("trigger", row.id), ("backfill", row.id, *span)):
             assert said_so in await refused(environment, "schedules", *asked)
+
+
+async def test_what_temporal_refuses_is_told_with_its_words(environment: dict[str, str], client: Client) -> None:
+    name = f"full-{uuid.uuid4().hex}"
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
+    )
+    attributes = {f"Taken{number}": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for number in range(10)}
+    full = AddSearchAttributesRequest(namespace=name, search_attributes=attributes)
+    while True:
+        # The server knows a new namespace after a while.
+        try:
+            await client.operator_service.add_search_attributes(full)
+            break
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            await asyncio.sleep(0.1)
+    message = await refused({**environment, "TEMPORAL_NAMESPACE": name}, "setup")
+    assert message.startswith("error TEMPORAL_REFUSED: Temporal refuses: INVALID_ARGUMENT: ")
+    assert "cannot have more than 10 search attribute of type Keyword" in message
 
 
 async def test_a_window_that_ends_before_it_begins_is_refused(environment: dict[str, str]) -> None:

@@ -39,6 +39,9 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Module of `workflows_cli.commands` and name in it, and what `--help` says: to load all of them takes seconds."""
 
+_NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+"""Statuses of a call to Temporal that say nothing about what was asked for."""
+
 
 class _LoadedWhenAskedFor(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -84,7 +87,9 @@ def _exit_code() -> int:
 
 def _explain(error: Exception) -> int:
     """Says what was refused, or shows the trace of a fault of ours; the exit code."""
-    from service_host.postgres import database_reason  # noqa: PLC0415 - these take half a second to load
+    from temporalio.service import RPCError  # noqa: PLC0415 - these take half a second to load
+
+    from service_host.postgres import database_reason  # noqa: PLC0415
     from workflows_core.storage.database import is_unavailable  # noqa: PLC0415
 
     match error:
@@ -100,6 +105,12 @@ def _explain(error: Exception) -> int:
         case _ if type(error).__name__ == "EmbeddedStartFailed":
             # By name: the embedded servers are loaded by the commands that start them only.
             _refuse([{"code": "EMBEDDED_START_FAILED", "message": str(error)}])
+        case RPCError() if error.status.name in _NO_ANSWER:
+            _refuse([{"code": "UNREACHABLE", "message": f"Temporal does not answer: {error.message}"}])
+        case RPCError():
+            _refuse(
+                [{"code": "TEMPORAL_REFUSED", "message": f"Temporal refuses: {error.status.name}: {error.message}"}]
+            )
         case _ if is_unavailable(error):
             _refuse(
                 [{"code": "DATABASE_UNAVAILABLE", "message": f"PostgreSQL cannot be used: {database_reason(error)}"}]
