@@ -271,6 +271,24 @@ async def test_an_event_whose_key_was_held_is_overtaken_by_no_other_of_that_key(
     assert {row["attempts"] for row in routed.values()} == {0}
 
 
+async def test_a_key_that_is_held_for_long_is_waited_for_once_and_told_once(
+    db: Database, database: MigratedDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What stays the first of its keys would cost every pass a statement's whole time-out."""
+    await publish(db, "e1")
+    async with holding(database, LOCK_KEY, TENANT) as held:
+        routing = asyncio.create_task(route_pending(db, POLICY))
+        (pid,) = await held.waiting(1)
+        await held.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
+        await routing
+        for _ in range(3):
+            await route_pending(db, POLICY)
+        assert "lock timeout" in (await event_row(db, "e1"))["error_message"]
+    assert [record.getMessage()[:8] for record in caplog.records if record.levelname == "WARNING"] == ["event e1"]
+    await route(db, POLICY)
+    assert (await event_row(db, "e1"))["status"] == "routed"
+
+
 async def test_an_event_whose_key_is_held_is_not_waited_for_alone(db: Database, database: MigratedDatabase) -> None:
     await publish(db, "e1")
     await publish(db, "e2", tenant="other")

@@ -280,14 +280,17 @@ async def _failed(
     """Notes a failed attempt. One that is tried again `at_once` stays the first of its keys, for every router."""
     reason = f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
     async with db.tenant(tenant) as conn:
-        before = await failed_attempts(conn, tenant, event_id)
-        if before is None:
+        found = await failed_attempts(conn, tenant, event_id)
+        if found is None:
             return
+        before, noted = found
         delay = 0.0 if at_once else policy.delay(before + 1)
         status = await event_failed(conn, tenant, event_id, reason, delay_seconds=delay, max_attempts=max_attempts)
     if max_attempts is None:
-        extra = {"event": "event_routing_waits", "tenant": tenant}
-        _log.warning("event %s of tenant %s is put off: %s", event_id, tenant, reason, extra=extra)
+        if not noted:
+            # Once: such attempts follow one another at once.
+            extra = {"event": "event_routing_waits", "tenant": tenant}
+            _log.warning("event %s of tenant %s is put off: %s", event_id, tenant, reason, extra=extra)
         return
     _log.warning(
         "event %s of tenant %s could not be routed (attempt %d, now %s): %s",

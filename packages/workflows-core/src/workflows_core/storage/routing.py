@@ -29,7 +29,7 @@ _AWAITED = text(
 _CLAIM_FOR = text("SELECT workflow_claim(:tenant, :event_id, :wait_id, :run_id)")
 _SETTLE = text("SELECT workflow_settle_event(:tenant, :event_id, CAST(:deliveries AS jsonb), :lease)")
 _ATTEMPTS = text(
-    "SELECT attempts FROM workflow_runtime_events"
+    "SELECT attempts, error_message IS NOT NULL AS noted FROM workflow_runtime_events"
     " WHERE tenant = :tenant AND event_id = :event_id AND status = 'pending' FOR UPDATE SKIP LOCKED"
 )
 _FAILED = text(
@@ -173,14 +173,16 @@ async def settle_event(
     return frozenset(await value_of(conn, _SETTLE, values))
 
 
-async def failed_attempts(conn: AsyncConnection, tenant: str, event_id: str) -> int | None:
-    """Failed attempts to route an event, which is locked then; None when it is not pending, or another router has it.
+async def failed_attempts(conn: AsyncConnection, tenant: str, event_id: str) -> tuple[int, bool] | None:
+    """Failed attempts to route an event, and whether one is noted, if it did not count; the event is locked then.
+
+    None when it is not pending, or another router has it.
 
     Read without its content, which may be the reason, and without its keys, which somebody may hold.
     """
     values = {"tenant": tenant, "event_id": event_id}
-    found: int | None = (await conn.execute(_ATTEMPTS, values)).scalar_one_or_none()
-    return found
+    found = (await conn.execute(_ATTEMPTS, values)).one_or_none()
+    return None if found is None else (found.attempts, found.noted)
 
 
 async def event_failed(

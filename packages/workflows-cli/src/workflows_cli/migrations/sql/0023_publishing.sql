@@ -95,6 +95,10 @@ BEGIN
     IF e.event_id IS NULL THEN
         RETURN NULL;
     END IF;
+    IF e.error_message IS NOT NULL THEN
+        -- It stays the first of its keys: who holds one of them for long must not keep the events of others waiting each time.
+        PERFORM set_config('lock_timeout', '200ms', true);
+    END IF;
     IF cardinality(e.correlation_keys) BETWEEN 1 AND most_keys THEN
         waits := workflow_claim_event(p_tenant, p_event_id, e.event_name, e.correlation_keys);
         IF waits IS NULL THEN
