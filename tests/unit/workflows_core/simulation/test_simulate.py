@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.interpreted import act, document, wait
-from harness.random_definitions import CATEGORIES, definitions, with_scripts
 from harness.readable import readable
-from harness.reference import Reference
-from workflows_core.actions.action import Action, ActionContext, Effect
+from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.model import STEP_MODELS
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.errors import ActionFailed, ErrorCategory, Refused
+from workflows_core.errors import Refused
 from workflows_core.simulation.fixtures import Fixtures
 from workflows_core.simulation.report import Report
 from workflows_core.simulation.simulate import SimulationLimits, simulate
@@ -259,6 +257,18 @@ async def test_an_explanation_names_the_values_that_decided() -> None:
     assert report.trace[0].explained == [{"expression": "payload.n > 3", "value": True, "reads": {"payload.n": 5}}]
 
 
+async def test_what_an_action_is_given_is_explained_too() -> None:
+    report = await run(act(mapping={"n": {"$expr": "payload.n + 1"}}), payload={"n": 5}, explain=True)
+    assert report.trace[0].explained == [{"expression": "payload.n + 1", "value": 6, "reads": {"payload.n": 5}}]
+
+
+async def test_an_action_stands_in_the_trace_where_it_began() -> None:
+    note = {"id": "b", "type": "transform.assign", "config": {"assign": {"vars.b": {"$expr": "1"}}}}
+    branches = [{"steps": [{"id": "a", **act()}]}, {"steps": [note]}]
+    report = await run({"type": "control.parallel", "branches": branches})
+    assert [entry.step_id for entry in report.trace] == ["s0", "a", "b"]
+
+
 @pytest.mark.parametrize(
     ("fixtures", "said"),
     [
@@ -332,29 +342,3 @@ async def test_limits_end_what_would_not() -> None:
     items = {"type": "control.forEach", "items": {"$expr": "payload.items"}, "itemVar": "x", "body": []}
     report = await run(items, payload={"items": list(range(20))}, limits=SimulationLimits(max_loop_items=10))
     assert "more than 10 items" in report.errors[0]["message"]
-
-
-def scripted() -> list[Action]:
-    async def act(value: Any, context: ActionContext) -> Any:
-        if context.attempt <= len(value["failures"]):
-            raise ActionFailed("scripted", category=ErrorCategory(value["failures"][context.attempt - 1]))
-        return {"attempt": context.attempt}
-
-    schema = {"type": "object"}
-    return [Action("test.scripted", 1, act, schema, schema, "Fails.", effect=Effect.PURE, timeout_ms=500, short=True)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    definition=definitions(depth=3, side_by_side=False),
-    failures=st.dictionaries(
-        st.integers(1, 15).map(lambda n: f"s{n}"), st.lists(st.sampled_from(CATEGORIES), max_size=2), max_size=5
-    ),
-)
-async def test_agrees_with_the_reference(definition: dict[str, Any], failures: dict[str, list[str]]) -> None:
-    report = await simulate(parse_definition(with_scripts(definition, failures)), ActionRegistry.of({"test": scripted}))
-    expected = Reference(definition, failures).run()
-    status = {"completed": "SUCCEEDED", "failed": "FAILED"}[report.status]
-    assert (status, report.result, readable(report.final_vars)) == (expected.status, expected.result, expected.vars)
-    names = [(call["input"]["name"], call["attempt"]) for call in report.invocations]
-    assert names == expected.calls

@@ -166,6 +166,9 @@ class _Simulation:
                 self.commands = [c for c in self.commands if getattr(c, "command_id", "") != command.command_id]
             elif isinstance(command, (RunAction, LaunchChild, StartTimer)):
                 self.commands.append(command)
+            if isinstance(command, RunAction):
+                began = TraceEntry(command.step_path, command.step_id, "action.call", "STARTED", command.attempt)
+                self.trace.setdefault(command.step_path, began)
         self.note(state)
         return replace(state, outbox=Outbox())
 
@@ -235,8 +238,6 @@ class _Simulation:
 
     async def answer(self, command: RunAction, at: int) -> Event:
         action_id, version = command.call["action_id"], command.call["action_version"]
-        entry = TraceEntry(command.step_path, command.step_id, "action.call", "STARTED", command.attempt)
-        self.trace.setdefault(command.step_path, entry)
         self.invocations.append(
             {
                 "stepPath": command.step_path,
