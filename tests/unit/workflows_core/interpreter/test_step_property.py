@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.random_definitions import CATEGORIES, definitions
+from harness.random_definitions import TIMED_OUT, InTurn, category_of, definitions, scripts
 from harness.readable import readable
-from harness.reference import Reference, Seen
+from harness.reference import Reference, Seen, Visit
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Failure
 from workflows_core.expressions.jlens_engine import JlensEngine
@@ -49,19 +49,23 @@ class ChildEnd:
 
 
 class Driven:
-    """A run whose commands are answered in their order, and whose state is JSON where `carry` says so."""
+    """A run whose commands are answered in any order, and whose state is JSON where `carry` says so.
 
-    def __init__(self, definition: dict[str, Any], failures: dict[str, list[str]], carry: list[bool]) -> None:
+    Where `recorded`, an action writes its own row, as regular ones do.
+    """
+
+    def __init__(self, definition: dict[str, Any], failures: InTurn, carry: list[bool], recorded: bool = False) -> None:
         self.plan = compile_plan(parse_definition(definition), ENGINE)
         identity = RunIdentity("run", "tenant", "wf", 1, "hash", None)
         self.state = initial_state(self.plan, identity, payload={}, meta={}, started_at=0)
         self.failures = failures
         self.carry = carry
+        self.recorded = recorded
         self.seen = Seen()
         self.pending: list[Command | ChildEnd] = []
         self.launched = ""
 
-    def run(self, max_steps: int | None, cancelled_after: int | None) -> Seen:
+    def run(self, max_steps: int | None, order: list[int], cancelled_after: int | None = None) -> Seen:
         """To its end; a cancel comes after so many answers."""
         answers = at = moment = 0
         event: Event = Begin(at)
@@ -79,22 +83,26 @@ class Driven:
                     # One that comes while it undoes changes nothing.
                     self.state, commands = step(self.plan, self.state, CancelRequested(at))
                     assert commands == ()
+                chosen = order[answers % len(order)] % len(self.pending)
                 answers += 1
-                event = self.answer(self.pending.pop(0), at)
+                event = self.answer(self.pending.pop(chosen), at)
             at = max(at, event.at)
         assert self.state.outcome is not None
         self.seen.status = self.state.outcome.status
         self.seen.result = self.state.outcome.result
+        if self.seen.status == "FAILED" and self.state.outcome.failure is not None:
+            self.seen.category = self.state.outcome.failure.category
         self.seen.vars = readable({name: one for name, one in self.state.scopes.vars.items() if name != "timeWait"})
         return self.seen
 
     def is_over(self, event: Event, max_steps: int | None) -> bool:
         """Applies an event."""
-        before = json.dumps(self.state.to_checkpoint())
+        before, text = self.state, json.dumps(self.state.to_checkpoint())
         ends = isinstance(event, ActionSucceeded) and max_steps is None and may_end_next(self.plan, self.state)
         following, commands = step(self.plan, self.state, event, max_steps=max_steps)
-        assert json.dumps(self.state.to_checkpoint()) == before, "step changed the state it was given"
+        assert json.dumps(before.to_checkpoint()) == text, "step changed the state it was given"
         self.state = following
+        self.note(before)
         if ends:
             assert following.outcome is not None or following.ending is not None, "an answer was needed to end"
         for command in commands:
@@ -102,6 +110,18 @@ class Driven:
         if isinstance(event, ChildLaunched):
             self.pending.append(ChildEnd(self.launched))
         return following.outcome is not None
+
+    def note(self, before: State) -> None:
+        """The rows that the event has added."""
+        known = {id(entry) for entry in before.outbox.entries}
+        for entry in self.state.outbox.entries:
+            if entry.kind == "step" and id(entry) not in known:
+                row = entry.record
+                self.row(row["step_path"], row["step_type"], row["status"], row["attempt"])
+
+    def row(self, path: str, kind: str, status: str, attempt: int) -> None:
+        visit = self.seen.trace.setdefault(path, Visit(kind))
+        visit.status, visit.attempt = status, attempt
 
     def take(self, command: Command) -> None:
         """Notes what is asked, and forgets what is of no interest any more."""
@@ -140,25 +160,31 @@ class Driven:
         """As the scripts have it."""
         match command:
             case RunAction():
-                scripted = self.failures.get(command.step_id, [])
-                if command.attempt > len(scripted):
-                    return ActionSucceeded(command.command_id, at, {"attempt": command.attempt}, 10, True)
-                failure = Failure(scripted[command.attempt - 1], "scripted")
-                return ActionStepFailed(command.command_id, at, failure, True)
+                failing = self.failing("action.call", command.step_id, command.attempt)
+                if self.recorded:
+                    self.row(command.step_path, "action.call", "FAILED" if failing else "SUCCEEDED", command.attempt)
+                if failing is None:
+                    output = {"attempt": command.attempt}
+                    return ActionSucceeded(command.command_id, at, output, 10, self.recorded)
+                return ActionStepFailed(command.command_id, at, Failure(failing, "scripted"), self.recorded)
             case LaunchChild():
                 self.launched = command.child_run_id
                 return ChildLaunched(command.command_id, at)
             case ChildEnd():
                 step_id, pending = self.waiting(None, command.child_run_id)
-                if pending.attempt > len(self.failures.get(step_id, [])):
+                if self.failing("control.callWorkflow", step_id, pending.attempt) is None:
                     return _event(pending, {"status": "SUCCEEDED", "result": {"result": pending.attempt}}, at)
                 return _event(pending, {"status": "FAILED", "error": {"message": "scripted"}}, at)
             case StartTimer() if command.command_id.endswith(":wait"):
                 step_id, pending = self.waiting(command.command_id)
-                if pending.kind == "event" and pending.attempt > len(self.failures.get(step_id, [])):
-                    return _event(pending, {"n": pending.attempt}, at)
+                failing = self.failing("event.wait", step_id, pending.attempt)
+                if pending.kind == "event" and failing != TIMED_OUT:
+                    return _event(pending, {} if failing else {"n": pending.attempt}, at)
         assert isinstance(command, StartTimer)
         return TimerFired(command.command_id, max(at, command.due_at))
+
+    def failing(self, kind: str, step_id: str, attempt: int) -> str | None:
+        return category_of({"type": kind, "id": step_id}, self.failures, attempt)
 
 
 def _child_of(pending: Pending) -> Any:
@@ -172,48 +198,58 @@ def _event(pending: Pending, payload: Any, at: int) -> EventReceived:
     return EventReceived(signal, at)
 
 
-def _failures(steps: int) -> st.SearchStrategy[dict[str, list[str]]]:
-    """How the first attempts of some of the first steps fail."""
-    scripts = st.lists(st.sampled_from(CATEGORIES), max_size=3)
-    return st.dictionaries(st.integers(1, steps).map(lambda n: f"s{n}"), scripts, max_size=8)
-
-
 def agree(found: Seen, expected: Seen) -> None:
-    assert (found.status, found.result, found.vars, found.calls) == (
+    assert (found.status, found.result, found.category, found.vars, found.calls, sorted(found.visits)) == (
         expected.status,
         expected.result,
+        expected.category,
         expected.vars,
         expected.calls,
+        sorted(expected.visits),
     )
+
+
+ORDER = st.just([0]) | st.lists(st.integers(0, 5), min_size=1, max_size=5)
+"""Which of the open questions is answered next, as often as there are several."""
+CARRY = st.lists(st.booleans(), max_size=5)
 
 
 @settings(max_examples=400, deadline=None)
 @given(
     definition=definitions(refused_too=True),
-    failures=_failures(25),
-    carry=st.lists(st.booleans(), max_size=5),
+    failures=scripts(),
+    carry=CARRY,
     max_steps=st.none() | st.integers(1, 4),
+    order=ORDER,
 )
 def test_agrees_with_the_reference_wherever_the_state_is_carried(
-    definition: dict[str, Any], failures: dict[str, list[str]], carry: list[bool], max_steps: int | None
+    definition: dict[str, Any],
+    failures: InTurn,
+    carry: list[bool],
+    max_steps: int | None,
+    order: list[int],
 ) -> None:
-    agree(Driven(definition, failures, carry).run(max_steps, None), Reference(definition, failures).run())
+    agree(Driven(definition, failures, carry).run(max_steps, order), Reference(definition, failures).run(order))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=450, deadline=None)
 @given(
-    definition=definitions(depth=2, refused_too=True, waiting=True),
-    failures=_failures(8),
-    carry=st.lists(st.booleans(), max_size=5),
+    definition=definitions(refused_too=True, waiting=True),
+    failures=scripts(),
+    carry=CARRY,
     max_steps=st.none() | st.integers(1, 4),
+    order=ORDER,
     cancelled_after=st.none() | st.integers(0, 4),
+    recorded=st.booleans(),
 )
 def test_agrees_with_the_reference_on_waits_and_whenever_it_is_cancelled(
     definition: dict[str, Any],
-    failures: dict[str, list[str]],
+    failures: InTurn,
     carry: list[bool],
     max_steps: int | None,
+    order: list[int],
     cancelled_after: int | None,
+    recorded: bool,
 ) -> None:
-    found = Driven(definition, failures, carry).run(max_steps, cancelled_after)
-    agree(found, Reference(definition, failures, cancelled_after).run())
+    found = Driven(definition, failures, carry, recorded).run(max_steps, order, cancelled_after)
+    agree(found, Reference(definition, failures).run(order, cancelled_after))
