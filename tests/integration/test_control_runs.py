@@ -6,15 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, seed, settings
-from hypothesis import strategies as st
 from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import Authored, Started, authored_runtime
 from harness.interpreted import counted, document, wait
-from harness.random_definitions import CATEGORIES, definitions, with_scripts
-from harness.readable import readable
-from harness.reference import Reference
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 
@@ -32,40 +27,6 @@ def expr(source: str) -> dict[str, str]:
 
 def loop(*body: dict[str, Any], items: str, **fields: Any) -> dict[str, Any]:
     return {"type": "control.forEach", "items": expr(items), "itemVar": "x", "body": list(body), **fields}
-
-
-def random_runs(count: int) -> list[tuple[dict[str, Any], dict[str, list[str]]]]:
-    found: list[tuple[dict[str, Any], dict[str, list[str]]]] = []
-
-    @seed(20)
-    @settings(max_examples=count, phases=[Phase.generate], database=None, deadline=None)
-    @given(
-        definitions(depth=3, side_by_side=False),
-        st.dictionaries(st.integers(1, 12).map(lambda n: f"s{n}"), st.lists(st.sampled_from(CATEGORIES), max_size=2)),
-    )
-    def collect(definition: dict[str, Any], failures: dict[str, list[str]]) -> None:
-        found.append((definition, failures))
-
-    collect()
-    return found
-
-
-async def test_random_definitions_do_on_temporal_what_the_reference_does(db: Database, client: Client) -> None:
-    runs = random_runs(40)
-    assert sum("control.forEach" in str(definition) for definition, _ in runs) >= 5
-    # Continue-as-new after every few steps, so that the state is carried in the middle of everything.
-    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=4)) as authored:
-        started = [await authored.start(with_scripts(*one)) for one in runs]
-        results = await asyncio.gather(*(ended(run) for run in started))
-        for run, result, (definition, failures) in zip(started, results, runs, strict=True):
-            expected = Reference(definition, failures).run()
-            if expected.status == "SUCCEEDED":
-                found = (result.get("result"), readable(result["scopes"]["vars"]))
-                assert found == (expected.result, expected.vars)
-            else:
-                assert isinstance(result, WorkflowFailureError)
-            assert authored.effects.scripted.get(run.run_id, []) == expected.calls
-            assert (await run.timeline()).run.status == expected.status
 
 
 async def test_items_run_side_by_side_and_their_results_keep_their_order(db: Database, client: Client) -> None:
