@@ -114,7 +114,7 @@ _CALL = st.builds(
     lambda name: {"type": "action.call", "config": {"actionId": "test.act", "version": 1, "saveAs": name}},
     st.sampled_from("xyz"),
 )
-_POLICY = st.sampled_from([None, "continue", "fail", "continue"])
+_POLICY = st.sampled_from([None, "continue", "fail"])
 _PLAIN_CALL = st.builds(_action, _CALL, _AGAIN, _POLICY, st.none())
 _RETURN = st.builds(
     lambda value: {"type": "control.return", **({} if value is None else {"value": _expr(value)})}, st.none() | _SCALAR
@@ -222,9 +222,9 @@ def _nested(children: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[di
         _often((1, st.just([])), (5, st.lists(_SCALAR, min_size=1, max_size=3))),
         st.sampled_from(["i", "j", "item"]),
         st.sampled_from(["item", None]),
-        st.integers(1, 3),
+        st.sampled_from([2, 3, 1]),
         block,
-        st.sampled_from(["continue", "fail"]),
+        st.sampled_from(["continue", "fail", "continue"]),
     )
     repeat = st.builds(
         lambda limit, stop, body: {
@@ -248,10 +248,10 @@ def _nested(children: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[di
             "branches": [{"steps": steps} for steps in branches],
             "wait": wait,
         },
-        st.lists(block, min_size=1, max_size=3),
+        _often((1, st.lists(block, min_size=1, max_size=3)), (4, st.lists(block, min_size=2, max_size=3))),
         st.sampled_from(["all", "any"]),
     )
-    return st.one_of(choose, switch, loop, repeat, attempt, parallel)
+    return _often((1, choose), (1, switch), (2, loop), (1, repeat), (1, attempt), (3, parallel))
 
 
 def _numbered(steps: list[dict[str, Any]], next_id: list[int]) -> list[dict[str, Any]]:
@@ -289,7 +289,7 @@ def definitions(
     """
     leaf = _leaf(_RETURN) if refused_too else _leaf()
     if waiting:
-        leaf = _often((4, leaf), (3, _waiting()))
+        leaf = _often((1, leaf), (1, _waiting()))
     steps = leaf
     for _ in range(depth - 1):
         steps = _often((3, leaf), (4, _nested(steps)))
