@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -29,6 +31,7 @@ from harness.run_records import (
     waits_of,
 )
 from workflows_core.errors import Refused
+from workflows_core.execution.beginning import load_call
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_event, route_pending, run_id_of_start
@@ -38,6 +41,7 @@ from workflows_core.launching.queue import QueuedStarts
 from workflows_core.storage.begun_runs import begun_run
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import write_run
+from workflows_core.wire.messages import RunInput
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(unknown_run_seconds=0.1, first_delay_seconds=0.1)
@@ -409,7 +413,12 @@ async def test_what_is_routed_while_a_run_is_queued_is_found_by_it(db: Database,
     assert {event for (event, _), status in (await deliveries_of(db)).items() if status == "consumed"} == {"p1", "p2"}
 
 
-@pytest.mark.parametrize("loads", ["at once", "slowly"])
+def busy(sleep: Callable[[float], None] = time.sleep) -> None:
+    """As a workflow task of a busy process: its time stands still."""
+    sleep(0.5)
+
+
+@pytest.mark.parametrize("loads", ["at once", "slowly", "in a slow task"])
 async def test_what_is_routed_before_a_run_of_a_bare_client_is_loaded_is_found_by_it(
     db: Database, client: Client, monkeypatch: pytest.MonkeyPatch, loads: str
 ) -> None:
@@ -419,8 +428,14 @@ async def test_what_is_routed_before_a_run_of_a_bare_client_is_loaded_is_found_b
         await asyncio.sleep(1.5)
         return await begun_run(*given)
 
+    def late(run_input: RunInput) -> dict[str, Any]:
+        busy()
+        return load_call(run_input)
+
     if loads == "slowly":
         monkeypatch.setattr("workflows_core.execution.load.begun_run", slowly)
+    elif loads == "in a slow task":
+        monkeypatch.setattr("workflows_core.execution.driver.load_call", late)
     async with authored_runtime(db, client) as authored:
         pass
     await publish(db, "too early", "k1", payload={"amount": 4})

@@ -54,7 +54,11 @@ LATER = {
     "semantics": st.integers(1, 2),
     "max_key_bytes": st.sampled_from([1, 2_048]),
 }
-SCHEDULED = {"scheduled_launch": st.text(max_size=3), "started_before": st.just(True)}
+SCHEDULED = {
+    "scheduled_launch": st.text(max_size=3),
+    "started_before": st.just(True),
+    "since_start_ms": st.integers(-5, 10**6),
+}
 
 
 def same(found: Any, wanted: Any) -> bool:

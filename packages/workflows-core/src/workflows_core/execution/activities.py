@@ -105,9 +105,10 @@ class RunActivities:
     @activity.defn(name=names.ACTIVITY_LOAD)
     async def load(self, raw: RawValue) -> RawValue:
         """Definition, payload and traits of the run's actions; reads only."""
-        run_input = RunInput.from_wire(decode(raw))
+        body = decode(raw)
+        run_input, started_at = RunInput.from_wire(body), body["executionStartedAt"]
         with about(tenant=run_input.tenant_id, run_id=run_input.run_id, workflow_id=run_input.workflow_id):
-            return encode(compact_loaded(await durably(lambda: self.loader.load(run_input))))
+            return encode(compact_loaded(await durably(lambda: self.loader.load(run_input, started_at))))
 
     @activity.defn(name=names.ACTIVITY_FIND_ACTION)
     async def find_action(self, raw: RawValue) -> RawValue:

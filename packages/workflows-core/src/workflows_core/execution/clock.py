@@ -10,6 +10,6 @@ def now_ms() -> int:
     return workflow.time_ns() // 1_000_000
 
 
-def since_start_ms() -> int:
-    """Milliseconds since the execution was started, by Temporal's clock alone, which goes on with local activities."""
-    return max(0, now_ms() - int(workflow.info().workflow_start_time.timestamp() * 1000))
+def start_ms() -> int:
+    """When the execution was started, by Temporal's clock: milliseconds since the epoch."""
+    return int(workflow.info().workflow_start_time.timestamp() * 1000)

@@ -20,7 +20,7 @@ from temporalio.workflow import ActivityConfig
 
 from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
 from workflows_core.execution import action_calls, availability, child_calls, continuing, options, run_ends
-from workflows_core.execution.beginning import first_state, unloaded_state
+from workflows_core.execution.beginning import first_state, load_call, unloaded_state
 from workflows_core.execution.budget import MAX_STEPS_AT_ONCE, TaskBudget
 from workflows_core.execution.clock import now_ms
 from workflows_core.execution.failures import run_error, step_failure
@@ -198,7 +198,7 @@ class RunDriver:
     async def _load(self) -> None:
         try:
             raw = await workflow.execute_local_activity(
-                ACTIVITY_LOAD, encode(self.input.to_wire()), result_type=RawValue, **options.for_load()
+                ACTIVITY_LOAD, encode(load_call(self.input)), result_type=RawValue, **options.for_load()
             )
         except FailureError as error:
             raise _LoadFailed(step_failure(error).failure) from error

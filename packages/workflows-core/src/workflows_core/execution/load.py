@@ -46,8 +46,12 @@ class RunLoader:
     policy: RunPolicy
     _checked: OrderedDict[_VersionKey, CheckedVersion] = field(default_factory=OrderedDict)
 
-    async def load(self, run_input: RunInput) -> LoadedRun:
+    async def load(self, run_input: RunInput, execution_started_at: int) -> LoadedRun:
         """The run's definition, payload and traits of its actions; reads only.
+
+        Args:
+            run_input: What the run was started with.
+            execution_started_at: When, by Temporal's clock; milliseconds since the epoch.
 
         Raises:
             Refused: No such version (`DEFINITION_VERSION_UNKNOWN`), or its content is not what was
@@ -85,6 +89,7 @@ class RunLoader:
         if not run.recorded:
             loaded["started_at"] += int((time.monotonic() - read_at) * 1000)
             loaded["started_before"] = True
+            loaded["since_start_ms"] = int(time.time() * 1000) - execution_started_at
         trigger = run.trigger_metadata_json
         if isinstance(trigger, dict) and isinstance(trigger.get("scheduledLaunchId"), str):
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]

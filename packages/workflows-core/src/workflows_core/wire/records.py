@@ -263,5 +263,7 @@ class LoadedRun(TypedDict):
     max_key_bytes: NotRequired[int]
     # `started_at` is the time of the loading's end, and the run is older.
     started_before: NotRequired[bool]
+    # By the clock of the loading's machine, which may be off.
+    since_start_ms: NotRequired[int]
     # Temporal workflow id of the scheduled launch that waits for the end of the run.
     scheduled_launch: NotRequired[str]
