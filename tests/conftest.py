@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from temporalio.client import Client
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -22,6 +23,10 @@ from service_host.leaving import leave
 from workflows_cli.embedded import EmbeddedPostgres, EmbeddedTemporal
 from workflows_core.launching.launcher import Launcher
 from workflows_core.storage.database import Database
+
+# How long an example takes is no matter of tests: this machine has other work.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _SERVICES = ("TEMPORAL_", "DB_", "WORKFLOW", "LOG_", "HEALTH_", "PG")
 _SINGLE = frozenset({"PORT", "http_proxy", "https_proxy", "all_proxy", "grpc_proxy"})

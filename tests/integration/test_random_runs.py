@@ -26,7 +26,7 @@ def random_runs(count: int, number: int) -> list[Scripted]:
     found: list[Scripted] = []
 
     @seed(number)
-    @settings(max_examples=count, phases=[Phase.generate], database=None, deadline=None)
+    @settings(max_examples=count, phases=[Phase.generate], database=None)
     @given(definitions(waiting=True), scripts(), unanswered())
     def collect(definition: dict[str, Any], failures: InTurn, nobody: frozenset[str]) -> None:
         found.append(Scripted(definition, failures, nobody))

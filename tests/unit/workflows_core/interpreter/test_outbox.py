@@ -77,7 +77,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert carried.uncarried == len(carried.entries)
 
 
-OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestOutbox = OutboxMachine.TestCase
 
 

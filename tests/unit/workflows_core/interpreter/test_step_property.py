@@ -214,7 +214,7 @@ ORDER = st.just([0]) | st.lists(st.integers(0, 5), min_size=1, max_size=5)
 CARRY = st.lists(st.booleans(), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     definition=definitions(refused_too=True),
     failures=scripts(),
@@ -232,7 +232,7 @@ def test_agrees_with_the_reference_wherever_the_state_is_carried(
     agree(Driven(definition, failures, carry).run(max_steps, order), Reference(definition, failures).run(order))
 
 
-@settings(max_examples=350, deadline=None)
+@settings(max_examples=350)
 @given(
     definition=definitions(refused_too=True, waiting=True),
     failures=scripts(),

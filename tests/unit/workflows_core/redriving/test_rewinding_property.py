@@ -95,7 +95,7 @@ HABITS = st.builds(
 DEFINITIONS = (definitions() | definitions().map(behind_a_race)).map(chancy)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(definition=DEFINITIONS, first=HABITS, second=HABITS, where=st.tuples(*[st.integers(0, 50)] * 3))
 def test_the_state_before_a_step_is_the_one_that_the_run_had(
     definition: dict[str, Any], first: Habits, second: Habits, where: tuple[int, int, int]
@@ -111,7 +111,7 @@ def test_the_state_before_a_step_is_the_one_that_the_run_had(
     same(new.rewound(wanted, "newest"), new.before[wanted], exact)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(
     definition=DEFINITIONS,
     habits=HABITS,

@@ -87,7 +87,7 @@ def _place(question: Question) -> list[int]:
 
 
 @pytest.mark.asyncio
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     definition=definitions(waiting=True),
     failures=scripts(),

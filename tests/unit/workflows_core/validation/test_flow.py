@@ -246,7 +246,7 @@ def reading(found: Any, names: list[str]) -> Any:
 
 
 @pytest.mark.asyncio
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     definition=definitions(depth=3),
     names=st.lists(st.sampled_from(["p", "q", "i", "j", "x", "caught", "all_i"]), min_size=2, max_size=5, unique=True),
