@@ -48,9 +48,6 @@ every task of a busy moment would wait for 40 ms. And no partitions of task queu
 process they only hand tasks to one another, and fairness is kept within each.
 """
 
-GARBAGE_COLLECTION: Mapping[str, str] = {"GOGC": "400", "GOMEMLIMIT": "2GiB"}
-"""Of the server's runtime: seldom, until it holds much. By default it takes a third of the server's processor time."""
-
 SQLITE: Mapping[str, str] = {"journal_mode": "wal", "synchronous": "normal"}
 """Of a server with a directory: a crash of the machine may cost what was last stored, and corrupts nothing."""
 
@@ -149,7 +146,7 @@ class EmbeddedTemporal(EmbeddedServer):
             command=[str(temporal_program()), *arguments],
             directory=self._directory,
             log=self.log,
-            environment={**GARBAGE_COLLECTION, **child_environment(HOME=str(self._directory))},
+            environment=child_environment(HOME=str(self._directory)),
             stop_signal=signal.SIGTERM if self._state else signal.SIGKILL,
             remove=() if self._state else (self._directory,),
         )
