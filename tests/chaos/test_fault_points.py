@@ -26,7 +26,7 @@ async def test_a_kill_at_any_boundary_costs_no_event_and_repeats_none(
         "TEMPORAL_ADDRESS": temporal.address,
         "TEMPORAL_NAMESPACE": client.namespace,
     }
-    load = load_of(db, client, pausers=True)
+    load = load_of(db, client)
     await load.prepare()
     assert len(POINTS) >= 20
     for point in POINTS:
@@ -42,6 +42,6 @@ async def test_a_kill_at_any_boundary_costs_no_event_and_repeats_none(
         ("starter", "SUCCEEDED", "COMPLETED"): load.number,
     }
     assert paused.keys() == {("pauser", "SUCCEEDED", "COMPLETED"), ("pauser", "CANCELED", "CANCELED")}
-    assert sum(paused.values()) == load.number
+    assert sum(paused.values()) == load.paused
     verdicts = Counter(row["status"] for row in await rows(db, "workflow_event_deliveries"))
     assert verdicts == {"consumed": len(load.wanted)}

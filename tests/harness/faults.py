@@ -104,14 +104,15 @@ PAUSER = {
 class Load:
     """Publishes events for waits and triggers, and knows what has to come of them.
 
-    With `pausers` it starts runs as well that end with an action, and cancels one of two while that is on its way.
+    With `pausing` it starts runs as well that end with an action, and cancels one of two while that is on its way.
     """
 
     db: Database
     client: Client
     launcher: Launcher
-    pausers: bool = False
+    pausing: bool = False
     number: int = 0
+    paused: int = 0
     wanted: dict[str, str] = field(default_factory=dict)
 
     async def prepare(self) -> None:
@@ -128,7 +129,8 @@ class Load:
         for number in numbers:
             self.wanted[f"waited-{number}"] = self.wanted[f"started-{number}"] = "1"
         self.number += size
-        parts = (self._waiter, self._starter, *([self._pause] if self.pausers else []))
+        self.paused += size if self.pausing else 0
+        parts = (self._waiter, self._starter, *([self._pause] if self.pausing else []))
         await asyncio.gather(*(part(number) for number in numbers for part in parts))
 
     async def _waiter(self, number: int) -> None:
@@ -230,7 +232,12 @@ async def worker_with_fault(
 
 
 async def kill_at(load: Load, environment: Mapping[str, str], directory: Path, point: str, count: int) -> None:
-    """Gives the worker work until it has killed itself there."""
+    """Gives the worker work until it has killed itself there.
+
+    Runs that pause are there only for where they are needed: what is killed so often that it takes its time would lose
+    more starts than a call may.
+    """
+    load.pausing = "LastAction" in point
     async with worker_with_fault(environment, directory, point, count) as worker:
         try:
             async with asyncio.timeout(60):
@@ -242,6 +249,6 @@ async def kill_at(load: Load, environment: Mapping[str, str], directory: Path, p
         assert worker.process.returncode == -signal.SIGKILL, worker.log.read_text("utf-8")
 
 
-def load_of(db: Database, client: Client, *, pausers: bool = False) -> Load:
+def load_of(db: Database, client: Client) -> Load:
     """Over a launcher of the test's own process."""
-    return Load(db, client, Launcher(db, client), pausers)
+    return Load(db, client, Launcher(db, client))
