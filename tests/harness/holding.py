@@ -44,6 +44,11 @@ class Held:
         """Ends a session, and waits until it has ended."""
         await self.watching.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
 
+    async def time_out(self) -> None:
+        """Ends the statement of the session that waits, as a time-out does."""
+        (pid,) = await self.waiting(1)
+        await self.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
+
     async def interrupt(self, pid: int) -> None:
         """Ends the statement of the session that is next, as a time-out does, and waits until another one is next."""
         await self.watching.execute("SELECT pg_cancel_backend(%s)", [pid])

@@ -237,8 +237,7 @@ async def test_a_key_that_somebody_holds_delays_no_event_of_another_key(
     await publish(db, "e2", "free")
     async with holding(database, LOCK_KEY, TENANT) as held:
         routing = asyncio.create_task(route_pending(db, POLICY))
-        (pid,) = await held.waiting(1)
-        await held.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
+        await held.time_out()
         assert await routing == 2
         found = await event_row(db, "e1")
         assert (found["status"], found["attempts"]) == ("pending", 0)
@@ -260,9 +259,7 @@ async def test_an_event_whose_key_was_held_is_overtaken_by_no_other_of_that_key(
     await publish(db, "free", "key-2")
     async with holding(database, LOCK_KEY, TENANT) as held:
         routing = asyncio.create_task(route_pending(db, POLICY))
-        (pid,) = await held.waiting(1)
-        # As a statement's time-out does.
-        await held.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
+        await held.time_out()
     assert await routing == 4
     assert (await event_row(db, "free"))["status"] == "routed"
     await route(db, POLICY)
@@ -278,8 +275,7 @@ async def test_a_key_that_is_held_for_long_is_waited_for_once_and_told_once(
     await publish(db, "e1")
     async with holding(database, LOCK_KEY, TENANT) as held:
         routing = asyncio.create_task(route_pending(db, POLICY))
-        (pid,) = await held.waiting(1)
-        await held.watching.execute("SELECT pg_cancel_backend(%s)", [pid])
+        await held.time_out()
         await routing
         for _ in range(3):
             await route_pending(db, POLICY)

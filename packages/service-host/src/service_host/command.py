@@ -152,11 +152,11 @@ async def _collect(command: ServiceCommand[SettingsType], settings: SettingsType
 
 async def check_temporal(settings: TemporalSettings, identity: str) -> Verdict:
     """One connection to Temporal, as a verdict."""
-    try:
-        await try_temporal(settings, identity)
-    except Unreachable as error:
-        return Verdict("temporal", False, str(error))
-    return Verdict("temporal", True, f"{settings.temporal_address} serves namespace {settings.temporal_namespace}")
+
+    async def serves(_: Client) -> tuple[bool, str]:
+        return True, f"{settings.temporal_address} serves namespace {settings.temporal_namespace}"
+
+    return await check_namespace("temporal", settings, identity, serves)
 
 
 async def check_namespace(
@@ -176,21 +176,22 @@ async def check_database(
     """What a connection to the database finds, as a verdict."""
     engine = create_engine(settings, pool_size=1, max_overflow=0)
     try:
-        return Verdict(name, *await ask(engine))
+        ok, detail = await ask(engine)
+    except Unreachable as error:
+        ok, detail = False, str(error)
     finally:
         await engine.dispose()
+    return Verdict(name, ok, detail)
 
 
 async def check_postgres(settings: PostgresSettings) -> Verdict:
     """One connection to PostgreSQL, as a verdict."""
-    engine = create_engine(settings, pool_size=1, max_overflow=0)
-    try:
+
+    async def answers(engine: AsyncEngine) -> tuple[bool, str]:
         await ping_postgres(engine)
-    except Unreachable as error:
-        return Verdict("postgres", False, str(error))
-    finally:
-        await engine.dispose()
-    return Verdict("postgres", True, f"{where_is(settings)} answers")
+        return True, f"{where_is(settings)} answers"
+
+    return await check_database("postgres", settings, answers)
 
 
 def _refuse(service: str, refused: StartRefused) -> int:
