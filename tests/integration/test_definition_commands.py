@@ -8,24 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.authored import TENANT
-from harness.databases import MigratedDatabase
 from harness.interpreted import act, document, wait
 from harness.operator import command, publish, refused, workflows
-from workflows_cli.embedded import EmbeddedTemporal
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def environment(database: MigratedDatabase, temporal: EmbeddedTemporal) -> dict[str, str]:
-    """An installation without any worker."""
-    return {
-        **database.environment,
-        "TEMPORAL_ADDRESS": temporal.address,
-        "TEMPORAL_NAMESPACE": temporal.namespace,
-        "WORKFLOWS_TENANT": TENANT,
-    }
 
 
 async def said(environment: dict[str, str], *arguments: str) -> str:

@@ -19,30 +19,17 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from harness.authored import TENANT, authored_runtime
-from harness.databases import MigratedDatabase
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.operator import command, publish, refused, workflows
 from harness.run_records import rows
 from harness.scheduled import HOURLY, created, following, published, row_of, until
-from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.schedules.days import read_calendars
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
 from workflows_core.storage.schedules import change_schedule, store_calendar
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def environment(database: MigratedDatabase, temporal: EmbeddedTemporal) -> dict[str, str]:
-    """An installation without any worker."""
-    return {
-        **database.environment,
-        "TEMPORAL_ADDRESS": temporal.address,
-        "TEMPORAL_NAMESPACE": temporal.namespace,
-        "WORKFLOWS_TENANT": TENANT,
-    }
 
 
 def utc(moment: datetime | None) -> str:

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from harness.authored import TENANT, authored_runtime
-from harness.databases import MigratedDatabase
+from harness.authored import authored_runtime
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.operator import command, publish, start, workflows
 from harness.run_records import rows
-from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.storage.database import Database
 from workflows_core.storage.processes import Announcement, announce, leave
 from workflows_core.wire.names import AUTHORED_QUEUE
@@ -24,17 +22,6 @@ from workflows_core.wire.names import AUTHORED_QUEUE
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
 NOBODY = "no workflow-worker lives: the run stands still until one is started (`workflows ownership`)"
-
-
-@pytest.fixture
-def environment(database: MigratedDatabase, temporal: EmbeddedTemporal) -> dict[str, str]:
-    """An installation without any worker."""
-    return {
-        **database.environment,
-        "TEMPORAL_ADDRESS": temporal.address,
-        "TEMPORAL_NAMESPACE": temporal.namespace,
-        "WORKFLOWS_TENANT": TENANT,
-    }
 
 
 async def shown(environment: Mapping[str, str], *arguments: str) -> list[str]:
