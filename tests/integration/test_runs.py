@@ -244,7 +244,9 @@ async def test_a_definition_altered_behind_our_back_is_refused_before_any_effect
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()
     assert isinstance(failed.value.cause, ApplicationError)
-    assert "DEFINITION_ALTERED" in str(failed.value.cause.details)
+    [said] = failed.value.cause.details
+    assert said["code"] == "DEFINITION_ALTERED"
+    assert said["message"].startswith(f"version {version} of {workflow_id!r} is not what the run pinned: its content ")
     assert authored.effects.calls == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service_host.postgres import database_reason
 from workflows_core.errors import Refused
-from workflows_core.storage.database import is_unavailable
+from workflows_core.storage.database import is_unavailable, sqlstate
 
 _NOT_ALLOWED = "42501"
 
@@ -29,9 +29,3 @@ def of_database(error: BaseException, where: str, check: str, login: str) -> Ref
     if sqlstate(error) == _NOT_ALLOWED:
         return Refused.one("DATABASE_REFUSED", f"PostgreSQL at {where} refuses: {reason}; {login}")
     return None
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """PostgreSQL's code of an error, by the driver or from behind SQLAlchemy's; None where there is none."""
-    state: str | None = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
-    return state

@@ -5,10 +5,12 @@ Exit codes: 0 done, 1 refused or failed, 2 used wrongly or settings wrong.
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import pairwise
 
 import click
 
@@ -16,7 +18,7 @@ from service_host.early import Loading
 from service_host.errors import StartRefused, Unreachable
 from service_host.leaving import leave
 from workflows_cli.output import emit
-from workflows_core.errors import Refused, WorkflowsError
+from workflows_core.errors import Problem, Refused, WorkflowsError
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "calendars": ("schedules:calendars_group", "Business calendars, which the day filters of schedules go by."),
@@ -41,6 +43,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 
 _NO_ANSWER = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 """Statuses of a call to Temporal that say nothing about what was asked for."""
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
 class _LoadedWhenAskedFor(click.Group):
@@ -76,13 +79,25 @@ def _exit_code() -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.UsageError as error:
-        error.show()
+        if _wants_json():
+            _refuse([{"code": "USAGE_INVALID", "message": error.format_message()}])
+        else:
+            error.show()
         return 2
     except click.Abort:
         return 130
     except Exception as error:
-        return _explain(error)
+        return _unwritten(error) if isinstance(error, OSError) and error.errno in _NOT_WRITTEN else _explain(error)
     return code if isinstance(code, int) else 0
+
+
+def _unwritten(error: OSError) -> int:
+    """Says that output was lost, unless whoever read it has gone; the exit code."""
+    if error.errno != errno.EPIPE:
+        # As text, whatever was asked for: where JSON goes there is no room.
+        said = Problem("OUTPUT_NOT_WRITTEN", f"the output cannot be written: {error.strerror}")
+        click.echo(str(said), err=True)
+    return 1
 
 
 def _explain(error: Exception) -> int:
@@ -135,12 +150,12 @@ def _is_no_text(argument: str) -> bool:
 
 def _refuse(problems: Sequence[Mapping[str, object]], text: str | None = None) -> None:
     """Prints problems as JSON to standard output, or as text to standard error."""
-    if "--format=json" in sys.argv or _follows("--format", "json"):
+    if _wants_json():
         emit({"problems": problems}, "", "json")
         return
     lines = [f"error {found['code']} {found.get('path', '')}".rstrip() + f": {found['message']}" for found in problems]
     click.echo(text or "\n".join(lines), err=True)
 
 
-def _follows(option: str, value: str) -> bool:
-    return any(a == option and b == value for a, b in zip(sys.argv, sys.argv[1:], strict=False))
+def _wants_json() -> bool:
+    return "--format=json" in sys.argv or ("--format", "json") in pairwise(sys.argv)

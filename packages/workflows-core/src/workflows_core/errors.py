@@ -116,10 +116,14 @@ class Problem:
             "suggestion": self.suggestion,
         }
 
-    def __str__(self) -> str:
-        where = f" at {self.path}" if self.path else ""
+    @property
+    def sentence(self) -> str:
+        """Place, message and suggestion, without the code."""
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
-        return f"{self.severity} {self.code}{where}: {self.message}{hint}"
+        return f"{self.path}: {self.message}{hint}" if self.path else f"{self.message}{hint}"
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.code}{' at ' if self.path else ': '}{self.sentence}"
 
 
 class WorkflowsError(Exception):
@@ -130,6 +134,11 @@ class WorkflowsError(Exception):
         self.code = code
         self.message = message
 
+    @property
+    def sentence(self) -> str:
+        """What is said where the code stands beside it."""
+        return self.message
+
 
 class Refused(WorkflowsError):
     """A request or document that is refused, with every problem found (command line: exit code 1)."""
@@ -138,6 +147,11 @@ class Refused(WorkflowsError):
         first = next((p for p in problems if p.severity == "error"), problems[0])
         super().__init__(first.code, "\n".join(str(p) for p in problems))
         self.problems = tuple(problems)
+
+    @property
+    def sentence(self) -> str:
+        """Of a single problem without its code; of several each with its own."""
+        return self.problems[0].sentence if len(self.problems) == 1 else self.message
 
     @classmethod
     def one(cls, code: str, message: str, path: str = "", suggestion: str | None = None) -> Refused:

@@ -19,10 +19,11 @@ from service_host.postgres import database_reason
 from service_host.settings import EnvironmentSettings, load_settings
 from workflows_cli.dev.state import StackState
 from workflows_cli.embedded.temporal import AUTHORED_SEARCH_ATTRIBUTES
-from workflows_cli.errors import of_database, sqlstate
+from workflows_cli.errors import of_database
 from workflows_cli.migrations.upgrade import ROLES, create_login, current, upgrade
 from workflows_cli.session import Session, command
 from workflows_core.errors import Refused
+from workflows_core.storage.database import sqlstate
 
 _CHECK = "check --url or WORKFLOWS_ADMIN_URL"
 _LOGIN = "the URL has to name a role that may create tables and roles"

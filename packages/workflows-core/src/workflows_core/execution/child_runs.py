@@ -67,7 +67,7 @@ class ChildRunActivities:
         except (TemporalUnavailable, SearchAttributesMissing) as error:
             raise _again(error) from error
         except Refused as error:
-            raise StepFailed(_failure(error.code, f"the child was not started: {error.message}", wanted)) from error
+            raise StepFailed(_failure(error.code, f"the child was not started: {error.sentence}", wanted)) from error
         if launched.status == "FAILED" and launched.temporal_run_id is None:
             message = f"run {launched.run_id} could not be launched; its row says why"
             raise StepFailed(_failure("LAUNCH_REJECTED", message, wanted))

@@ -206,7 +206,7 @@ class RunDriver:
         try:
             self.plan = plan_for(self.loaded["definition"], self.loaded["definition_hash"])
         except Refused as error:
-            raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.message, code=error.code)) from error
+            raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.sentence, code=error.code)) from error
         self.short = ShortCalls(self.input, self.budget, ahead=self.loaded.get("call_ahead", False))
         self.recorded = self.loaded["recorded"]
         self.traits.update(self.loaded["actions"])

@@ -52,7 +52,7 @@ def authored_error(failure: Failure, *, recorded: bool, elapsed_ms: int = 0) -> 
 
 def refused_error(error: WorkflowsError, category: ErrorCategory = ErrorCategory.VALIDATION) -> ApplicationError:
     """How a coded refusal of ours leaves an activity."""
-    return authored_error(Failure(category, error.message, code=error.code), recorded=False)
+    return authored_error(Failure(category, error.sentence, code=error.code), recorded=False)
 
 
 def action_unavailable(action_id: str, version: int, found: FoundAction | None = None, waited_ms: int = 0) -> Failure:

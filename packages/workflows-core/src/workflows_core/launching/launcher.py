@@ -131,7 +131,7 @@ class Launcher:
         except (TemporalUnavailable, SearchAttributesMissing):
             raise
         except Refused as error:
-            failure = Failure(ErrorCategory.VALIDATION, error.message, code=error.code, details={"stage": "launch"})
+            failure = Failure(ErrorCategory.VALIDATION, error.sentence, code=error.code, details={"stage": "launch"})
             async with self._db.tenant(tenant) as conn:
                 await mark_launch_failed(conn, row.run_id, failure)
             raise

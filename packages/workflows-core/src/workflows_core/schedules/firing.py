@@ -96,7 +96,7 @@ async def fire(
     except (TemporalUnavailable, SearchAttributesMissing):
         raise
     except Refused as error:
-        return await _recorded(db, row, scheduled_for, Fired("error", reason=f"{error.code}: {error.message}"))
+        return await _recorded(db, row, scheduled_for, Fired("error", reason=f"{error.code}: {error.sentence}"))
     return await _recorded(db, row, scheduled_for, Fired("launched", run_id))
 
 

@@ -101,9 +101,15 @@ class Database:
                 found: str | None = (await connection.execute(query)).scalar()
                 return found
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) == absent:
+            if sqlstate(error) == absent:
                 return None
             raise
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """PostgreSQL's code of an error, by the driver or from behind SQLAlchemy's; None where there is none."""
+    state: str | None = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return state
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -117,10 +123,10 @@ def is_unavailable(error: BaseException) -> bool:
         return False
     if error.connection_invalidated:
         return True
-    state = getattr(error.orig, "sqlstate", None)
+    state = sqlstate(error)
     if state is None:
         return isinstance(error, (OperationalError, InterfaceError))
-    return str(state).startswith(_NOT_OUR_FAULT)
+    return state.startswith(_NOT_OUR_FAULT)
 
 
 def unavailable_reason(error: BaseException) -> str:

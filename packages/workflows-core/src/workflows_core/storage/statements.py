@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import ActionFailed, ErrorCategory, Json, Problem, Refused
-from workflows_core.storage.database import Database
+from workflows_core.storage.database import Database, sqlstate
 from workflows_core.storage.driver_rows import rows_by_driver
 
 _RUN_RESET = "WF001"
@@ -39,13 +39,13 @@ class RunRowMissing(Exception):
 
 def is_contended(error: BaseException) -> bool:
     """Whether a statement lost against another one (lock held too long, deadlock); the database itself is there."""
-    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    state = sqlstate(error) or ""
     return state in ("57014", "55P03") or state.startswith("40")
 
 
 def is_fault_of_schema(error: BaseException) -> bool:
     """Whether a statement names what the schema does not have: it is older than this build, or not ours."""
-    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    state = sqlstate(error) or ""
     return state in ("42883", "42P01", "42703")
 
 
@@ -80,7 +80,7 @@ class coded_errors:  # noqa: N801 - a context manager, read as a verb
         """Raises the coded error in place of the database's."""
         if not isinstance(error, DBAPIError):
             return
-        state = getattr(error.orig, "sqlstate", None)
+        state = sqlstate(error)
         message = _said(error)
         if state == _RUN_RESET:
             raise RunReset(message) from None
@@ -112,7 +112,7 @@ def indexed(texts: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _PROGRAM_LIMIT:
+        if sqlstate(error) != _PROGRAM_LIMIT:
             raise
         sizes: dict[str, Json] = {name: len(text.encode()) for name, text in texts.items()}
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
