@@ -94,6 +94,27 @@ async def test_one_part_decides_and_all_are_shown(running: Running) -> None:
     assert "no such thing" in body["parts"]["broken"]["detail"]  # type: ignore[index]
 
 
+async def test_a_part_that_does_not_even_give_up_is_told_as_no_answer(running: Running) -> None:
+    asked, gone = 0, asyncio.Event()
+
+    async def hanging() -> tuple[bool, str]:
+        nonlocal asked
+        asked += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await gone.wait()
+        return True, "never"
+
+    running.start_up_may_end.set()
+    running.health.add_check("database", hanging)
+    answers = [await readiness(running) for _ in range(2)]
+    gone.set()
+    for status, body in answers:
+        assert (status, body["parts"]["database"]) == (503, {"ok": False, "detail": "no answer within 3 s"})  # type: ignore[index]
+    assert asked == 1
+
+
 async def test_a_degraded_loop_makes_unready_but_not_dead_and_a_hung_one_makes_dead(running: Running) -> None:
     running.start_up_may_end.set()
     seen: list[Progress] = []
