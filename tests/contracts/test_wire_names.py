@@ -89,7 +89,7 @@ def test_the_page_has_every_category_and_status() -> None:
 
 
 def test_the_page_names_tables_that_exist() -> None:
-    files = (ROOT / "packages/workflows-cli/src/workflows_cli/migrations/sql").glob("*.sql")
+    files = (ROOT / "packages/workflows-cli/src/workflows_cli/migrations/sql").rglob("*.sql")
     sql = "\n".join(path.read_text(encoding="utf-8") for path in files)
     tables = set(re.findall(r"^CREATE TABLE (\w+)", sql, flags=re.MULTILINE))
     named = set(

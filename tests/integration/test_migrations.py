@@ -10,6 +10,7 @@ import pytest
 from harness.databases import DatabaseFactory, MigratedDatabase
 from workflows_cli.embedded import EmbeddedPostgres
 from workflows_cli.migrations.upgrade import current, head, upgrade
+from workflows_core.errors import Refused
 from workflows_core.storage import readiness, tables
 from workflows_core.storage.database import Database
 from workflows_core.storage.revision import REQUIRED_REVISION
@@ -53,11 +54,36 @@ async def test_a_database_without_the_schema_says_so(postgres: EmbeddedPostgres)
 
 
 @pytest.mark.parametrize(
+    ("found", "refused"), [("0001", True), ("0022", True), ("9999", False)], ids=["early", "last before", "newer"]
+)
+async def test_what_cannot_be_upgraded_is_left_as_it_is(database: MigratedDatabase, found: str, refused: bool) -> None:
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        connection.execute("UPDATE workflow_schema_revision SET version_num = %s", [found])
+        if refused:
+            with pytest.raises(
+                Refused, match=f"SCHEMA_NOT_FITTING: the schema is at {found}, of a build before the first"
+            ):
+                upgrade(database.admin_url)
+        else:
+            assert upgrade(database.admin_url) == found
+        assert connection.execute("SELECT version_num FROM workflow_schema_revision").fetchall() == [(found,)]
+
+
+async def test_a_schema_that_serves_older_builds_says_which(db: Database, database: MigratedDatabase) -> None:
+    with psycopg.connect(database.admin_url) as connection:
+        connection.execute("UPDATE workflow_schema_revision SET version_num = '9999'")
+    ready, text = await readiness.schema_verdict(db)
+    assert (ready, text) == (
+        True,
+        f"revision 9999, which serves builds for {REQUIRED_REVISION} and newer; this is one for {REQUIRED_REVISION}",
+    )
+
+
+@pytest.mark.parametrize(
     ("required", "ready", "says"),
     [
         (REQUIRED_REVISION, True, f"revision {REQUIRED_REVISION}"),
-        ("0010", True, f"revision {REQUIRED_REVISION}, which serves builds for 0010 and newer; this is one for 0010"),
-        ("0009", False, f"the schema is at {REQUIRED_REVISION}, this build needs 0009"),
+        ("0022", False, f"the schema is at {REQUIRED_REVISION}, this build needs 0022"),
         ("9999", False, "run `workflows db upgrade`"),
     ],
 )

@@ -20,7 +20,7 @@ from service_host.settings import EnvironmentSettings, load_settings
 from workflows_cli.dev.state import StackState
 from workflows_cli.embedded.temporal import AUTHORED_SEARCH_ATTRIBUTES
 from workflows_cli.errors import of_database
-from workflows_cli.migrations.upgrade import ROLES, create_login, current, upgrade
+from workflows_cli.migrations.upgrade import ROLES, create_login, current, head, upgrade
 from workflows_cli.session import Session, command
 from workflows_core.errors import Refused
 from workflows_core.storage.database import sqlstate
@@ -46,6 +46,8 @@ async def upgrade_(session: Session, url: str | None) -> int:
         upgrade(chosen)
         after = current(chosen)
     text = f"schema is at {after}" if before == after else f"schema went from {before or 'nothing'} to {after}"
+    if after is not None and after > head():
+        text += f", of a newer release than this one, which has {head()}: nothing is missing"
     session.emit({"before": before, "after": after}, text)
     return 0
 

@@ -15,6 +15,7 @@ from psycopg import sql
 from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from workflows_core.errors import Refused
 from workflows_core.storage.revision import VERSION_TABLE
 
 ROLES: Mapping[str, str | None] = {
@@ -29,31 +30,51 @@ temporal-worker's may do nothing with authored tables, its own migration gives i
 use.
 """
 
+_FIRST = "0023"
+"""The revision of the first release."""
+
 _LOCK = 0x776F726B666C6F77  # "workflow", as a number
 
 
 def upgrade(url: str | URL) -> str:
-    """Runs what is missing in one transaction; others who do the same meanwhile wait. Returns the revision.
+    """Runs what is missing in one transaction; others who do the same meanwhile wait.
 
     Args:
         url: The database, as a role that may create tables and roles.
 
+    Returns:
+        The revision: a newer one than this wheel's where a newer release has been there, since nothing is missing then.
+
     Raises:
+        Refused: `SCHEMA_NOT_FITTING`: the schema is older than any release.
         sqlalchemy.exc.DBAPIError: The database is not reachable or refuses a statement; nothing is changed then.
     """
     with _connected(url) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        found, newest = _revision(connection), head()
+        if found is not None and found > newest:
+            return found
+        if found is not None and found < _FIRST:
+            raise Refused.one(
+                "SCHEMA_NOT_FITTING",
+                f"the schema is at {found}, of a build before the first release, and only {_FIRST} and newer can be "
+                "upgraded: take an empty database; nothing was changed",
+            )
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-    return head()
+    return newest
 
 
 def current(url: str | URL) -> str | None:
     """The database's revision, None where there is no authored schema."""
     with _connected(url) as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision()
+        return _revision(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
 
 
 def head() -> str:
