@@ -53,7 +53,7 @@ class ScheduleActivities:
         call = decode(raw)
 
         async def work() -> str | None:
-            return await run_ended(self.db, call["tenant"], call["scheduleId"], _time(call), call["runId"])
+            return await run_ended(self.db, call["tenant"], call["scheduleId"], call["runId"])
 
         return encode(await durably(work))
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
@@ -13,8 +17,8 @@ from workflows_core.launching.problems import SearchAttributesMissing, TemporalU
 from workflows_core.schedules.days import day_filter
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import get_version
-from workflows_core.storage.rows import VersionRow
-from workflows_core.storage.runs import get_run
+from workflows_core.storage.rows import RunRow, VersionRow
+from workflows_core.storage.runs import get_run, run_of_firing
 from workflows_core.storage.schedules import (
     ScheduleRow,
     change_schedule,
@@ -24,9 +28,13 @@ from workflows_core.storage.schedules import (
     record_run_end,
 )
 from workflows_core.validation.builtin_schemas import CLOCK_TRIGGER
+from workflows_core.validation.time_triggers import cron_names
 from workflows_core.wire.records import FINAL_RUN_STATUSES
 
 _RUNS = uuid.UUID("c5d83a52-6a0f-5f0f-9d0c-2f3f3b6a7e11")
+_NEAR = timedelta(hours=3)
+_LATE = timedelta(hours=1)
+"""So near to a moment at which the clock is set back Temporal reckons wrongly, and so late it fires there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +69,23 @@ async def fire(
             return Fired("gone", reason=None if row is None else f"the schedule is {row.status}")
         version = await get_version(conn, row.workflow_id, row.workflow_version)
         calendar = await get_calendar(conn, row.business_hours_schedule_id)
+        key, earlier = await _key_of(conn, row, scheduled_for)
     if _was_replaced(row, version, scheduled_for):
         return Fired(
             "gone", reason=f"version {row.workflow_version} has replaced the schedule: it fires at {row.run_at}"
         )
-    key = fire_key(schedule_id, scheduled_for)
+    if earlier is not None:
+        return Fired("skipped", reason=f"it has fired for this time of the clock: run {earlier.run_id}")
     run_id = str(uuid.uuid5(_RUNS, f"{tenant}\x1f{key}"))
     if row.cron is not None:
         try:
             if not day_filter(row.day_type_filter, calendar).admits(scheduled_for):
                 reason = f"no {row.day_type_filter.replace('_', '-')} day"
-                return await _recorded(db, row, scheduled_for, Fired("skipped", reason=reason))
+                return await _recorded(db, row, scheduled_for, key, Fired("skipped", reason=reason))
         except Refused as error:
             async with db.tenant(tenant) as conn:
                 await change_schedule(conn, row.id, enabled=False, status="failed", error=error.message, read=row)
-            return await _recorded(db, row, scheduled_for, Fired("error", reason=error.message))
+            return await _recorded(db, row, scheduled_for, key, Fired("error", reason=error.message))
     request = LaunchRequest(
         tenant=tenant,
         workflow=row.workflow_id,
@@ -96,17 +106,18 @@ async def fire(
     except (TemporalUnavailable, SearchAttributesMissing):
         raise
     except Refused as error:
-        return await _recorded(db, row, scheduled_for, Fired("error", reason=f"{error.code}: {error.sentence}"))
-    return await _recorded(db, row, scheduled_for, Fired("launched", run_id))
+        return await _recorded(db, row, scheduled_for, key, Fired("error", reason=f"{error.code}: {error.sentence}"))
+    return await _recorded(db, row, scheduled_for, key, Fired("launched", run_id))
 
 
-async def run_ended(db: Database, tenant: str, schedule_id: str, scheduled_for: datetime, run_id: str) -> str | None:
+async def run_ended(db: Database, tenant: str, schedule_id: str, run_id: str) -> str | None:
     """The final status of a run that a firing launched, recorded with the schedule; None while it is open."""
     async with db.tenant(tenant) as conn:
         run = await get_run(conn, run_id)
         if run is None or run.status not in FINAL_RUN_STATUSES:
             return None
-        await record_run_end(conn, schedule_id, fire_key(schedule_id, scheduled_for), run.status)
+        if run.trigger_fire_key is not None:
+            await record_run_end(conn, schedule_id, run.trigger_fire_key, run.status)
     return run.status
 
 
@@ -133,9 +144,44 @@ def payload_of(row: ScheduleRow, version: VersionRow | None, scheduled_for: date
     }
 
 
-async def _recorded(db: Database, row: ScheduleRow, at: datetime, fired: Fired) -> Fired:
+def first_shown(row: ScheduleRow, at: datetime) -> datetime:
+    """When the clock shows, for the first time, what a firing of a schedule is for.
+
+    Where the clock is set back, Temporal fires for a time that it shows twice in both hours (01:30 in New York), or
+    once more an hour after a time that it shows once (01:30 in Berlin). An expression for every hour means the hours
+    that pass, and not the clock.
+    """
+    if row.cron is None or row.cron.split()[1] == "*":
+        return at
+    zone = ZoneInfo(row.timezone)
+    local = at.astimezone(zone)
+    if _offset(at - _NEAR, zone) <= _offset(at + _NEAR, zone):
+        return at
+    for wall in (local, (at - _LATE).astimezone(zone)):
+        if cron_names(row.cron, wall):
+            return wall.replace(fold=0).astimezone(UTC)
+    return at
+
+
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta(0)
+
+
+async def _key_of(conn: AsyncConnection, row: ScheduleRow, at: datetime) -> tuple[str, RunRow | None]:
+    """The key of a firing, and the run of another firing that has it already."""
+    own, first = fire_key(row.id, at), fire_key(row.id, first_shown(row, at))
+    # A build before this had a key for each: what it has fired keeps that.
+    if own == first or await run_of_firing(conn, own) is not None:
+        return own, None
+    run = await run_of_firing(conn, first)
+    metadata = None if run is None else run.trigger_metadata_json
+    is_this = isinstance(metadata, Mapping) and metadata.get("scheduledFor") == at.isoformat()
+    return first, None if is_this else run
+
+
+async def _recorded(db: Database, row: ScheduleRow, at: datetime, key: str, fired: Fired) -> Fired:
     async with db.tenant(row.tenant) as conn:
-        await record_firing(conn, row, at, fire_key(row.id, at), fired.outcome, fired.reason)
+        await record_firing(conn, row, at, key, fired.outcome, fired.reason)
     return fired
 
 

@@ -14,7 +14,7 @@ from workflows_core.errors import Json, Problem, Refused
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.publishing.lookup import find_version
 from workflows_core.schedules.days import day_filter
-from workflows_core.schedules.firing import payload_of
+from workflows_core.schedules.firing import first_shown, payload_of
 from workflows_core.schedules.temporal import matching_times, standing
 from workflows_core.storage.runs import run_of_firing
 from workflows_core.storage.schedules import (
@@ -32,6 +32,7 @@ from workflows_core.wire.records import FINAL_RUN_STATUSES
 
 _HORIZON = timedelta(days=366 * 4)
 _SECOND = timedelta(seconds=1)
+_HALF_A_DAY = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +221,17 @@ async def _admitted_times(
         times = [] if begins is None else await matching_times(client, row, begins - _SECOND, until)
         if not times:
             break
-        found += [at for at in times if days.admits(at)]
+        found += [at for at in times if days.admits(at) and not await _is_repeat(client, row, at)]
         since = times[-1] + _SECOND
     return found[:count]
+
+
+async def _is_repeat(client: Client, row: ScheduleRow, at: datetime) -> bool:
+    """Whether it starts nothing, since Temporal fires for the same time of the clock before."""
+    first = first_shown(row, at)
+    # In that hour itself Temporal's answer goes by where the question begins.
+    earlier = [] if first == at else await matching_times(client, row, first - _HALF_A_DAY, at - _SECOND)
+    return any(first_shown(row, one) == first for one in earlier)
 
 
 def _check_open(row: ScheduleRow) -> None:

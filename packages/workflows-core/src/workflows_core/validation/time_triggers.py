@@ -71,6 +71,20 @@ def cron_fault(cron: str) -> str | None:
     return None
 
 
+def cron_names(cron: str, wall: datetime) -> bool:
+    """Whether a good cron expression names this minute of the clock on the wall."""
+    parts = zip(_FIELDS, cron.split(), strict=True)
+    minutes, hours, days, months, weekdays = (_values(part, low, high) or set() for (_, low, high), part in parts)
+    return (
+        wall.second == wall.microsecond == 0
+        and wall.minute in minutes
+        and wall.hour in hours
+        and wall.day in days
+        and wall.month in months
+        and wall.isoweekday() % 7 in {day % 7 for day in weekdays}
+    )
+
+
 def _run_at_problems(run_at: str, now: datetime) -> Iterator[Problem]:
     path, example = "trigger.runAt", "such as 2030-01-31T09:00:00Z"
     if not run_at.strip():
