@@ -295,6 +295,22 @@ async def test_a_task_that_is_due_reminds_once_and_plans_the_next(db: Database, 
         await run.until("CANCELED")
 
 
+async def test_nobody_is_reminded_of_a_task_whose_time_is_over(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        config = {**task(timeoutMs=1_000, dueInMs=1_001), "onError": {"policy": "continue"}}
+        run = await authored.start(document(config), {"id": "A", "amount": 1})
+        await run.until("WAITING")
+        async with db.tenant(TENANT) as conn:
+            # What the run decides cannot be written meanwhile.
+            await conn.exec_driver_sql("SELECT FROM workflow_runs FOR UPDATE")
+            while datetime.now(UTC) <= (await task_row(db))["due_date"]:
+                await asyncio.sleep(0.05)
+            assert await TaskReminders(db).one_pass() == 0
+            assert (await task_row(db))["remind_at"] is None
+        await run.handle.result()
+    assert [one["event_name"] for one in await rows(db, "workflow_runtime_events")] == []
+
+
 async def test_a_reminder_whose_id_is_in_use_is_skipped_and_holds_up_no_other(db: Database, client: Client) -> None:
     """The loop died of it, again after each restart, and took the process with it."""
     async with authored_runtime(db, client) as authored:

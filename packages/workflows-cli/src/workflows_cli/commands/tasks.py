@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from workflows_cli.errors import not_found
@@ -73,6 +75,7 @@ async def answer_(session: Session, task_id: str, answer: str) -> int:
 @command
 async def claim(session: Session, task_id: str, person: str | None, *, take_over: bool, release: bool) -> int:
     """Say who works on a task; only that one answers it."""
+    _check_names("--as", [] if person is None else [person])
     async with session.db.tenant(session.tenant) as conn:
         change = release_task if release else claim_task
         task = await change(conn, task_id, person or session.actor, take_over=take_over)
@@ -97,8 +100,16 @@ async def assign(
     if bool(users or roles) is anybody:
         message = "say who is asked, with --user or --role, or --anybody and neither of them"
         raise Refused.one("OPTION_NOT_FITTING", message, "--user")
+    _check_names("--user", users)
+    _check_names("--role", roles)
     async with session.db.tenant(session.tenant) as conn:
         task = await assign_task(conn, task_id, users, roles)
         facts = await session.shown(conn, task.to_json())
     session.emit(facts, f"task {task_id} is for {', '.join((*users, *roles)) or 'anybody'}")
     return 0
+
+
+def _check_names(option: str, names: Sequence[str]) -> None:
+    """Refuses a name that names nobody, such as of a variable that is not set."""
+    if not all(name.strip() for name in names):
+        raise Refused.one("OPTION_NOT_FITTING", "is blank, which names nobody", option)

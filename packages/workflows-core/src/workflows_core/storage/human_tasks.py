@@ -85,6 +85,7 @@ class TaskRow:
 
 
 _TASK = [tasks.c[name] for name in TaskRow.__dataclass_fields__]
+_HAS_EXPIRED = tasks.c.expires_at <= func.clock_timestamp()
 
 
 async def get_task(conn: AsyncConnection, task_id: str) -> TaskRow | None:
@@ -189,9 +190,12 @@ async def tasks_to_remind(conn: AsyncConnection, limit: int) -> list[tuple[str, 
 
 
 async def remind(conn: AsyncConnection, tenant: str, task_id: str) -> bool:
-    """Publishes the reminder that is due, and plans the next one; False when none is due any more."""
+    """Publishes the reminder that is due, and plans the next one; False when none is due any more.
+
+    Nobody is reminded of a task whose time is over, though its run may not have written that yet.
+    """
     query = (
-        select(*_TASK)
+        select(*_TASK, _HAS_EXPIRED)
         .where(
             tasks.c.tenant == this_tenant(),
             tasks.c.task_id == task_id,
@@ -203,7 +207,11 @@ async def remind(conn: AsyncConnection, tenant: str, task_id: str) -> bool:
     row = (await conn.execute(query)).one_or_none()
     if row is None:
         return False
-    task = TaskRow(**row._asdict())
+    *values, has_expired = row
+    if has_expired:
+        await _change(conn, task_id, remind_at=null())
+        return False
+    task = TaskRow(*values)
     number = task.reminders + 1
     payload: dict[str, Json] = {
         "taskId": task.task_id,
@@ -237,9 +245,10 @@ async def plan_reminder(conn: AsyncConnection, task_id: str) -> None:
 
 async def _held(conn: AsyncConnection, task_id: str) -> TaskRow:
     """The open task, locked; one whose time is over is none, though its run may not have written that yet."""
-    has_expired = tasks.c.expires_at <= func.clock_timestamp()
     query = (
-        select(*_TASK, has_expired).where(tasks.c.tenant == this_tenant(), tasks.c.task_id == task_id).with_for_update()
+        select(*_TASK, _HAS_EXPIRED)
+        .where(tasks.c.tenant == this_tenant(), tasks.c.task_id == task_id)
+        .with_for_update()
     )
     row = (await conn.execute(query)).one_or_none()
     if row is None:
