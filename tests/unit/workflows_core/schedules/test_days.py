@@ -99,6 +99,18 @@ def test_a_calendar_that_is_wrong_says_what_is_and_where(entry: Any, path: str, 
     assert said in problem.message
 
 
+@pytest.mark.parametrize("name", ["", "  ", "a\0b", "\ud800", "x" * 201])
+def test_a_calendar_has_an_id_and_a_name_that_can_be_stored(name: str) -> None:
+    """The first two were stored, the next two a traceback."""
+    good = {"timezone": "UTC", "hours": WEEK}
+    with pytest.raises(Refused) as found:
+        read_calendars({name: good, "named": {**good, "name": name}})
+    assert [(one.code, one.path) for one in found.value.problems] == [
+        ("CALENDAR_INVALID", ""),
+        ("CALENDAR_INVALID", "named.name"),
+    ]
+
+
 def test_everything_that_is_wrong_with_calendars_comes_at_once() -> None:
     hours = {"monday": [["9", "25:00"]], "moonday": WORK}
     with pytest.raises(Refused) as found:

@@ -15,8 +15,11 @@ from business_calendar.hours import WorkingHours
 from workflows_core.definitions.walk import field_path
 from workflows_core.errors import Problem, Refused
 from workflows_core.storage.schedules import CalendarRow, DayTypeFilter
+from workflows_core.wire.text import UNSTORABLE
 
 _FIELDS = ("name", "timezone", "hours", "holidays", "default")
+_MAX_NAME = 200
+_NAME = f"1 to {_MAX_NAME} characters, no U+0000 and no half of a surrogate pair"
 _EXAMPLE = '[["09:00", "17:00"]]'
 _DATES = "YYYY-MM-DD, or MM-DD for every year"
 _TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?")
@@ -88,7 +91,7 @@ def read_calendars(document: Any) -> list[CalendarRow]:
     problems = [
         Problem("CALENDAR_INVALID", message, where)
         for calendar_id, entry in document.items()
-        for where, message in _entry_problems(field_path("", str(calendar_id)).removeprefix("."), entry)
+        for where, message in _calendar_problems(str(calendar_id), entry)
     ]
     defaults = [str(one) for one, entry in document.items() if isinstance(entry, Mapping) and entry.get("default")]
     if len(defaults) > 1:
@@ -109,6 +112,17 @@ def _row(calendar_id: str, entry: Mapping[str, Any]) -> CalendarRow:
     )
 
 
+def _calendar_problems(calendar_id: str, entry: Any) -> Iterator[tuple[str, str]]:
+    if not _is_name(calendar_id):
+        yield "", f"{calendar_id!r:.80} is no id of a calendar: {_NAME}"
+        return
+    yield from _entry_problems(field_path("", calendar_id).removeprefix("."), entry)
+
+
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and 0 < len(text.strip()) <= _MAX_NAME and UNSTORABLE.search(text) is None
+
+
 def _entry_problems(where: str, entry: Any) -> Iterator[tuple[str, str]]:
     """Everything that is wrong with one calendar: where, and what."""
     if not isinstance(entry, Mapping):
@@ -117,8 +131,8 @@ def _entry_problems(where: str, entry: Any) -> Iterator[tuple[str, str]]:
     for name in entry:
         if name not in _FIELDS:
             yield field_path(where, name), f"is no field of a calendar; there are {', '.join(_FIELDS)}"
-    if not isinstance(entry.get("name", ""), str):
-        yield f"{where}.name", "must be a text"
+    if "name" in entry and not _is_name(entry["name"]):
+        yield f"{where}.name", f"must be a text: {_NAME}"
     if not isinstance(entry.get("default", False), bool):
         yield f"{where}.default", "must be true or false"
     zone = entry.get("timezone")
