@@ -111,6 +111,33 @@ async def test_a_firing_that_is_left_out_is_told_of(environment: dict[str, str],
             await asyncio.sleep(0.05)
 
 
+async def test_a_firing_by_hand_on_a_day_that_is_left_out_is_refused(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """It said that it fires, and nothing was started."""
+    await published(db)
+    async with following(db, client) as (_, sync):
+        async with db.tenant(TENANT) as conn:
+            await store_calendar(conn, read_calendars({"main": {"timezone": "UTC", "hours": {}, "default": True}})[0])
+        row = await created(db, replace(HOURLY, days="business"))
+        other = await created(db, replace(HOURLY, days="non_business"))
+        await sync.one_pass()
+        message = await refused(environment, "schedules", "trigger", row.id)
+        assert "SCHEDULE_DAY_LEFT_OUT at scheduleId: today is no business day" in message
+        assert f"schedule {other.id} fires now" in await said(environment, "schedules", "trigger", other.id)
+
+
+async def test_what_is_wrong_with_a_new_schedule_is_told_by_its_options(
+    environment: dict[str, str], db: Database
+) -> None:
+    await published(db)
+    create = ("schedules", "create", "w", "--name")
+    message = await refused(environment, *create, "", "--cron", "0 9 * * MON", "--timezone", "Mars/One")
+    for said_so in ("INVALID at name: must be 1", "_CRON at cron: holds 'M N O'", "_TIMEZONE at timezone: 'Mars/One'"):
+        assert said_so in message
+    assert "_RUN_AT at runAt: " in await refused(environment, *create, "n", "--at", "2099-01-01")
+
+
 async def test_a_firing_that_waits_for_the_open_run_is_told_of(
     environment: dict[str, str], db: Database, client: Client
 ) -> None:
@@ -219,6 +246,10 @@ async def test_arguments_that_are_no_text_are_refused(environment: dict[str, str
 async def test_options_that_would_do_what_nobody_meant_are_refused(environment: dict[str, str], tmp_path: Path) -> None:
     for options in ((), ("--anybody", "--role", "finance")):
         assert "OPTION_NOT_FITTING at --user" in await refused(environment, "tasks", "assign", "t1", *options)
+    for options in (("--user", ""), ("--user", "ann", "--role", " ")):
+        message = await refused(environment, "tasks", "assign", "t1", *options)
+        assert f"OPTION_NOT_FITTING at {options[-2]}: is blank" in message
+    assert "OPTION_NOT_FITTING at --as: is blank" in await refused(environment, "tasks", "claim", "t1", "--as", "")
     assert "TASK_NOT_FOUND" in await refused(environment, "tasks", "assign", "t1", "--anybody")
     event = ("events", "publish", "SEEN", "--schema", "payload.Nope.v1")
     assert "PAYLOAD_SCHEMA_REF_UNKNOWN at payloadSchemaRef" in await refused(environment, *event)

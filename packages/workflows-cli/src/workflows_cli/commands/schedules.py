@@ -128,7 +128,7 @@ async def delete(session: Session, schedule_id: str) -> int:
 async def trigger(session: Session, schedule_id: str) -> int:
     """Fire now, whether it is paused or not; day filter and overlap policy hold, a time to come stays to come.
 
-    Refused where the overlap policy would leave it out, since the run of the last firing is open.
+    Refused where it would be left out: by the day filter, or since the run of the last firing is open.
     """
     client = await session.temporal()
     async with session.db.tenant(session.tenant) as conn:

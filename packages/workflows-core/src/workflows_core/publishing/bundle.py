@@ -218,7 +218,7 @@ async def _published_problems(
             *await callee_problems(conn, definition, row.workflow_id, row.key, version.version),
         ]
         if version is stored[-1]:
-            found += await rebind_schedules(conn, row.workflow_id, version.version, definition, version.payload_schema)
+            found += await rebind_schedules(conn, version, definition)
         else:
             found = [replace(problem, severity="warning") for problem in found]
         problems += _placed(found, f"{row.key}@{version.version}")

@@ -181,9 +181,7 @@ async def publish_definition(
             expected_draft_version=draft.draft_version if expected_draft_version is None else expected_draft_version,
             payload_schema=known_schema(contracts, ref),
         )
-        problems += await rebind_schedules(
-            conn, version.workflow_id, version.version, definition, known_schema(contracts, ref)
-        )
+        problems += await rebind_schedules(conn, version, definition)
         after = await find_workflow(conn, draft.workflow_id)
     return PublishedVersion(
         version.workflow_id, version.version, version.definition_hash, problems, after.draft_version

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable
+from workflows_core.publishing.rebinding import payload_of
 from workflows_core.schedules.days import day_filter
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import get_version
@@ -27,7 +28,6 @@ from workflows_core.storage.schedules import (
     record_firing,
     record_run_end,
 )
-from workflows_core.validation.builtin_schemas import CLOCK_TRIGGER
 from workflows_core.validation.time_triggers import cron_names
 from workflows_core.wire.records import FINAL_RUN_STATUSES
 
@@ -126,24 +126,6 @@ def fire_key(schedule_id: str, scheduled_for: datetime) -> str:
     return f"workflow-schedule-fire:{schedule_id}:{scheduled_for.astimezone(UTC).isoformat()}"
 
 
-def payload_of(row: ScheduleRow, version: VersionRow | None, scheduled_for: datetime, now: datetime) -> Any:
-    """The schedule's payload; without one the clock's, for a workflow that takes it, else `{}`."""
-    if row.payload_json is not None:
-        return row.payload_json
-    if version is None or version.definition.get("payloadSchemaRef") != CLOCK_TRIGGER:
-        return {}
-    return {
-        "triggerType": row.trigger_type,
-        "scheduleId": row.id,
-        "scheduledFor": scheduled_for.isoformat(),
-        "firedAt": now.isoformat(),
-        "timezone": row.timezone,
-        "workflowId": row.workflow_id,
-        "workflowVersion": row.workflow_version,
-        **({} if row.cron is None else {"cron": row.cron}),
-    }
-
-
 def first_shown(row: ScheduleRow, at: datetime) -> datetime:
     """When the clock shows, for the first time, what a firing of a schedule is for.
 
@@ -153,7 +135,11 @@ def first_shown(row: ScheduleRow, at: datetime) -> datetime:
     """
     if row.cron is None or row.cron.split()[1] == "*":
         return at
-    zone = ZoneInfo(row.timezone)
+    try:
+        zone = ZoneInfo(row.timezone)
+    except (KeyError, ValueError, OSError):
+        # A machine without a time zone database: Temporal has its own.
+        return at
     local = at.astimezone(zone)
     if _offset(at - _NEAR, zone) <= _offset(at + _NEAR, zone):
         return at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,11 +11,13 @@ from temporalio.client import Client
 
 from workflows_core.definitions.model import RecurringTrigger, ScheduleTrigger
 from workflows_core.errors import Json, Problem, Refused
-from workflows_core.publishing.contracts import payload_problems
 from workflows_core.publishing.lookup import find_version
+from workflows_core.publishing.rebinding import schedule_payload_problems
 from workflows_core.schedules.days import day_filter
-from workflows_core.schedules.firing import first_shown, payload_of
+from workflows_core.schedules.firing import first_shown
 from workflows_core.schedules.temporal import matching_times, standing
+from workflows_core.storage.admission import hold_definition
+from workflows_core.storage.definitions import get_version
 from workflows_core.storage.runs import run_of_firing
 from workflows_core.storage.schedules import (
     DayTypeFilter,
@@ -30,6 +32,7 @@ from workflows_core.storage.schedules import (
 from workflows_core.validation.time_triggers import time_trigger_problems
 from workflows_core.wire.records import FINAL_RUN_STATUSES
 
+_MAX_NAME = 200
 _HORIZON = timedelta(days=366 * 4)
 _SECOND = timedelta(seconds=1)
 _HALF_A_DAY = timedelta(hours=12)
@@ -70,9 +73,14 @@ async def create_schedule(
             `TIME_TRIGGER_*`, `DAY_FILTER_NOT_ALLOWED_FOR_ONE_TIME`, `BUSINESS_HOURS_OVERRIDE_NOT_FOUND`,
             `BUSINESS_HOURS_SCHEDULE_REQUIRED`, `PAYLOAD_INVALID`.
     """
+    # Held, so that no version is published meanwhile that would not find the schedule and leave it behind.
+    await hold_definition(conn, workflow)
     definition, version = await find_version(conn, workflow)
     run_at, cron = request.run_at, request.cron
-    problems = _time_problems(run_at, cron, request.timezone, now or datetime.now(UTC))
+    problems = []
+    if not request.name.strip() or len(request.name) > _MAX_NAME:
+        problems.append(Problem("SCHEDULE_INVALID", f"must be 1 to {_MAX_NAME} characters", "name"))
+    problems += _time_problems(run_at, cron, request.timezone, now or datetime.now(UTC))
     if request.overlap == "terminate_other":
         message = "a terminated launch could not end its run, which would stay open: use cancel_other"
         problems.append(Problem("SCHEDULE_INVALID", message, "overlap"))
@@ -96,13 +104,9 @@ async def create_schedule(
     )
     await store_schedule(conn, wanted)
     row = await required(conn, schedule_id)
-    if version.payload_schema is not None:
-        moment = datetime.now(UTC)
-        wrong = payload_problems(
-            version.payload_schema, payload_of(row, version, moment, moment), "PAYLOAD_INVALID", "payload"
-        )
-        if wrong:
-            raise Refused(wrong)
+    wrong = schedule_payload_problems(row, version)
+    if wrong:
+        raise Refused(wrong)
     return row
 
 
@@ -133,7 +137,8 @@ async def resume_schedule(conn: AsyncConnection, schedule_id: str) -> None:
     """It fires again, also one that had failed.
 
     Raises:
-        Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`, `SCHEDULE_TIME_PASSED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
+        Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`, `SCHEDULE_TIME_PASSED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`,
+            `PAYLOAD_INVALID`.
     """
     row = await required(conn, schedule_id)
     _check_open(row)
@@ -142,6 +147,10 @@ async def resume_schedule(conn: AsyncConnection, schedule_id: str) -> None:
         message = f"its one time, {row.run_at.isoformat()}, has passed, so it would never fire: {again} a time to come"
         raise Refused.one("SCHEDULE_TIME_PASSED", message, "scheduleId")
     day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id))
+    version = await get_version(conn, row.workflow_id, row.workflow_version)
+    wrong = [] if version is None else schedule_payload_problems(row, version)
+    if wrong:
+        raise Refused(wrong)
     await change_schedule(conn, schedule_id, enabled=True, status="scheduled")
 
 
@@ -161,12 +170,16 @@ async def delete_schedule(conn: AsyncConnection, schedule_id: str) -> None:
 async def next_times(conn: AsyncConnection, client: Client, row: ScheduleRow, count: int) -> list[datetime]:
     """The next times it fires, as Temporal has them, without those that the day filter leaves out.
 
+    There are none while it is paused, failed or completed.
+
     Raises:
         Refused: `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
         RPCError: Temporal does not know the schedule yet, or does not answer.
     """
+    if not row.enabled:
+        return []
     if row.run_at is not None:
-        return [row.run_at] if row.enabled and row.run_at > datetime.now(UTC) else []
+        return [row.run_at] if row.run_at > datetime.now(UTC) else []
     now = datetime.now(UTC)
     return await _admitted_times(conn, client, row, now + _SECOND, now + _HORIZON, count)
 
@@ -189,10 +202,15 @@ async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleR
         Whether it fires at once, and not when the open run has ended.
 
     Raises:
-        Refused: `SCHEDULE_FAILED`; `SCHEDULE_RUN_OPEN`: it would be left out.
+        Refused: `SCHEDULE_FAILED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`; `SCHEDULE_DAY_LEFT_OUT`, `SCHEDULE_RUN_OPEN`: it
+            would be left out.
         RPCError: Temporal does not know the schedule yet, or does not answer.
     """
     _check_fires(row)
+    days = day_filter(row.day_type_filter, await get_calendar(conn, row.business_hours_schedule_id))
+    if not days.admits(datetime.now(UTC)):
+        message = f"today is no {row.day_type_filter.replace('_', '-')} day: this firing would be left out"
+        raise Refused.one("SCHEDULE_DAY_LEFT_OUT", message, "scheduleId")
     found = await standing(client, row)
     if found is not None and found.leaves_out:
         run_id = await open_run(conn, row)
@@ -255,7 +273,8 @@ def _time_problems(run_at: str | None, cron: str | None, timezone: str, now: dat
         trigger = ScheduleTrigger.model_validate({"type": "schedule", "runAt": run_at or " "})
     else:
         trigger = RecurringTrigger.model_validate({"type": "recurring", "cron": cron or " ", "timezone": timezone})
-    return list(time_trigger_problems(trigger, now))
+    found = time_trigger_problems(trigger, now)
+    return [replace(problem, path=problem.path.removeprefix("trigger.")) for problem in found]
 
 
 async def _day_problems(

@@ -315,6 +315,8 @@ class ScheduleSync:
             raise
         if described.schedule.policy.overlap is not _OVERLAPS[row.overlap_policy]:
             return False
+        if described.schedule.state.paused is row.enabled:
+            return False
         if _is_due(row):
             await self._make_up(row, described)
         return True
