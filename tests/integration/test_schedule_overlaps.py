@@ -16,6 +16,7 @@ from temporalio.client import (
     ScheduleOverlapPolicy,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
 )
@@ -37,7 +38,9 @@ from harness.scheduled import (
     told_while_it_looks,
     until,
 )
+from workflows_core.execution import scheduled_launch
 from workflows_core.storage.database import Database
+from workflows_core.storage.schedules import change_schedule
 from workflows_core.wire import names
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -146,3 +149,41 @@ async def test_what_a_launch_hears_while_it_looks_makes_it_look_again(db: Databa
         (run,) = await rows(db, "workflow_runs")
         await client.get_workflow_handle(names.workflow_id_of(run["run_id"])).cancel()
         assert (await launch.result())["status"] == "CANCELED"
+
+
+async def test_a_launch_that_looks_for_long_begins_anew_and_is_the_same_to_its_schedule(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After seven months Temporal would have ended it, and the next firing would have started a run beside that one."""
+    monkeypatch.setattr(scheduled_launch, "LOOKS_OF_ONE_HISTORY", 3)
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        handle = await fired(db, client, sync)
+        launch = await launch_of(client, handle)
+        first = (await launch.describe()).run_id
+        latest = client.get_workflow_handle(launch.id)
+        (schedule,) = await rows(db, "tenant_workflow_schedule")
+        # What the schedule has become meanwhile is nothing to the run that it has launched.
+        async with db.tenant(TENANT) as conn:
+            await change_schedule(conn, schedule["id"], enabled=False, status="failed")
+        async with asyncio.timeout(30):
+            while (described := await latest.describe()).run_id == first:
+                await latest.signal(names.SIGNAL_RUN_ENDED, {})
+                await asyncio.sleep(0.1)
+        assert described.status is WorkflowExecutionStatus.RUNNING
+        await handle.trigger()
+        while (await handle.describe()).info.num_actions_skipped_overlap < 1:
+            await asyncio.sleep(0.05)
+        (run,) = await rows(db, "workflow_runs")
+        await client.get_workflow_handle(names.workflow_id_of(run["run_id"])).cancel()
+        result = await latest.result()
+        assert (result["outcome"], result["runId"], result["status"]) == ("launched", run["run_id"], "CANCELED")
+        schedule = (await rows(db, "tenant_workflow_schedule"))[0]
+        assert schedule["last_run_status"] == "CANCELED"
+        while (await handle.describe()).raw_description.info.running_workflows:
+            await asyncio.sleep(0.05)
+        async with db.tenant(TENANT) as conn:
+            await change_schedule(conn, schedule["id"], enabled=True, status="scheduled")
+        await handle.trigger()
+        while len(await rows(db, "workflow_runs")) < 2:
+            await asyncio.sleep(0.05)
