@@ -36,7 +36,7 @@ from workflows_core.schedules.managing import ScheduleRequest, create_schedule
 from workflows_core.schedules.temporal import ScheduleSync, matching_times
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version
-from workflows_core.storage.schedules import list_schedules, store_calendar
+from workflows_core.storage.schedules import change_schedule, list_schedules, store_calendar
 from workflows_core.wire.names import workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -315,6 +315,29 @@ async def test_one_that_is_made_while_a_version_is_published_starts_that(db: Dat
         while not making.done() and not await _somebody_waits_for_a_lock(db):
             await asyncio.sleep(0.05)
     assert (await making).workflow_version == version.version == 2
+
+
+@pytest.mark.parametrize("change", [managing.pause_schedule, managing.resume_schedule])
+@pytest.mark.parametrize(("becomes", "code"), [("completed", "SCHEDULE_ENDED"), ("deleted", "SCHEDULE_NOT_FOUND")])
+async def test_a_change_that_comes_behind_another_goes_by_what_that_made_of_it(
+    db: Database, change: Any, becomes: str, code: str
+) -> None:
+    """One that had just fired became paused, and one that had just been deleted came back."""
+    await published(db)
+    row = await created(db, ONCE)
+    async with db.tenant(TENANT) as conn:
+        await change_schedule(conn, row.id, enabled=False, status=becomes)
+
+        async def changed() -> None:
+            async with db.tenant(TENANT) as other:
+                await change(other, row.id)
+
+        changing = asyncio.create_task(changed())
+        while not await _somebody_waits_for_a_lock(db):
+            await asyncio.sleep(0.05)
+    with pytest.raises(Refused, match=code):
+        await changing
+    assert (await row_of(db, row.id)).status == becomes
 
 
 async def _somebody_waits_for_a_lock(db: Database) -> bool:

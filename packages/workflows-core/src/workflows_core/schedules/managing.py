@@ -128,9 +128,11 @@ async def pause_schedule(conn: AsyncConnection, schedule_id: str) -> None:
     Raises:
         Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`.
     """
-    row = await required(conn, schedule_id)
-    _check_open(row)
-    await change_schedule(conn, schedule_id, enabled=False, status="paused")
+    while True:
+        row = await required(conn, schedule_id)
+        _check_open(row)
+        if await change_schedule(conn, schedule_id, enabled=False, status="paused", read=row):
+            return
 
 
 async def resume_schedule(conn: AsyncConnection, schedule_id: str) -> None:
@@ -140,7 +142,12 @@ async def resume_schedule(conn: AsyncConnection, schedule_id: str) -> None:
         Refused: `SCHEDULE_NOT_FOUND`, `SCHEDULE_ENDED`, `SCHEDULE_TIME_PASSED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`,
             `PAYLOAD_INVALID`.
     """
-    row = await required(conn, schedule_id)
+    while not await _resumed(conn, await required(conn, schedule_id)):
+        pass
+
+
+async def _resumed(conn: AsyncConnection, row: ScheduleRow) -> bool:
+    """False when it has changed since it was read."""
     _check_open(row)
     if row.run_at is not None and row.run_at <= datetime.now(UTC):
         again = "publish a version with" if row.origin == "trigger" else "create another one for"
@@ -151,7 +158,7 @@ async def resume_schedule(conn: AsyncConnection, schedule_id: str) -> None:
     wrong = [] if version is None else schedule_payload_problems(row, version)
     if wrong:
         raise Refused(wrong)
-    await change_schedule(conn, schedule_id, enabled=True, status="scheduled")
+    return await change_schedule(conn, row.id, enabled=True, status="scheduled", read=row)
 
 
 async def delete_schedule(conn: AsyncConnection, schedule_id: str) -> None:
