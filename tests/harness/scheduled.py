@@ -37,6 +37,11 @@ async def published(db: Database, *steps: Any, **fields: Any) -> PublishedVersio
     return await publish_definition(db, TENANT, "w", CORE)
 
 
+def warned(version: PublishedVersion) -> list[str]:
+    """What publishing said of schedules."""
+    return [one.code for one in version.warnings if one.code.startswith("SCHEDULE")]
+
+
 async def created(db: Database, request: ScheduleRequest) -> ScheduleRow:
     """Stores a schedule of it; Temporal does not have it yet."""
     async with db.tenant(TENANT) as conn:

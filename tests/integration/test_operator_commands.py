@@ -249,6 +249,10 @@ async def test_options_that_would_do_what_nobody_meant_are_refused(environment: 
     for option, name in (("--user", ""), ("--role", " ")):
         message = await refused(environment, "tasks", "assign", "t1", "--user", "ann", option, name)
         assert f"OPTION_NOT_FITTING at {option}: is blank" in message
+    answer = tmp_path / "answer.json"
+    for text, said_so in (('{"approved": true}', "TASK_NOT_FOUND at taskId"), ("yes", f"NOT_JSON at {answer}")):
+        answer.write_text(text, encoding="utf-8")
+        assert said_so in await refused(environment, "tasks", "answer", "t1", f"@{answer}")
     assert "OPTION_NOT_FITTING at --as: is blank" in await refused(environment, "tasks", "claim", "t1", "--as", "")
     assert "TASK_NOT_FOUND" in await refused(environment, "tasks", "assign", "t1", "--anybody")
     event = ("events", "publish", "SEEN", "--schema", "payload.Nope.v1")

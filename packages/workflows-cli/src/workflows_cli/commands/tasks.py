@@ -8,7 +8,7 @@ import click
 
 from workflows_cli.errors import not_found
 from workflows_cli.output import table
-from workflows_cli.session import Session, command, parse_json
+from workflows_cli.session import Session, command, given_json
 from workflows_core.errors import Refused
 from workflows_core.storage.human_tasks import (
     answer_task,
@@ -58,8 +58,8 @@ async def show(session: Session, task_id: str) -> int:
 @click.argument("answer")
 @command
 async def answer_(session: Session, task_id: str, answer: str) -> int:
-    """Answer a task with a JSON value; its run goes on. An answer that does not fit leaves the task open."""
-    value = parse_json(answer, "ANSWER")
+    """Answer a task with a JSON value, or with @FILE; its run goes on. An answer that does not fit leaves it open."""
+    value = given_json(answer, "ANSWER")
     async with session.db.tenant(session.tenant) as conn:
         task = await answer_task(conn, session.tenant, task_id, value, session.actor)
         facts = await session.shown(conn, task.to_json())

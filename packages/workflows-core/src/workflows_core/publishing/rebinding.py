@@ -57,7 +57,7 @@ async def rebind_schedules(conn: AsyncConnection, version: VersionRow, definitio
         problems = [] if row.status in ("completed", "failed") else schedule_payload_problems(row, version)
         if problems:
             reason = f"its payload does not fit version {version.version}: {problems[0].path} {problems[0].message}"
-            await change_schedule(conn, row.id, enabled=False, status="failed", error=reason)
+            await change_schedule(conn, row.id, enabled=False, status="failed", error=reason, read=row)
             message = f"schedule {row.id} ({row.name!r:.80}) is failed and fires no more: {reason}"
             warnings.append(Problem("SCHEDULE_PAYLOAD_INVALID", message, "payloadSchemaRef", "warning"))
     return warnings
