@@ -138,6 +138,22 @@ async def test_what_is_wrong_with_a_new_schedule_is_told_by_its_options(
     assert "_RUN_AT at runAt: " in await refused(environment, *create, "n", "--at", "2099-01-01")
 
 
+async def test_a_schedule_that_temporal_refuses_is_not_told_as_done(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """Its zone is one that Temporal does not know, such as one that is newer than Temporal."""
+    await published(db)
+    async with following(db, client):
+        row = await created(db, HOURLY)
+        async with db.tenant(TENANT) as conn:
+            await conn.exec_driver_sql("UPDATE tenant_workflow_schedule SET timezone = 'Mars/One'")
+        code, output, _ = await command(environment, "schedules", "resume", row.id)
+        assert (code, "which is failed: Temporal refused it: " in output) == (1, True)
+        code, output, _ = await command(environment, "schedules", "resume", row.id, "--format", "json")
+        assert (code, json.loads(output)["inTemporal"]) == (1, False)
+        assert (await workflows(environment, "schedules", "delete", row.id))["inTemporal"] is True
+
+
 async def test_a_firing_that_waits_for_the_open_run_is_told_of(
     environment: dict[str, str], db: Database, client: Client
 ) -> None:

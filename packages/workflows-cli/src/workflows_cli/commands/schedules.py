@@ -24,6 +24,7 @@ from workflows_core.storage.schedules import (
     DayTypeFilter,
     OverlapPolicy,
     ScheduleRow,
+    get_schedule,
     list_calendars,
     list_schedules,
     store_calendar,
@@ -226,8 +227,14 @@ async def _followed(session: Session, schedule_id: str, what: str) -> int:
         facts["inTemporal"] = True
     except Exception as error:
         text += f"\nTemporal does not have it yet ({type(error).__name__}); workflow-worker brings it there"
+    async with session.db.tenant(session.tenant) as conn:
+        row = await get_schedule(conn, schedule_id)
+    code = 0
+    if row is not None and row.status == "failed":
+        code, facts = 1, {**facts, "inTemporal": False, "failed": row.last_error}
+        text += f", which is failed: {row.last_error}"
     session.emit(facts, text)
-    return 0
+    return code
 
 
 async def _in_temporal(work: Any, row: ScheduleRow) -> Any:
