@@ -225,6 +225,13 @@ def test_a_failure_names_the_expression(source: str, says: str) -> None:
     assert says in failed.value.message
 
 
+def test_what_the_engine_itself_gives_up_is_a_failure_and_it_goes_on() -> None:
+    expression = JlensEngine().compile("$formatNumber(1, payload.picture)")
+    with pytest.raises(ExpressionFailed, match="formatNumber"):
+        expression.evaluate({"payload": {"picture": f"0.{'0' * 70_000}"}}, now_ms=NOW_MS, seed=1)
+    assert expression.evaluate({"payload": {"picture": "0.0"}}, now_ms=NOW_MS, seed=1) == "1.0"
+
+
 def test_a_long_source_is_shortened_in_a_failure() -> None:
     with pytest.raises(ExpressionFailed) as failed:
         evaluate("'a' + 1 & '" + "x" * 5_000 + "'")

@@ -25,6 +25,9 @@ MAX_SOURCE_LENGTH = 32 * 1024
 
 _CACHED_SOURCES = 4096
 _SHOWN_SOURCE = 200
+_PANIC = "PanicException"
+"""Name of the class that nobody can import."""
+
 _SEEDS = 2**63
 _UNITS = {
     "max_steps": "steps",
@@ -109,7 +112,10 @@ class JlensExpression:
                 return value
         except ExpressionFailed:
             raise
-        except Exception as error:
+        except BaseException as error:
+            # What the engine's own code gives up (a panic) is no Exception: a run would stand still without a word.
+            if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+                raise
             raise ExpressionFailed(f"expression {self._shown()} failed: {error}") from error
 
     def _attempt(self, document: jlens.Document, limits: Limits, now_ms: int, seed: int) -> Any:
