@@ -240,6 +240,26 @@ async def test_bad_input_is_refused_and_nothing_is_sent(change: dict[str, Any], 
     assert (failure.category, failure.code, server.got) == ("ValidationError", code, [])
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?=0ABcc:_spy@example.com?=",
+        "Re: =?utf-8?q?=0D=0A=0D=0Aanother_body?= here",
+        "=?utf-8?q?caf=C3=A9?=",
+        "é =?",
+    ],
+)
+async def test_a_subject_that_looks_encoded_arrives_as_it_was_given_and_adds_nothing(subject: str) -> None:
+    server = Server()
+    async with smtp(server) as settings:
+        await send(settings)
+        await send(settings, {**MAIL, "subject": subject})
+    (_, plain), (_, message) = server.got
+    assert str(make_header(decode_header(message["Subject"]))) == subject
+    assert sorted(message.keys()) == sorted(plain.keys())
+    assert message.get_payload() == plain.get_payload()
+
+
 def mailboxes_of(header: str) -> list[tuple[str, str]]:
     return [(str(make_header(decode_header(name))), email) for name, email in getaddresses([header])]
 

@@ -23,6 +23,9 @@ MAX_RECIPIENTS = 50
 # Control characters, and what else ends a line for those who build and read headers.
 _NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+# Given such a text, the library writes what it stands for, which may be a line break and a header behind it.
+_LOOKS_ENCODED = "=?"
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
@@ -96,7 +99,11 @@ def mime(message: Message) -> bytes:
     """The message as SMTP takes it; blind copies are in the envelope only."""
     # Seven bits, since not every server says that it takes eight.
     made = EmailMessage(policy.SMTP.clone(cte_type="7bit"))
-    made["Subject"] = message.subject
+    written = ""
+    if _LOOKS_ENCODED in message.subject:
+        written = f"Subject: {_encoded('Subject', message.subject)}\r\n"
+    else:
+        made["Subject"] = message.subject
     made["Date"] = format_datetime(message.date)
     made["Message-ID"] = message.message_id
     if message.text is not None:
@@ -108,8 +115,8 @@ def mime(message: Message) -> bytes:
     reply_to = [] if message.reply_to is None else [message.reply_to]
     named = (("From", [message.sender]), ("To", message.to), ("Cc", message.cc), ("Reply-To", reply_to))
     # Written here: the library takes a comma behind a long name for a part of it, and two recipients become one.
-    addresses = "".join(f"{name}: {_mailboxes(name, found)}\r\n" for name, found in named if found)
-    return addresses.encode("ascii") + made.as_bytes()
+    written += "".join(f"{name}: {_mailboxes(name, found)}\r\n" for name, found in named if found)
+    return written.encode("ascii") + made.as_bytes()
 
 
 def _mailboxes(header: str, mailboxes: Sequence[Mailbox]) -> str:
@@ -119,7 +126,10 @@ def _mailboxes(header: str, mailboxes: Sequence[Mailbox]) -> str:
 
 def _written(header: str, one: Mailbox) -> str:
     address = Address(display_name=one.name, addr_spec=one.email)
-    if one.name.isascii() and "=?" not in one.name:
+    if one.name.isascii() and _LOOKS_ENCODED not in one.name:
         return str(address)
-    name = Header(one.name, "utf-8", header_name=header).encode(linesep="\r\n")
-    return f"{name}\r\n <{address.addr_spec}>"
+    return f"{_encoded(header, one.name)}\r\n <{address.addr_spec}>"
+
+
+def _encoded(header: str, text: str) -> str:
+    return Header(text, "utf-8", header_name=header).encode(linesep="\r\n")
