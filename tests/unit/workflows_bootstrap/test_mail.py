@@ -381,10 +381,33 @@ async def test_a_key_that_cannot_be_sent_is_told_as_one_and_nothing_is_sent(key:
     assert KEY not in json.dumps(failure.to_json())
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"id": 7}', b"x" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"id": 7}', b"x" * 100_000, b"[" * 60_000])
 async def test_a_message_that_was_taken_is_sent_whatever_the_answer_says(content: bytes) -> None:
     async with chat_server((200, {}, content)) as provider:
         assert (await send(over_http(provider.url)))["providerId"] is None
+
+
+async def test_what_cannot_be_stored_of_a_provider_s_answer_is_left_out() -> None:
+    async with chat_server((200, {}, b'{"id": "m\\ud800-\\u000017"}')) as provider:
+        assert (await send(over_http(provider.url)))["providerId"] == "m-17"
+
+
+async def test_what_cannot_be_stored_of_a_server_s_words_is_left_out() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in (b"220 x", b"250 x", b"250 x", b"250 x", b"354 x"):
+            writer.write(answer + b"\r\n")
+            await reader.readline()
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write("250 queued für 17\r\n".encode("latin-1"))
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        found = MailSettings(
+            TransportKind.SMTP, "a@example.org", smtp_port=port, smtp_security=SmtpSecurity.NONE, timeout_seconds=5
+        )
+        assert (await send(found))["providerId"] == "queued fr 17"
 
 
 async def test_a_cancelled_send_leaves_no_connection_behind() -> None:

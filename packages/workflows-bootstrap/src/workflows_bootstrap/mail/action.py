@@ -10,6 +10,7 @@ from workflows_bootstrap.mail.transport import MailTransport
 from workflows_core.actions.action import Action, ActionContext, Place
 from workflows_core.actions.building import object_schema
 from workflows_core.errors import ActionFailed, ErrorCategory, Json
+from workflows_core.wire.text import UNSTORABLE
 
 TIMEOUT_MS: Final = 120_000
 MAX_BODY_CHARACTERS: Final = 256 * 1024
@@ -63,7 +64,8 @@ def send_actions(transport: MailTransport, sender: str | None) -> Sequence[Actio
         said = await transport.send(message)
         return {
             "messageId": message.message_id,
-            "providerId": None if said is None else context.scrub(said)[:_SHOWN_LENGTH],
+            # It is sent, so nothing that the server says may fail the step.
+            "providerId": None if said is None else UNSTORABLE.sub("", context.scrub(said))[:_SHOWN_LENGTH],
             "recipients": len(message.recipients),
         }
 

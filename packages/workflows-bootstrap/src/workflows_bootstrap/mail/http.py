@@ -93,7 +93,7 @@ async def _id_of(response: httpx.Response) -> str | None:
             return None
     try:
         found = httpx.Response(200, content=content).json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     identity = found.get("id") if isinstance(found, dict) else None
     return identity if isinstance(identity, str) else None
