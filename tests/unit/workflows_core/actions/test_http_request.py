@@ -371,3 +371,69 @@ async def test_a_query_that_adds_nothing_leaves_the_url_as_it_is(query: dict[str
         url = f"http://127.0.0.1:{found.port}/service?wsdl"
         await request(url, HttpPolicy(allowed_networks=LOOPBACK), query=query)
     assert found.heads[0].splitlines()[0] == "GET /service?wsdl HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:65536/", "port from 1 to 65535"),
+        ("http://127.0.0.1:0/", "port from 1 to 65535"),
+        ("http://127.0.0.1:-1/", "port from 1 to 65535"),
+        ("http://xn--a/", "no host name"),
+        (f"http://{'a' * 64}.example/", "no host name"),
+        ("http://a..example/", "no host name"),
+    ],
+)
+async def test_an_address_that_nobody_can_have_is_the_authors_mistake(url: str, says: str) -> None:
+    policy = HttpPolicy(allowed_networks=LOOPBACK)
+    with pytest.raises(ActionFailed) as failed:
+        await request(url, policy)
+    assert (failed.value.failure.category, failed.value.failure.code) == ("ValidationError", "HTTP_REQUEST_INVALID")
+    assert says in failed.value.failure.message
+    moved = f"HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode()
+    async with server(moved=moved) as found:
+        code = await code_of(f"http://127.0.0.1:{found.port}/moved", policy)
+    assert code == ("ActionError", "HTTP_REDIRECT_REFUSED")
+
+
+async def test_of_a_long_content_type_only_the_beginning_is_read() -> None:
+    """For each `;` inside quotes the library begins anew, which held the process up for many seconds."""
+    kind = f'text/plain; x="{";" * 90_000}"; charset=iso-8859-1'
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 1\r\n\r\n"
+    async with server(long=head.encode() + b"\xe9") as found:
+        answer = await request(f"http://127.0.0.1:{found.port}/long", HttpPolicy(allowed_networks=LOOPBACK))
+    assert (answer["body"], answer["bodyEncoding"]) == ("6Q==", "base64")
+
+
+async def test_what_a_server_says_is_shown_in_part_only_and_never_a_part_of_a_secret() -> None:
+    long = KEY + "x" * 50_000
+    answers = {
+        "status": f"HTTP/1.1 200{'x' * 229}{long}\r\n\r\n".encode(),
+        "later": f"HTTP/1.1 503 x\r\nRetry-After: {'x' * 85}{long}\r\nContent-Length: 0\r\n\r\n".encode(),
+    }
+    async with server(**answers) as found:
+        for path in answers:
+            value = {"url": f"http://127.0.0.1:{found.port}/{path}", **GIVEN["headers"]}
+            pack = core_pack(HttpPolicy(allowed_networks=LOOPBACK))
+            with pytest.raises(StepFailed) as failed:
+                await call_action(pack, "http.request", value, secrets={"KEY": KEY})
+            told = json.dumps(failed.value.failure.to_json())
+            assert len(told) < 600
+            assert KEY[:6] not in told
+            assert REDACTED[:6] in told
+
+
+async def test_headers_are_read_as_utf_8_or_else_as_latin_1() -> None:
+    head = "HTTP/1.1 200 OK\r\nX-New: café\r\n".encode() + "X-Old: café\r\nContent-Length: 0\r\n\r\n".encode("latin-1")
+    moved = "HTTP/1.1 302 Found\r\nLocation: /café\r\nContent-Length: 0\r\n\r\n".encode()
+    async with server(named=head, moved=moved) as found:
+        base, policy = f"http://127.0.0.1:{found.port}", HttpPolicy(allowed_networks=LOOPBACK)
+        headers = (await request(f"{base}/named", policy))["headers"]
+        await request(f"{base}/moved", policy)
+    assert (headers["x-new"], headers["x-old"]) == ("café", "café")
+    assert found.heads[-1].splitlines()[0] == "GET /caf%C3%A9 HTTP/1.1"
+
+
+async def test_a_user_name_with_a_colon_would_be_another_one() -> None:
+    auth = {"type": "basic", "username": "ada:lovelace", "password": "p"}
+    assert await code_of("http://example.org/", HttpPolicy(), auth=auth) == ("ValidationError", "HTTP_REQUEST_INVALID")

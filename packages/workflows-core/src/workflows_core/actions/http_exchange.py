@@ -26,6 +26,8 @@ from workflows_core.errors import ActionFailed, ErrorCategory, Json
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SHOWN_BODY_LENGTH = 1_000
+_SHOWN_REASON_LENGTH = 300
+_SHOWN_HEADER_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Exchange:
             message = f"{_what(request)} cannot be written as an HTTP request"
             raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="HTTP_REQUEST_INVALID") from None
         except (HostUnresolved, httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, zlib.error) as error:
-            message = f"{_what(request)} failed: {_reason(error)}"
+            reason = scrub(context.scrub(_reason(error)), request.private)
+            message = f"{_what(request)} failed: {reason[:_SHOWN_REASON_LENGTH]}"
             raise ActionFailed(message, category=ErrorCategory.TRANSIENT, code="HTTP_CONNECTION_FAILED") from None
         answer = scrub(answer, request.private)
         expected = value.get("expectedStatuses")
@@ -115,9 +118,18 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Lower-case names; the values of a repeated one are joined."""
     out: dict[str, str] = {}
     for name, value in raw:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1").replace("\x00", "")
+        key, text = name.decode("latin-1").lower(), _header_text(value)
         out[key] = f"{out[key]}, {text}" if key in out else text
     return out
+
+
+def _header_text(value: bytes) -> str:
+    """As servers write today what is no ASCII, else as they did."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return text.replace("\x00", "")
 
 
 def _what(request: Outgoing) -> str:
@@ -141,7 +153,7 @@ def _status_failure(request: Outgoing, answer: dict[str, Any], now: datetime) ->
     elif answer["json"] is not None:
         details["body"] = _excerpt(answer["json"])
     if "retry-after" in headers:
-        details["retryAfter"] = headers["retry-after"]
+        details["retryAfter"] = headers["retry-after"][:_SHOWN_HEADER_LENGTH]
         details["retryAfterMs"] = retry_after_ms(headers["retry-after"], now)
     transient = status == 429 or status >= 500
     return ActionFailed(

@@ -33,6 +33,9 @@ _TEXT_CODECS = frozenset(
 )  # fmt: skip
 
 _BYTE_ORDER_MARK = "\ufeff"
+_LAST_PORT = 65_535
+_CONTENT_TYPE_LENGTH = 1_000
+"""Characters of a content type that are read: for each `;` inside quotes the library begins anew."""
 # Packing makes small or random data larger: heads of the parts, and what a sender flushes between them.
 _PACKING_BYTES = 1024
 
@@ -119,10 +122,17 @@ def url_problem(url: httpx.URL) -> str | None:
     """Why a URL cannot be requested, or None."""
     if url.scheme not in ("http", "https"):
         return "must begin with http:// or https://"
-    if not url.host:
+    try:
+        # As it is shown and as it is looked up: each trips over other names.
+        host, _ = url.host, url.raw_host.decode("ascii").encode("idna")
+    except UnicodeError:
+        return "names a host that is no host name"
+    if not host:
         return "names no host"
     if url.userinfo:
         return "must not hold a user name or password; use auth"
+    if url.port is not None and not 1 <= url.port <= _LAST_PORT:
+        return f"must have a port from 1 to {_LAST_PORT}"
     return None
 
 
@@ -245,6 +255,8 @@ def _authorization(auth: dict[str, str] | None, headers: dict[str, str], problem
     if auth is None:
         return ()
     if auth["type"] == "basic":
+        if ":" in auth["username"]:
+            problems.append("/auth/username: must hold no colon: what is behind it would be read as the password")
         credential = base64.b64encode(f"{auth['username']}:{auth['password']}".encode()).decode()
         headers["authorization"] = f"Basic {credential}"
         return (credential,)
@@ -279,7 +291,7 @@ def _redirect_refused(request: Outgoing, reason: str) -> ActionFailed:
 
 def _content_type(text: str) -> tuple[str, str]:
     message = Message()
-    message["content-type"] = text or "application/octet-stream"
+    message["content-type"] = text[:_CONTENT_TYPE_LENGTH] or "application/octet-stream"
     return message.get_content_type(), message.get_content_charset() or "utf-8"
 
 
