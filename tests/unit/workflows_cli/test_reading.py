@@ -21,6 +21,7 @@ from workflows_core.wire.text import NameTwice, each_name_once
         ("[" * 200_000, "nested too deeply"),
         ('{"a": ' * 10_000 + "1" + "}" * 10_000, "nested too deeply"),
         ("{", "line 1"),
+        (f'{{"a": {"9" * 5_000}}}', "a number has 5000 digits, at most 1000"),
     ],
 )
 def test_what_is_no_json_for_us_is_refused_with_its_place(text: str, said: str) -> None:
@@ -28,6 +29,12 @@ def test_what_is_no_json_for_us_is_refused_with_its_place(text: str, said: str) 
         parse_json(text, "file.json")
     assert (refused.value.code, refused.value.problems[0].path) == ("NOT_JSON", "file.json")
     assert said in refused.value.message
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_the_json(tmp_path: Path) -> None:
+    path = tmp_path / "marked.json"
+    path.write_text('{"a": 12345678901234567890}', encoding="utf-8-sig")
+    assert read_document(str(path)) == {"a": 12345678901234567890}
 
 
 def test_a_name_that_comes_again_behind_many_is_found_by_looking_at_each_a_few_times() -> None:

@@ -35,6 +35,9 @@ from workflows_core.wire.text import each_name_once
 MAX_FILE_BYTES = 16 * 1024**2
 """A definition or a bundle; counted in characters, since that is what is kept in memory."""
 
+_MAX_DIGITS = 1000
+"""A double has 309 at most; Python refuses some thousands in words about Python."""
+
 _CHECK = "check the settings DB_…, or start the stack with `workflows dev`"
 _LOGIN = "DB_USER_SERVER has to be a login of `workflows db create-login NAME --service workflows`"
 
@@ -235,7 +238,11 @@ def parse_json(text: str, where: str) -> Any:
         Refused: `NOT_JSON`.
     """
     try:
-        return json.loads(text, object_pairs_hook=each_name_once, parse_constant=_no_constant)
+        # Some editors mark a file's encoding at its beginning, and no reader of JSON takes that for JSON.
+        marked = text.removeprefix("\ufeff")
+        return json.loads(
+            marked, object_pairs_hook=each_name_once, parse_constant=_no_constant, parse_int=_whole_number
+        )
     except RecursionError:
         raise Refused.one("NOT_JSON", "this is nested too deeply to be read", where) from None
     except ValueError as error:
@@ -244,3 +251,9 @@ def parse_json(text: str, where: str) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a number has {len(text)} digits, at most {_MAX_DIGITS} are read")
+    return int(text)
