@@ -342,3 +342,17 @@ async def test_limits_end_what_would_not() -> None:
     items = {"type": "control.forEach", "items": {"$expr": "payload.items"}, "itemVar": "x", "body": []}
     report = await run(items, payload={"items": list(range(20))}, limits=SimulationLimits(max_loop_items=10))
     assert "more than 10 items" in report.errors[0]["message"]
+
+
+@pytest.mark.parametrize("now_ms", [253_402_300_799_000, -62_135_596_800_001])
+async def test_a_time_that_is_no_date_ends_the_simulation_and_is_no_fault(now_ms: int) -> None:
+    later = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 60_000}}
+    text = {"actionId": "transform.uppercase_text", "version": 1, "inputMapping": {"text": "a"}}
+    definition = document(later if now_ms > 0 else {"type": "state.set", "config": {"state": "S"}}, act_of(text))
+    report = await simulate(parse_definition(definition), CORE, now_ms=now_ms)
+    assert (report.status, report.errors[0]["code"]) == ("failed", "SIMULATION_LIMIT")
+    assert "years 1 to 9999" in report.errors[0]["message"]
+
+
+def act_of(config: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "action.call", "config": config}

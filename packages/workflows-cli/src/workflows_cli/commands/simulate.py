@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,14 +107,18 @@ def _text(report: Report) -> str:
         if entry.error is not None:
             lines.append(f"             {entry.error['category']}: {entry.error['message']}")
         for one in entry.explained:
-            reads = ", ".join(f"{path} = {value!r}" for path, value in one["reads"].items())
-            lines.append(
-                f"             {one['expression']} -> {one.get('value', one.get('error'))!r}  {reads}".rstrip()
-            )
+            reads = ", ".join(f"{path} = {_json(value)}" for path, value in one["reads"].items())
+            gives = _json(one["value"]) if "value" in one else one["error"]
+            lines.append(f"             {one['expression']} -> {gives}  {reads}".rstrip())
     lines += [f"waits for {one['eventName']} with key {one['key']!r} at {one['stepPath']}" for one in report.waits]
-    lines += ["", *(f"vars.{name} = {value!r}" for name, value in report.final_vars.items())]
+    lines += ["", *(f"vars.{name} = {_json(value)}" for name, value in report.final_vars.items())]
     if report.result is not None:
-        lines.append(f"result = {report.result!r}")
+        lines.append(f"result = {_json(report.result)}")
     lines += [f"error: {error['category']}: {error['message']}" for error in report.errors]
     lines += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join(lines)
+
+
+def _json(value: Any) -> str:
+    """As authors write values, so that they can be taken into a payload or a fixture."""
+    return json.dumps(value, ensure_ascii=False)

@@ -60,6 +60,9 @@ _POLICY = RunPolicy()
 _OF_FIELDS = ("type", "required", "additionalProperties", "dependentRequired")
 """Keywords over an object that look at which fields it has, and at no value."""
 
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+"""The years 1 to 9999: an action is told the time as a date."""
+
 _Path = tuple[str | int, ...]
 
 
@@ -152,6 +155,8 @@ class _Simulation:
         return self.report(state, limit, at - now_ms)
 
     def apply(self, state: State, event: Event) -> State:
+        if not _FIRST_MS <= event.at <= _LAST_MS:
+            raise _Over("the run's time is not in the years 1 to 9999")
         state, commands = step(self.plan, state, event, max_steps=1)
         self.steps += 1
         if self.steps > self.limits.max_steps:
