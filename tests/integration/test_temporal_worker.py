@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -246,6 +247,23 @@ async def test_an_error_is_gone_from_the_record_once_the_job_is_executed_again(
     finally:
         await engine.dispose()
     assert shown == [("failed", {"error": "why"}), ("processing", {}), ("completed", {"rows": 3})]
+
+
+async def test_a_job_ends_in_its_record_whatever_its_error_and_its_result_say(
+    environment: dict[str, str], admin: psycopg.AsyncConnection, postgres: EmbeddedPostgres
+) -> None:
+    await ended(SCRIPT, "migrate", environment=as_admin(environment, postgres))
+    engine = create_engine(load_settings(PostgresSettings, environment))
+    records = PostgresJobRecords(engine)
+    try:
+        await records.set_status("tenant-1", "job-1", "echo", "failed", {"error": "ValueError: a\x00b\udcff"})
+        await records.add_detail("tenant-1", "job-1", "x", "done", "failed", {"\x00": [math.nan, "é\x00", 1.5, True]})
+    finally:
+        await engine.dispose()
+    job = await (await admin.execute("SELECT status, metadata FROM temporal_worker.jobs")).fetchone()
+    detail = await (await admin.execute("SELECT result FROM temporal_worker.job_details")).fetchone()
+    assert job == ("failed", {"error": "ValueError: a\ufffdb\ufffd"})
+    assert detail == ({"\ufffd": [None, "é\ufffd", 1.5, True]},)
 
 
 @pytest.mark.timeout(120)

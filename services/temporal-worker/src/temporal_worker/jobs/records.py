@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
@@ -14,6 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from service_host.postgres import TRANSACTION_SECONDS
 
 Json = Any
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""U+0000 and halves of surrogate pairs, which `jsonb` refuses."""
 
 
 class JobRecords(Protocol):
@@ -82,7 +87,7 @@ class PostgresJobRecords:
             if connection is None:
                 return False
             values = {"tenant": tenant, "job_id": job_id, "job_name": job_name, "status": status}
-            await connection.execute(_SET_STATUS, {**values, "metadata": json.dumps(dict(metadata))})
+            await connection.execute(_SET_STATUS, {**values, "metadata": _json_text(metadata)})
             return True
 
     async def add_detail(
@@ -93,7 +98,7 @@ class PostgresJobRecords:
             if connection is None:
                 return False
             values = {"tenant": tenant, "job_id": job_id, "execution": execution, "step_name": step_name}
-            await connection.execute(_ADD_DETAIL, {**values, "status": status, "result": json.dumps(result)})
+            await connection.execute(_ADD_DETAIL, {**values, "status": status, "result": _json_text(result)})
             return True
 
     async def is_suspended(self, tenant: str) -> bool:
@@ -114,3 +119,21 @@ class PostgresJobRecords:
                 return
             await connection.execute(_SET_TENANT, {"tenant": tenant})
             yield connection
+
+
+def _json_text(value: Json) -> str:
+    return json.dumps(_storable(value), allow_nan=False)
+
+
+def _storable(value: Json) -> Json:
+    """Without what `jsonb` refuses: a job whose error says it would stay in progress for ever."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case float():
+            return value if math.isfinite(value) else None
+        case list() | tuple():
+            return [_storable(item) for item in value]
+        case Mapping():
+            return {_storable(key): _storable(item) for key, item in value.items()}
+    return value
