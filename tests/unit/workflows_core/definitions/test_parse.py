@@ -287,6 +287,24 @@ def test_what_stands_where_an_expression_should_is_named(given: Any, said: str, 
     assert problem.message.partition("; ")[2].startswith(said)
 
 
+@pytest.mark.parametrize(("given", "shown"), [([1], "a list"), ({"a": 1}, "an object"), ({"str": 1}, "an object")])
+def test_what_is_no_scalar_is_said_once_and_as_what_it_is(given: Any, shown: str) -> None:
+    cases = [{"equals": given, "steps": []}, {"equals": None, "steps": []}]
+    step = {"id": "s", "type": "control.switch", "value": {"$expr": "1"}, "cases": cases}
+    problem = only(document(step))
+    assert problem.path == "root.steps[0].cases[0].equals"
+    assert problem.message == f"must be a string, a number, true, false or null, this is {shown}"
+
+
+def test_nothing_stands_beside_a_secret() -> None:
+    secret = {"$secret": "NAME", "prefix": "Bearer"}
+    config = {"actionId": "a", "version": 1, "inputMapping": {"token": secret, "list": [secret]}}
+    found = problems(document({"id": "s", "type": "action.call", "config": config}))
+    places = [problem.path.removeprefix("root.steps[0].config.inputMapping.") for problem in found]
+    assert places == ["token.prefix", "list[0].prefix"]
+    assert {problem.message for problem in found} == {"a secret reference holds $secret and nothing else"}
+
+
 def test_a_definition_without_a_schema_of_its_payload_says_so() -> None:
     whole = document()
     del whole["payloadSchemaRef"]

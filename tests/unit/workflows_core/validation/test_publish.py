@@ -68,6 +68,9 @@ ACTIONS = Actions(
                 "inner": {"type": "object", "properties": {"on": {"type": "boolean"}}},
                 "kind": {"enum": ["a", "b"]},
                 "free": {},
+                "texts": {"type": "object", "additionalProperties": {"type": "string"}},
+                "closed": {"type": "object", "properties": {"on": {}}, "additionalProperties": False},
+                "either": {"oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
             },
         },
     }
@@ -263,6 +266,8 @@ def test_required_fields_must_be_mapped_also_in_nested_object_literals() -> None
         ({"tags": ["a", 1]}, "tags[1]", "a text, found a number"),
         ({"inner": {"on": "yes"}}, "inner.on", "true or false, found a text"),
         ({"kind": "c"}, "kind", "one of"),
+        ({"texts": {"a": EXPR, "b": 1}}, "texts.b", "a text, found a number"),
+        ({"either": {"c": 1}}, "either.a", "required"),
     ],
 )
 def test_a_literal_that_the_action_refuses_is_an_error(mapping: Any, where: str, said: str) -> None:
@@ -277,6 +282,21 @@ def test_what_an_expression_or_an_allowed_literal_gives_is_no_error() -> None:
     assert found(call("typed", inputMapping={"count": 3, "tags": ["a"], "inner": {"on": True}})) == []
 
 
+@pytest.mark.parametrize("value", [1, EXPR, {"$secret": "A"}])
+def test_a_field_that_the_action_does_not_have_is_a_warning(value: Any) -> None:
+    (problem,) = found(call("typed", inputMapping={"closed": {"onn": value}, "others": value}))
+    assert seen([problem]) == [("MAPPING_TYPE_UNKNOWN", "root.steps[0].config.inputMapping.closed.onn")]
+    assert (problem.severity, problem.suggestion) == ("warning", "on")
+
+
+@pytest.mark.parametrize("key", ["$expr", "$secret"])
+def test_an_expression_in_the_place_of_a_whole_mapping_is_told_as_that(key: str) -> None:
+    (problem,) = found(call(inputMapping={key: "payload"}))
+    assert seen([problem]) == [("UNKNOWN_SPECIAL_KEY", f"root.steps[0].config.inputMapping.{key}")]
+    assert "each field a value of its own" in problem.message
+    assert problem.suggestion is None
+
+
 def test_a_key_that_looks_special_is_a_warning() -> None:
     problems = found(call(inputMapping={"a": [{"$exp": "x"}]}))
     assert seen(problems) == [("UNKNOWN_SPECIAL_KEY", "root.steps[0].config.inputMapping.a[0].$exp")]
@@ -285,7 +305,9 @@ def test_a_key_that_looks_special_is_a_warning() -> None:
 
 @pytest.mark.parametrize("key", ["null", "''", "true", "[1]", "{'a': 1}", "$lookup({}, 'a')", "1 / 0"])
 def test_a_wait_whose_key_can_never_match_is_refused(key: str) -> None:
-    assert seen(found(wait(key))) == [("EVENT_WAIT_UNCORRELATABLE", "root.steps[0].config.correlationKey")]
+    (problem,) = found(wait(key))
+    assert seen([problem]) == [("EVENT_WAIT_UNCORRELATABLE", "root.steps[0].config.correlationKey")]
+    assert "None" not in problem.message
 
 
 @pytest.mark.parametrize("key", ["'fixed'", "17", "payload.id", "vars.missing", "$keys($)[0]", "$random() > 2 ? 'x'"])

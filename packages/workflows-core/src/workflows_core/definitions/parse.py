@@ -27,6 +27,9 @@ MAX_BYTES = 1024 * 1024
 MAX_VALUES = 20_000
 """Texts, numbers, objects and lists in a new document: a workflow task that compiles for two seconds is given up."""
 
+_SCALARS = ("str", "int", "float", "bool")
+"""What pydantic calls the kinds of a scalar."""
+
 _EXPRESSION = 'must be an expression, an object such as {"$expr": "payload.id"}'
 
 
@@ -76,7 +79,7 @@ def parse_definition(document: Any) -> Definition:
         return Definition.model_validate(document)
     except ValidationError as error:
         details = error.errors(include_url=False)
-    raise Refused([_problem(document, detail) for detail in details])
+    raise Refused([_problem(document, detail) for detail in details if not _repeats(document, detail)])
 
 
 def readable_part(document: Any) -> Definition | None:
@@ -163,12 +166,26 @@ def _not_json(value: Any) -> str | None:
     return None
 
 
+def _is_of_scalar(document: Any, detail: ErrorDetails) -> bool:
+    """Whether one of the kinds that a scalar may be is missed: pydantic tells of each, as of a key of its name."""
+    location = detail["loc"]
+    return bool(location) and location[-1] in _SCALARS and locate(document, location[:-1]).value is detail["input"]
+
+
+def _repeats(document: Any, detail: ErrorDetails) -> bool:
+    """Whether another kind that was missed says the same."""
+    return detail["loc"][-1:] != _SCALARS[:1] and _is_of_scalar(document, detail)
+
+
 def _problem(document: Any, detail: ErrorDetails) -> Problem:
+    if _is_of_scalar(document, detail):
+        place = locate(document, detail["loc"][:-1])
+        return _at(place, f"must be a string, a number, true, false or null, this is {_shown(place.value)}")
     place = locate(document, detail["loc"])
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         known = place.known_fields()
-        if "$secret" in known:
+        if "<secret>" in detail["loc"][-2:]:
             return _at(place, "a secret reference holds $secret and nothing else")
         message = f"unknown field {place.key!r}; known here: {', '.join(known)}"
         return _at(place, message, nearest(str(place.key), known))

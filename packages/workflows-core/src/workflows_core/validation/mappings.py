@@ -13,6 +13,12 @@ from workflows_core.definitions.walk import field_path, walk_value
 from workflows_core.errors import Json, Problem
 from workflows_core.validation.output_schemas import INPUT_FIELD, output_schema_problems
 
+_SPECIAL = ("$expr", "$secret")
+_NOT_SPECIAL = "{!r} has no special meaning and is passed on as it is; special are $expr and $secret"
+_MISPLACED = (
+    "{!r} is the name of a field here: a mapping as a whole is no expression, so give each field a value of its own"
+)
+
 
 class KnownAction(Protocol):
     """What validation needs of an action."""
@@ -83,6 +89,16 @@ def action_problems(path: str, step: ActionCallStep, actions: KnownActions) -> I
             step_id=step.id,
             suggestion=nearest(field, given),
         )
+    for where, field, known in _unknown_fields(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
+        yield Problem(
+            "MAPPING_TYPE_UNKNOWN",
+            f"action {config.action_id}@{config.version} has no field {field!r} here, only {', '.join(known)}, and "
+            "refuses an input with another one",
+            where,
+            severity="warning",
+            step_id=step.id,
+            suggestion=nearest(field, known),
+        )
     for where, message in literal_problems(f"{path}.config.inputMapping", config.input_mapping, schema, schema):
         yield Problem(
             "MAPPING_TYPE_INCOMPATIBLE",
@@ -112,7 +128,7 @@ def literal_problems(
     What an expression gives is known at run time only; a secret is a text.
     """
     for field, value in given.items():
-        nested = schema.get("properties", {}).get(field)
+        nested = schema.get("properties", {}).get(field, _of_others(schema))
         if not isinstance(nested, Mapping):
             continue
         nested, where = resolved(nested, root), field_path(path, field)
@@ -121,12 +137,36 @@ def literal_problems(
         if isinstance(value, SecretRef):
             if allowed and "string" not in allowed:
                 yield where, f"must be {' or '.join(sorted(allowed))}, and a secret is a text"
-        elif isinstance(value, dict) and (not allowed or "object" in allowed):
+        elif isinstance(value, dict) and (not allowed or "object" in allowed) and _describes_fields(nested):
             yield from literal_problems(where, value, nested, root)
         elif not any(isinstance(part, (Expr, SecretRef)) for _, part in walk_value(where, value)):
             validator = compile_schema({**nested, "$defs": root.get("$defs", {})})
             for problem in value_problems(validator, cast(Json, value)):
                 yield where + _dotted(problem.pointer), problem.message
+
+
+def _of_others(schema: Mapping[str, Any]) -> Any:
+    """Schema of the fields that it does not name, where it has one for all of them."""
+    return None if "patternProperties" in schema else schema.get("additionalProperties")
+
+
+def _describes_fields(schema: Mapping[str, Any]) -> bool:
+    return "properties" in schema or isinstance(_of_others(schema), Mapping)
+
+
+def _unknown_fields(
+    path: str, given: Mapping[str, Value], schema: Mapping[str, Any], root: Mapping[str, Any]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Path, name and the fields that there are, of each field of a mapping that a schema does not let in."""
+    known = schema.get("properties", {})
+    if _of_others(schema) is False:
+        # Of one that looks special `special_key_problems` tells.
+        strange = [field for field in given if field not in known and not field.startswith("$")]
+        yield from ((field_path(path, field), field, list(known)) for field in strange)
+    for field, value in given.items():
+        nested = known.get(field)
+        if isinstance(value, dict) and isinstance(nested, Mapping):
+            yield from _unknown_fields(field_path(path, field), value, resolved(nested, root), root)
 
 
 def _dotted(pointer: str) -> str:
@@ -140,13 +180,15 @@ def special_key_problems(path: str, mapping: Mapping[str, Value], step_id: str |
         if isinstance(value, dict):
             for key in value:
                 if key.startswith("$"):
+                    # Below the mapping itself these two make an expression and a secret of the object.
+                    misplaced = key in _SPECIAL
                     yield Problem(
                         "UNKNOWN_SPECIAL_KEY",
-                        f"{key!r} has no special meaning and is passed on as it is; special are $expr and $secret",
+                        (_MISPLACED if misplaced else _NOT_SPECIAL).format(key),
                         field_path(parent, key),
                         severity="warning",
                         step_id=step_id,
-                        suggestion=nearest(key, ("$expr", "$secret")),
+                        suggestion=None if misplaced else nearest(key, _SPECIAL),
                     )
 
 

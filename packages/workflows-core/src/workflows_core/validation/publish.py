@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -193,7 +194,7 @@ class _Checks:
         except ExpressionFailed as error:
             key, why = NO_VALUE, error.message
         else:
-            why = "it is always " + ("without a value" if key is NO_VALUE else repr(key))
+            why = "it is always " + ("without a value" if key is NO_VALUE else json.dumps(key, ensure_ascii=False))
         if key is NO_VALUE or key_text(key) is None:
             message = f"no event can have this key: {why}; give a text or a number"
             where = f"{path}.config.correlationKey"
