@@ -18,6 +18,8 @@ from workflows_core.launching.request import LaunchRequest
 from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.publishing.publish import PublishedVersion, import_definition, publish_definition
 from workflows_core.storage.database import Database
+from workflows_core.storage.event_catalog import list_catalog
+from workflows_core.storage.payload_schemas import list_schemas
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CORE = ActionRegistry.of({"core": core_pack(HttpPolicy())})
@@ -100,6 +102,17 @@ async def test_a_version_keeps_the_schema_it_was_published_with(db: Database, cl
         await launcher.launch(LaunchRequest(tenant=TENANT, workflow="w"))
     await publish(db, "payload.Ticket.v1")
     assert (await launcher.launch(LaunchRequest(tenant=TENANT, workflow="w"))).created
+
+
+@pytest.mark.parametrize("strange", ["a\x00b", "a\ud800b"])
+async def test_what_cannot_be_stored_is_refused_and_not_changed(db: Database, strange: str) -> None:
+    async with db.tenant(TENANT) as conn:
+        schemas = {"payload.A.v1": {"enum": ["ab", strange]}, "payload.B.v1": {}, "payload.C.v1": 7}
+        found = await codes(import_schemas(conn, schemas))
+        assert [path for _, path, _ in found] == ['["payload.A.v1"]', '["payload.C.v1"]']
+        events = {"A": {"description": strange}, strange: {}, "B": {"description": "ab"}}
+        assert len(await codes(import_events(conn, events))) == 2
+        assert (await list_schemas(conn), await list_catalog(conn)) == ([], [])
 
 
 async def test_a_file_with_mistakes_stores_nothing_and_says_all_of_them(db: Database) -> None:

@@ -19,7 +19,7 @@ from referencing import Registry
 from workflows_core.actions.keywords import VALIDATOR, WITHOUT_UNEVALUATED
 from workflows_core.actions.patterns import Budget, TooLong, allow, pattern_problem
 from workflows_core.actions.schema_parts import Path, schema_parts
-from workflows_core.actions.schema_sentences import sentences_of
+from workflows_core.actions.schema_sentences import sentences_of, type_word
 from workflows_core.errors import Json
 
 Schema = Mapping[str, Any]
@@ -86,7 +86,7 @@ def value_problems(validator: Draft202012Validator, value: Json, budget: Budget 
 def schema_problems(schema: object) -> Iterator[tuple[str, str]]:
     """What is wrong with a schema: JSON pointer and sentence."""
     if not isinstance(schema, Mapping):
-        yield "", f"must be a JSON Schema object, found {type(schema).__name__}"
+        yield "", f"must be a JSON Schema object, found {type_word(schema)}"
         return
     try:
         text = json.dumps(schema, allow_nan=False)

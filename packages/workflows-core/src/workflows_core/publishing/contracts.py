@@ -13,12 +13,15 @@ from workflows_core.actions.json_schemas import compile_schema, schema_problems,
 from workflows_core.definitions.walk import field_path
 from workflows_core.errors import Problem, Refused
 from workflows_core.storage.event_catalog import list_catalog, upsert_event
+from workflows_core.storage.json_text import is_storable
 from workflows_core.storage.payload_schemas import Stored, get_schema, list_schemas, upsert_schema
 from workflows_core.validation.builtin_schemas import BUILTIN_SCHEMAS
+from workflows_core.wire.text import UNSTORABLE
 
 _REF = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.v[1-9][0-9]*")
 _EVENT_FIELDS = ("payloadSchemaRef", "description")
 _MAX_NAME = 200
+_UNSTORABLE = "holds U+0000 or half of a surrogate pair, which cannot be stored; remove it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,13 @@ async def import_schemas(conn: AsyncConnection, document: Any) -> dict[str, Stor
                 f"{ref!r:.120} is no ref: write names with dots and a version last, such as payload.TicketCreated.v1"
             )
             problems.append(Problem("SCHEMA_IMPORT_INVALID", message, where))
-        problems += [
+        wrong = [
             Problem("SCHEMA_IMPORT_INVALID", message, f"{where}{pointer}")
             for pointer, message in schema_problems(schema)
         ]
+        if not wrong and not is_storable(schema):
+            wrong = [Problem("SCHEMA_IMPORT_INVALID", _UNSTORABLE, where)]
+        problems += wrong
     if problems:
         raise Refused(problems)
     return {ref: await upsert_schema(conn, ref, schema) for ref, schema in entries.items()}
@@ -109,6 +115,8 @@ async def import_events(conn: AsyncConnection, document: Any) -> dict[str, Store
         if not name.strip() or len(name) > _MAX_NAME:
             message = f"{name!r:.120} is no event name: 1 to {_MAX_NAME} characters"
             problems.append(Problem("CATALOG_IMPORT_INVALID", message, where))
+        if UNSTORABLE.search(name):
+            problems.append(Problem("CATALOG_IMPORT_INVALID", f"the name {_UNSTORABLE}", where))
         if not isinstance(entry, Mapping):
             problems.append(Problem("CATALOG_IMPORT_INVALID", "must be an object", where))
             continue
@@ -118,6 +126,8 @@ async def import_events(conn: AsyncConnection, document: Any) -> dict[str, Store
                 problems.append(Problem("CATALOG_IMPORT_INVALID", message, f"{where}.{field}"))
             elif not isinstance(value, str):
                 problems.append(Problem("CATALOG_IMPORT_INVALID", "must be a text", f"{where}.{field}"))
+            elif UNSTORABLE.search(value):
+                problems.append(Problem("CATALOG_IMPORT_INVALID", _UNSTORABLE, f"{where}.{field}"))
             elif field == "payloadSchemaRef" and value not in refs:
                 message = f"no payload schema {value!r} is registered: import it first, with `workflows schemas import`"
                 problems.append(Problem("CATALOG_IMPORT_INVALID", message, f"{where}.{field}"))
