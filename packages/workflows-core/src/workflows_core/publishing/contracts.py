@@ -121,16 +121,9 @@ async def import_events(conn: AsyncConnection, document: Any) -> dict[str, Store
             problems.append(Problem("CATALOG_IMPORT_INVALID", "must be an object", where))
             continue
         for field, value in entry.items():
-            if field not in _EVENT_FIELDS:
-                message = f"is no field of an event; there are {', '.join(_EVENT_FIELDS)}"
-                problems.append(Problem("CATALOG_IMPORT_INVALID", message, f"{where}.{field}"))
-            elif not isinstance(value, str):
-                problems.append(Problem("CATALOG_IMPORT_INVALID", "must be a text", f"{where}.{field}"))
-            elif UNSTORABLE.search(value):
-                problems.append(Problem("CATALOG_IMPORT_INVALID", _UNSTORABLE, f"{where}.{field}"))
-            elif field == "payloadSchemaRef" and value not in refs:
-                message = f"no payload schema {value!r} is registered: import it first, with `workflows schemas import`"
-                problems.append(Problem("CATALOG_IMPORT_INVALID", message, f"{where}.{field}"))
+            wrong = _wrong_field(field, value, refs)
+            if wrong is not None:
+                problems.append(Problem("CATALOG_IMPORT_INVALID", wrong, f"{where}.{field}"))
     if problems:
         raise Refused(problems)
     return {
@@ -139,6 +132,19 @@ async def import_events(conn: AsyncConnection, document: Any) -> dict[str, Store
         )
         for name, entry in entries.items()
     }
+
+
+def _wrong_field(field: str, value: Any, refs: Collection[str]) -> str | None:
+    """What is wrong with a field of an event; `refs` are the schemas that there are."""
+    if field not in _EVENT_FIELDS:
+        return f"is no field of an event; there are {', '.join(_EVENT_FIELDS)}"
+    if not isinstance(value, str):
+        return "must be a text"
+    if UNSTORABLE.search(value):
+        return _UNSTORABLE
+    if field == "payloadSchemaRef" and value not in refs:
+        return f"no payload schema {value!r} is registered: import it first, with `workflows schemas import`"
+    return None
 
 
 def _entries(document: Any, code: str, what: str) -> Mapping[str, Any]:
