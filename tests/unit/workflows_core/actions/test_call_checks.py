@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.call import validate_input, validate_output
 from workflows_core.actions.registry import ActionRegistry
-from workflows_core.errors import ActionFailed, ErrorCategory, StepFailed
+from workflows_core.errors import ActionFailed, ErrorCategory, Failure, StepFailed
 from workflows_core.testing import call_action
 
 SECRET = "s3cr3t-canary"
@@ -229,3 +229,29 @@ def test_a_nesting_that_no_one_can_write_is_refused() -> None:
 
 def test_characters_beyond_the_first_plane_and_escapes_written_out_are_fine() -> None:
     validate_output(ANY, {"a": "😀", "b": "\\u0000", "c": "\\ud83d"})
+
+
+async def failing(handler: Any) -> Failure:
+    action = replace(ACTION, handler=handler, output_schema={})
+    with pytest.raises(StepFailed) as failed:
+        await call_action(lambda: [action], "test.echo", {"name": "ann"})
+    return failed.value.failure
+
+
+@pytest.mark.asyncio
+async def test_a_handler_that_is_not_async_is_told_as_that() -> None:
+    failure = await failing(lambda value, _: {"name": value["name"]})
+    assert (failure.category, failure.code) == ("ActionError", "ACTION_FAULT")
+    assert "gave an object and nothing to wait for: write it as `async def`" in failure.message
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("said", ["", "no answer on port 5"])
+async def test_a_time_out_of_the_handlers_own_is_not_taken_for_the_actions_limit(said: str) -> None:
+    async def gives_up(value: Any, _context: ActionContext) -> Any:
+        raise TimeoutError(said) if said else TimeoutError
+
+    failure = await failing(gives_up)
+    assert (failure.category, failure.code) == ("TimeoutError", "ACTION_TIMED_OUT")
+    assert failure.message.startswith("action test.echo@1 waited too long for something of its own: ")
+    assert said in failure.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub, validate_input, validate_output
 from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
+from workflows_core.actions.schema_sentences import type_word
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import action_unavailable
 from workflows_core.execution.handler_logs import HandlerLogger
@@ -98,19 +99,23 @@ async def call_handler(
         secrets=tracked,
         scrub=lambda value: scrub(value, tracked.values),
     )
+    limit = asyncio.timeout(action.timeout_ms / 1000)
     try:
         validate_input(action, resolved)
         facts = {"tenant": tenant_id, "run": run_id, "step": call["step_path"], "attempt": str(call["attempt"])}
         observed = nullcontext() if around.observe is None else around.observe(action.key, facts)
         with observed:
-            async with asyncio.timeout(action.timeout_ms / 1000):
-                output = await action.handler(resolved, context)
+            async with limit:
+                output = await _awaited(action.handler(resolved, context))
         check_size(action, output, max_output_bytes)  # First: the schema of a long list takes a second.
         validate_output(action, output)
     except StepFailed as error:
         raise StepFailed(_scrubbed(error.failure, tracked.values)) from None
-    except TimeoutError:
+    except TimeoutError as error:
         message = f"action {action.key} took longer than its limit of {action.timeout_ms} ms"
+        if not limit.expired():
+            said = scrub(_said(error), tracked.values) or "it does not say what"
+            message = f"action {action.key} waited too long for something of its own: {said}"
         if action.effect is Effect.AT_MOST_ONCE:
             message += "; it may have had its effect, so it is not repeated"
             raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME")) from None
@@ -122,6 +127,12 @@ async def call_handler(
         message = scrub(f"{type(error).__name__}: {_said(error)}", tracked.values)
         raise StepFailed(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT")) from None
     return scrub(output, tracked.values)
+
+
+def _awaited(given: object) -> Awaitable[Any]:
+    if not isinstance(given, Awaitable):
+        raise TypeError(f"its handler gave {type_word(given)} and nothing to wait for: write it as `async def`")
+    return given
 
 
 def _said(error: Exception) -> str:
