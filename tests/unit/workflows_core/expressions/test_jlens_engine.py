@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -223,6 +225,41 @@ def test_a_failure_names_the_expression(source: str, says: str) -> None:
         evaluate(source)
     assert repr(source) in failed.value.message
     assert says in failed.value.message
+
+
+@given(first=st.integers(-20_000, 20_000), items=st.integers(-3, 20_000))
+def test_a_computed_range_is_a_list_or_is_too_long(first: int, items: int) -> None:
+    last = first + items - 1
+    document = {"first": first, "last": last}
+    for source in ("[first..last]", "($n := last; [first..$n])", "[first + 0..last]"):
+        if items > 10_000:
+            with pytest.raises(ExpressionFailed, match=r"over the limit of 10000 items .* would exceed the size limit"):
+                evaluate(source, document)
+        elif items > 1:
+            assert evaluate(source, document) == list(range(first, last + 1))
+
+
+def test_a_range_that_no_list_can_hold_is_not_made() -> None:
+    """The engine makes ten million items before it counts them: half a second, and a run that does so often stood."""
+    code = """
+import sys
+from resource import RUSAGE_SELF, getrusage
+from workflows_core.expressions.engine import ExpressionFailed
+from workflows_core.expressions.jlens_engine import JlensEngine
+
+mapped = "$sum($map([1, 2..n - 1], function($x) { $x }))"
+sources = ("[1..n]", mapped, "[1..3].[$..$$.n]", "($m := n; {'a': [1..$m]})", "[0..n]")
+expressions = [JlensEngine().compile(source) for source in sources]
+before = getrusage(RUSAGE_SELF).ru_maxrss
+for expression in expressions:
+    try:
+        expression.evaluate({"n": 10_000_000}, now_ms=0, seed=1)
+    except ExpressionFailed as failed:
+        print(failed.code)
+print(getrusage(RUSAGE_SELF).ru_maxrss - before < (50_000 if sys.platform == "linux" else 50_000_000))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == [*["U1001"] * 4, "D2014", "True"]
 
 
 def test_what_the_engine_itself_gives_up_is_a_failure_and_it_goes_on() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from workflows_core.expressions.engine import Limits
 from workflows_core.expressions.identity import identity
 
 CUSTOM_FUNCTIONS = ("nowIso", "coalesce", "len", "toString", "append")
@@ -70,7 +71,16 @@ REFUSED_FUNCTIONS = ("eval",)
 MEASURING_FUNCTION = "_made"
 """Name of the function that `made_values` puts into a source."""
 
+RANGE_FUNCTION = "_range"
+"""Name of the function that `made_values` puts in the place of a range."""
+
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # Made once: making it takes longer than using.
+MAX_ITEMS = Limits().max_array_length
+"""Of a list that an expression makes."""
+
+_MOST_MADE = 10_000_000
+"""Items of a range that the engine makes, to find then that they are too many."""
+
 _FEW = 64
 """Items or names among which the engine finds the distinct ones at once."""
 
@@ -139,6 +149,28 @@ def made(*_: Any) -> bool:
     return True
 
 
+class LongRange(Exception):
+    """A range has more items than any list of an expression."""
+
+
+def range_of(first: Any = None, last: Any = None) -> list[int]:
+    """The items of a range that is no longer than a list may be; of what is no range the engine tells itself.
+
+    Raises:
+        LongRange: It is longer.
+        ValueError: An end is no whole number, or it is so long that the engine refuses it before it is made.
+    """
+    for end in (first, last):
+        if isinstance(end, bool) or not isinstance(end, (int, float)) or end != int(end):
+            raise ValueError("an end of the range is no whole number")
+    items = last - first + 1
+    if items > _MOST_MADE:
+        raise ValueError("the engine does not begin with it")
+    if items > MAX_ITEMS:
+        raise LongRange
+    return list(range(int(first), int(last) + 1))
+
+
 def refuse(*_: Any) -> Any:
     """Stands in for a refused built-in, should a source reach one in a way that no check foresaw."""
     raise PermissionError("the function is not allowed in expressions")
@@ -152,6 +184,7 @@ HOST_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "_unique": unique,
     "_names": names,
     MEASURING_FUNCTION: made,
+    RANGE_FUNCTION: range_of,
 }
 """Implementations given to the engine. `nowIso` is the engine's `now` under another name."""
 

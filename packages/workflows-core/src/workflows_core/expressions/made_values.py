@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workflows_core.expressions.edits import Edit
-from workflows_core.expressions.functions import ALLOWED_FUNCTIONS, MEASURING_FUNCTION
+from workflows_core.expressions.functions import ALLOWED_FUNCTIONS, MEASURING_FUNCTION, RANGE_FUNCTION
 from workflows_core.expressions.tokens import CLOSING, DEFINING, OPENING, Token
 
 _BEFORE = "($_m := "
@@ -46,6 +46,39 @@ def measuring_edits(tokens: Sequence[Token]) -> list[Edit]:
     edits += stack[0].ended(len(tokens))
     places = source.places + sum(token.text in _NESTING for token in tokens)
     return edits if places > 1 or (places and source.repeats()) else []
+
+
+def range_edits(tokens: Sequence[Token]) -> list[Edit]:
+    """What makes each range a call of a function of ours, so that it is counted before it is made.
+
+    Not one of two numbers, which publishing counts, nor one in a condition, or beside a name that it gets.
+    """
+    edits: list[Edit] = []
+    stack: list[list[int]] = [[]]
+    for index, token in enumerate(tokens):
+        if token.kind != "operator":
+            continue
+        places = stack[-1]  # Of the item: where it begins, where its `..` is, and behind them what rules it out.
+        if token.text in OPENING:
+            stack.append([index + 1])
+        elif token.text in CLOSING or token.text == ",":
+            begin, dots = places if len(places) == 2 else (0, 0)
+            of_numbers = index - begin == 3 and all(tokens[at].text.isdecimal() for at in (begin, index - 1))
+            if begin < dots < index - 1 and not of_numbers:
+                edits += (
+                    Edit(tokens[begin].start, tokens[begin].start, f"${RANGE_FUNCTION}("),
+                    Edit(tokens[dots].start, tokens[dots].end, ","),
+                    Edit(tokens[index - 1].end, tokens[index - 1].end, ")"),
+                )
+            if token.text == ",":
+                stack[-1] = [index + 1]
+            else:
+                stack.pop()
+        elif token.text == ".." or (token.text in ("?", ":", ":=", ";") and len(places) > 1):
+            places.append(index)
+        elif token.text in ("?", ":", ":=", ";"):
+            places += [index, index]
+    return edits
 
 
 @dataclass(frozen=True, slots=True)
