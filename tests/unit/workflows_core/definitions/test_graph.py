@@ -33,3 +33,11 @@ def test_what_people_wrote_cannot_break_the_picture() -> None:
     text = mermaid(parse_definition(document))
     assert "#quot;]#124;#lt;b#gt;#quot; #35;1" in text
     assert text.splitlines()[1] == '  n1(["a #quot;name#quot;"])'
+
+
+def test_what_a_case_equals_is_written_as_in_the_document() -> None:
+    cases = [{"equals": value, "steps": []} for value in ("invoice", "", True, None, 1.5)]
+    step = {"id": "s", "type": "control.switch", "value": {"$expr": "payload.kind"}, "cases": cases}
+    document = {"id": "w", "version": 1, "name": "w", "payloadSchemaRef": "p", "steps": [step]}
+    labels = re.findall(r'-->\|"([^|]*)"\|', mermaid(parse_definition(document)))
+    assert labels == ["invoice", "#quot;#quot;", "true", "null", "1.5", "else"]

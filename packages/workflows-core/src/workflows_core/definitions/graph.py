@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from workflows_core.definitions.model import (
@@ -70,7 +71,8 @@ class _Drawing:
                 self.join(ends, node)
                 out: list[str] = []
                 for case in step.cases:
-                    out += self.block([f"{node}|{case.equals}"], case.steps)
+                    is_word = isinstance(case.equals, str) and case.equals
+                    out += self.block([f"{node}|{case.equals if is_word else json.dumps(case.equals)}"], case.steps)
                 return [*out, *self.block([f"{node}|else"], step.default or ())]
             case ReturnStep():
                 node = self.node("([", "return" if step.value is None else f"return {step.value.source}", "])")
