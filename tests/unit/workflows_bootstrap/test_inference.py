@@ -87,6 +87,7 @@ async def test_an_answer_that_fits_is_the_output() -> None:
         (completion(None), "ActionError", "AI_ANSWER_UNREADABLE"),
         ((200, {"content-type": "application/json"}, b"{}"), "ActionError", "AI_ANSWER_UNREADABLE"),
         ((200, {"content-type": "application/json"}, b"<html>"), "ActionError", "AI_ANSWER_UNREADABLE"),
+        ((200, {"content-type": "application/json"}, b"[" * 100_000), "ActionError", "AI_ANSWER_UNREADABLE"),
         ((200, {"content-type": "text/html"}, b"<html>"), "ActionError", "AI_ANSWER_UNREADABLE"),
         *(
             ((200, {"content-type": "application/json"}, body), "ActionError", "AI_ANSWER_UNREADABLE")

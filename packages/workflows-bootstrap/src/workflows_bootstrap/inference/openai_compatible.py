@@ -87,8 +87,8 @@ class OpenAiCompatibleProvider:
                 message = f"the AI provider cannot be reached: {type(error.__cause__ or error).__name__}"
                 failure = ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_UNREACHABLE")
                 wait = pause(repeats)
-            except (openai.OpenAIError, ValueError) as error:
-                # A body that is no JSON.
+            except (openai.OpenAIError, ValueError, RecursionError) as error:
+                # A body that is no JSON, or nested without end.
                 raise _garbage(type(error).__name__) from None
             if wait is None or repeats == self._settings.retries or loop.time() + wait >= over:
                 raise failure
