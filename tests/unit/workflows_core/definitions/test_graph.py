@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_what_people_wrote_cannot_break_the_picture() -> None:
 
 
 def test_what_a_case_equals_is_written_as_in_the_document() -> None:
-    cases = [{"equals": value, "steps": []} for value in ("invoice", "", True, None, 1.5)]
+    cases: list[dict[str, Any]] = [{"equals": value, "steps": []} for value in ("invoice", "", True, None, 1.5)]
     step = {"id": "s", "type": "control.switch", "value": {"$expr": "payload.kind"}, "cases": cases}
     document = {"id": "w", "version": 1, "name": "w", "payloadSchemaRef": "p", "steps": [step]}
     labels = re.findall(r'-->\|"([^|]*)"\|', mermaid(parse_definition(document)))

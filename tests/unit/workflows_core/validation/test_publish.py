@@ -81,12 +81,12 @@ KEYS_BY_ID = {"*": ("id",)}
 KNOWN_SECRETS = {name: timedelta(days=1) for name in ("A", "S", "API_KEY", "A" * 255)}
 
 
-def found(*steps: Any, trigger: Any = None, **options: Any) -> list[Problem]:
+def found(*steps: Any, trigger: Any = None, actions: Actions = ACTIONS, **options: Any) -> list[Problem]:
     options = {"correlation_paths": KEYS_BY_ID, "secrets": KNOWN_SECRETS, **options}
     document = {"id": "w", "version": 1, "name": "n", "payloadSchemaRef": "p", "steps": list(steps)}
     if trigger is not None:
         document["trigger"] = trigger
-    return publish_problems(parse_definition(document), ACTIONS, JlensEngine(), **options)
+    return publish_problems(parse_definition(document), actions, JlensEngine(), **options)
 
 
 def seen(problems: Sequence[Problem]) -> list[tuple[str, str]]:
@@ -280,6 +280,40 @@ def test_what_an_expression_or_an_allowed_literal_gives_is_no_error() -> None:
     mapping = {"count": EXPR, "tags": [EXPR, 1], "inner": {"on": EXPR}, "kind": "a", "free": {"x": [1]}}
     assert found(call("typed", inputMapping=mapping)) == []
     assert found(call("typed", inputMapping={"count": 3, "tags": ["a"], "inner": {"on": True}})) == []
+
+
+TREE: Mapping[str, Any] = {
+    "$id": "urn:tree",
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string"},
+        "child": {"$ref": "#"},
+        "children": {"type": "array", "items": {"$ref": "#"}},
+        "others": {"type": "array", "items": {"$ref": "#/properties/name"}},
+        "more": {"type": "array", "items": {"$ref": "urn:tree#/properties/name"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "where", "code"),
+    [
+        ({"others": ["a", 1]}, "others[1]", "MAPPING_TYPE_INCOMPATIBLE"),
+        ({"more": [1]}, "more[0]", "MAPPING_TYPE_INCOMPATIBLE"),
+        ({"children": [{"name": "a", "children": [{"name": 1}]}]}, "children[0].children[0].name", None),
+        ({"child": {"name": "a", "child": {"name": 1}}}, "child.child.name", None),
+        ({"child": {}}, "child.name", "MISSING_REQUIRED_MAPPING"),
+        ({"child": {"name": "a", "others": ["b"]}, "children": [{"name": "c"}], "more": ["d"]}, None, None),
+    ],
+)
+def test_references_of_an_actions_schema_lead_where_they_do_in_a_call(
+    mapping: Any, where: str | None, code: str | None
+) -> None:
+    actions = Actions({("tree", 1): TREE})
+    problems = found(call("tree", inputMapping={"name": "root", **mapping}), actions=actions)
+    expected = [(code or "MAPPING_TYPE_INCOMPATIBLE", f"root.steps[0].config.inputMapping.{where}")]
+    assert seen(problems) == ([] if where is None else expected)
 
 
 @pytest.mark.parametrize("value", [1, EXPR, {"$secret": "A"}])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from jsonschema import Draft202012Validator
+
 from workflows_core.actions.json_schemas import compile_schema, value_problems
 from workflows_core.definitions.model import ActionCallStep, Expr, SecretRef, Value
 from workflows_core.definitions.spelling import nearest
@@ -140,7 +142,8 @@ def literal_problems(
         elif isinstance(value, dict) and (not allowed or "object" in allowed) and _describes_fields(nested):
             yield from literal_problems(where, value, nested, root)
         elif not any(isinstance(part, (Expr, SecretRef)) for _, part in walk_value(where, value)):
-            validator = compile_schema({**nested, "$defs": root.get("$defs", {})})
+            # The root's, so that references lead to where they do when the action is called.
+            validator = cast(Draft202012Validator, compile_schema(root).evolve(schema=nested))
             for problem in value_problems(validator, cast(Json, value)):
                 yield where + _dotted(problem.pointer), problem.message
 
@@ -225,6 +228,8 @@ def missing_fields(
 def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema that a `$ref` into its own document names; the schema itself where it has none."""
     reference = schema.get("$ref")
+    if reference == "#":
+        return root
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return schema
     found: Any = root
