@@ -344,6 +344,14 @@ async def test_limits_end_what_would_not() -> None:
     assert "more than 10 items" in report.errors[0]["message"]
 
 
+async def test_what_is_explained_is_json_also_where_it_is_cut() -> None:
+    assign = {"type": "transform.assign", "config": {"assign": {"vars.found": {"$expr": "payload.list"}}}}
+    report = await simulate(parse_definition(document(assign)), CORE, payload={"list": [True, None] * 99}, explain=True)
+    (explained,) = report.trace[0].explained
+    assert explained["value"] == explained["reads"]["payload.list"]
+    assert explained["value"].startswith("[true, null, true")
+
+
 @pytest.mark.parametrize("now_ms", [253_402_300_799_000, -62_135_596_800_001])
 async def test_a_time_that_is_no_date_ends_the_simulation_and_is_no_fault(now_ms: int) -> None:
     later = {"type": "time.wait", "config": {"mode": "duration", "durationMs": 60_000}}

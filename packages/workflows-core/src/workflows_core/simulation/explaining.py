@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,5 +80,5 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
 def _shown(value: Any) -> Any:
     if value is NO_VALUE:
         return "(no value)"
-    text = str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return value if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
