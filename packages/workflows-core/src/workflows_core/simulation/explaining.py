@@ -80,5 +80,5 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
 def _shown(value: Any) -> Any:
     if value is NO_VALUE:
         return "(no value)"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return value if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
