@@ -9,17 +9,21 @@ from typing import Any
 import psycopg
 import pytest
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import CancelledError
 
-from harness.authored import Authored, Started, authored_runtime
+from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.databases import MigratedDatabase
 from harness.ingress import ingress
 from harness.interpreted import counted, document, wait
 from harness.run_records import rows
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.launching.launcher import Launcher
+from workflows_core.redriving.redrive import plan_redrive, redrive
 from workflows_core.storage.database import Database
 from workflows_core.wire.names import SIGNAL_EVENT, workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+PAID = {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {}}
 
 
 def act(name: str, **fields: Any) -> dict[str, Any]:
@@ -87,6 +91,65 @@ async def test_a_child_whose_launch_is_under_way_is_cancelled_though_its_parent_
     assert (await run.timeline()).run.status == "CANCELED"
 
 
+async def test_a_run_that_is_cancelled_before_it_goes_on_undoes_what_it_carries(db: Database, client: Client) -> None:
+    """It ended without undoing anything, or, where it went on as a new execution, as a run that was reset."""
+    steps = [{**act("book"), "onCompensate": [act("unbook")]}, act("bad"), act("never")]
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["bad"] = ["ActionError"]
+        run = await authored.start({**document(*steps), "compensateOn": ["cancel"]})
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+    planned = await plan_redrive(db, TENANT, run.run_id, "bad")
+    await redrive(db, Launcher(db, client), TENANT, planned, "the receiver is back")
+    again = client.get_workflow_handle(workflow_id_of(planned.new_run_id))
+    await again.cancel()
+    async with authored_runtime(db, client) as authored:
+        with pytest.raises(WorkflowFailureError) as ended:
+            await again.result()
+    assert isinstance(ended.value.cause, CancelledError)
+    timeline = await Started(authored, planned.new_run_id, again).timeline()
+    assert timeline.run.status == "CANCELED"
+    assert [name for name, _ in authored.effects.calls] == ["unbook"]
+    undoing = "root.steps[0].onCompensate.steps[0]"
+    assert {step.step_path: step.status for step in timeline.steps} == {
+        "root.steps[0]": "SUCCEEDED",
+        "root.steps[1]": "CANCELED",
+        undoing: "SUCCEEDED",
+    }
+
+
+async def test_a_run_whose_version_was_altered_while_it_was_open_says_so_and_leaves_nothing_open(
+    database: MigratedDatabase, db: Database, client: Client
+) -> None:
+    """It ended as a run that was reset: its row, its waits and its child stayed open, what it had taken was lost."""
+    policy = RunPolicy(continue_after_steps=5)
+    async with authored_runtime(db, client, policy=policy) as authored, ingress(db, client):
+        below, _, _ = await authored.publish(document(wait()))
+        child = {"type": "control.callWorkflow", "workflowId": below, "workflowVersion": 1}
+        child["inputMapping"] = {"id": expr("'of the child'")}
+        book = {**act("book"), "onCompensate": [act("unbook")]}
+        branches = [{"steps": [{"id": "c", **child}]}, {"steps": [{"id": "w", **wait()}, {"id": "n", **counted(10)}]}]
+        steps = document(book, {"type": "control.parallel", "branches": branches}, wait("NEVER"))
+        run = await authored.start({**steps, "compensateOn": ["failure"]}, {"id": "k1"})
+        async with asyncio.timeout(30):
+            while len(await rows(db, "workflow_run_waits")) != 3:
+                await asyncio.sleep(0.02)
+        async with await psycopg.AsyncConnection.connect(database.admin_url) as conn:
+            altered = "UPDATE workflow_runs SET definition_hash = repeat('0', 64) WHERE run_id = %s"
+            await conn.execute(altered, [run.run_id])
+        await run.handle.signal(SIGNAL_EVENT, PAID)
+        with pytest.raises(WorkflowFailureError):
+            await client.get_workflow_handle(run.handle.id).result()
+        (child_id,) = [row["run_id"] for row in await rows(db, "workflow_runs") if row["parent_run_id"] is not None]
+        await Started(authored, child_id, client.get_workflow_handle(workflow_id_of(child_id))).until("CANCELED")
+    timeline = await run.timeline()
+    assert (timeline.run.status, timeline.run.error_json["code"]) == ("FAILED", "DEFINITION_ALTERED")
+    assert sorted(row["status"] for row in await rows(db, "workflow_run_waits")) == ["CANCELED", "CANCELED", "RESOLVED"]
+    assert [line.message for line in timeline.logs if line.level == "ERROR"] == [
+        "without its definition the run undoes nothing; what has steps that undo it: root.steps[0]"
+    ]
+
+
 async def test_a_loop_whose_steps_cost_much_continues_as_new_as_often_as_any(db: Database, client: Client) -> None:
     """What a workflow task had left over kept the run from ever continuing: its history grew without end."""
     again = counted(300, **{f"m{number}": "vars.n" for number in range(4)})
@@ -131,9 +194,7 @@ async def test_waits_are_there_while_a_long_action_holds_up_a_continue(
         async with asyncio.timeout(15):
             while [row["status"] for row in await rows(db, "workflow_run_waits")] != ["WAITING"]:
                 await asyncio.sleep(0.02)
-        await run.handle.signal(
-            SIGNAL_EVENT, {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {}}
-        )
+        await run.handle.signal(SIGNAL_EVENT, PAID)
         if goes_on:
             await until(lambda: authored.effects.count("after") == 1)
         else:

@@ -435,7 +435,7 @@ async def test_what_is_routed_before_a_run_of_a_bare_client_is_loaded_is_found_b
     if loads == "slowly":
         monkeypatch.setattr("workflows_core.execution.load.begun_run", slowly)
     elif loads == "in a slow task":
-        monkeypatch.setattr("workflows_core.execution.driver.load_call", late)
+        monkeypatch.setattr("workflows_core.execution.beginning.load_call", late)
     async with authored_runtime(db, client) as authored:
         pass
     await publish(db, "too early", "k1", payload={"amount": 4})

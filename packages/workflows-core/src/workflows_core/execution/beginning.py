@@ -1,4 +1,4 @@
-"""The state that a run begins with."""
+"""What a run begins with: its definition and its state."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError
+
+from workflows_core.errors import ErrorCategory, Failure, Refused
+from workflows_core.execution import options
 from workflows_core.execution.clock import now_ms, start_ms
+from workflows_core.execution.failures import step_failure
+from workflows_core.execution.payloads import decode, encode
+from workflows_core.execution.plans import plan_for
 from workflows_core.execution.semantics import semantics_of
+from workflows_core.interpreter.outbox import Entry
 from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
-from workflows_core.interpreter.state import RunIdentity, State
+from workflows_core.interpreter.state import Outcome, RunIdentity, State
 from workflows_core.interpreter.step import initial_state
+from workflows_core.wire.compact_loads import full_loaded
 from workflows_core.wire.messages import RunInput
+from workflows_core.wire.names import ACTIVITY_LOAD
 from workflows_core.wire.records import LoadedRun
 
 _TASK_MS = 10_000
@@ -40,6 +52,33 @@ def load_call(run_input: RunInput) -> dict[str, Any]:
     return {**run_input.to_wire(), "executionStartedAt": start_ms()}
 
 
+class LoadFailed(Exception):
+    """Indicates a run that cannot begin, or go on, in this execution."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+async def load(run_input: RunInput) -> tuple[LoadedRun, Plan]:
+    """What the execution needs to know before its first step.
+
+    Raises:
+        LoadFailed: There is no such version, or it is not what was published.
+    """
+    try:
+        raw = await workflow.execute_local_activity(
+            ACTIVITY_LOAD, encode(load_call(run_input)), result_type=RawValue, **options.for_load()
+        )
+    except FailureError as error:
+        raise LoadFailed(step_failure(error).failure) from error
+    loaded = full_loaded(decode(raw))
+    try:
+        return loaded, plan_for(loaded["definition"], loaded["definition_hash"])
+    except Refused as error:
+        raise LoadFailed(Failure(ErrorCategory.VALIDATION, error.sentence, code=error.code)) from error
+
+
 def _started_at(loaded: LoadedRun) -> int:
     """When the run started, by the database's clock.
 
@@ -53,10 +92,26 @@ def _started_at(loaded: LoadedRun) -> int:
     return loaded["started_at"] - min(max(since, loaded.get("since_start_ms", 0)), since + _TASK_MS)
 
 
-def unloaded_state(run_input: RunInput, started_at: int) -> State:
-    """Of a run whose definition could not be loaded: it has no step."""
+def unloaded_state(run_input: RunInput, failure: Failure, at: int) -> State:
+    """Of a run that ends since its definition could not be loaded: as it was carried here, or one without a step."""
+    cancelled = failure.category == ErrorCategory.CANCELLATION
+    outcome = Outcome("CANCELED" if cancelled else "FAILED", at, failure)
+    if run_input.checkpoint is not None:
+        state = State.from_checkpoint(json.loads(run_input.checkpoint))
+        return replace(state, outcome=outcome, outbox=state.outbox.add(_not_undone(state, at)))
     empty = Plan({ROOT_BLOCK: ()}, "", ())
-    return initial_state(empty, _identity(run_input, ""), payload={}, meta={}, started_at=started_at)
+    state = initial_state(empty, _identity(run_input, ""), payload={}, meta={}, started_at=at)
+    return replace(state, outcome=outcome)
+
+
+def _not_undone(state: State, at: int) -> list[Entry]:
+    """What people must look at: how a step is undone stands in the definition."""
+    if not state.undo:
+        return []
+    paths = ", ".join(undo.step_path for undo in state.undo)
+    message = f"without its definition the run undoes nothing; what has steps that undo it: {paths}"
+    line = {"level": "ERROR", "message": message, "step_path": None, "context_json": None, "at": at}
+    return [Entry.waiting("log", line, len(message))]
 
 
 def _identity(run_input: RunInput, definition_hash: str) -> RunIdentity:

@@ -10,6 +10,7 @@ from temporalio.common import RawValue
 from workflows_core.execution import options
 from workflows_core.execution.payloads import encode
 from workflows_core.interpreter.messages import CancelChild, LaunchChild
+from workflows_core.interpreter.state import State
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import ACTIVITY_CANCEL_CHILD, ACTIVITY_LAUNCH_CHILD
 
@@ -29,6 +30,12 @@ async def launch(parent: RunInput, command: LaunchChild) -> None:
         "payload": command.payload,
     }
     await _run(ACTIVITY_LAUNCH_CHILD, parent, f"{command.step_id}: start {command.workflow_id}", body)
+
+
+def open_children(state: State) -> list[CancelChild]:
+    """The cancels of all child runs that the run has started, or was about to start, and that have not ended."""
+    open_calls = [(frame, pending.progress) for frame, pending in state.pending("launch", "event")]
+    return [CancelChild(progress["childRunId"], frame.step_path) for frame, progress in open_calls if progress]
 
 
 async def cancel(parent: RunInput, command: CancelChild) -> None:

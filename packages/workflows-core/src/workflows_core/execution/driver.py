@@ -18,16 +18,15 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 from temporalio.workflow import ActivityConfig
 
-from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import action_calls, availability, child_calls, continuing, options, run_ends
-from workflows_core.execution.beginning import first_state, load_call, unloaded_state
+from workflows_core.execution.beginning import LoadFailed, first_state, load, unloaded_state
 from workflows_core.execution.budget import MAX_STEPS_AT_ONCE, TaskBudget
 from workflows_core.execution.clock import now_ms
 from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.handed_over import handed_over
 from workflows_core.execution.last_calls import LastCall, last_call, outcome_of, require_agreement
-from workflows_core.execution.payloads import decode, encode, size_of
-from workflows_core.execution.plans import plan_for
+from workflows_core.execution.payloads import decode, size_of
 from workflows_core.execution.run_view import details_of, result_of
 from workflows_core.execution.semantics import require_supported
 from workflows_core.execution.shielding import shielded
@@ -60,12 +59,12 @@ from workflows_core.interpreter.writes import (
     take_write,
     write_is_due,
 )
-from workflows_core.wire.compact_loads import full_loaded
 from workflows_core.wire.messages import RunInput
-from workflows_core.wire.names import ACTIVITY_ACTION, ACTIVITY_LOAD, ACTIVITY_WRITE
+from workflows_core.wire.names import ACTIVITY_ACTION, ACTIVITY_WRITE
 from workflows_core.wire.records import ActionTraits, EndedRecord, LoadedRun, RunWrite, WrittenEnd
 
 PATCH_WAITS_FIRST = "waits-before-actions"
+PATCH_ENDS_WHAT_IT_CARRIES = "ends-what-it-carries"
 
 
 class RunDriver:
@@ -103,13 +102,9 @@ class RunDriver:
     async def run(self) -> dict[str, Any]:
         """Runs to the end, or raises what ends this execution."""
         try:
-            await self._load()
-        except _LoadFailed as error:
+            await self._begin()
+        except LoadFailed as error:
             return await self._end_unloaded(error.failure)
-        except asyncio.CancelledError:
-            if workflow.cancellation_reason() is None:
-                raise
-            return await self._end_unloaded(Failure(ErrorCategory.CANCELLATION, "the run was cancelled"))
         while self._state.outcome is None:
             try:
                 await self._turn()
@@ -195,18 +190,20 @@ class RunDriver:
         if not self.write_in_flight and (wanted or write_is_due(self._state, now_ms())):
             self._start_write()
 
+    async def _begin(self) -> None:
+        try:
+            await self._load()
+        except asyncio.CancelledError as error:
+            if workflow.cancellation_reason() is None:
+                raise
+            if self.input.checkpoint is None or not workflow.patched(PATCH_ENDS_WHAT_IT_CARRIES):
+                raise LoadFailed(Failure(ErrorCategory.CANCELLATION, "the run was cancelled")) from error
+            # What came before is cancelled and undone as ever.
+            await self._load()
+            self.inbox.append(CancelRequested(now_ms()))
+
     async def _load(self) -> None:
-        try:
-            raw = await workflow.execute_local_activity(
-                ACTIVITY_LOAD, encode(load_call(self.input)), result_type=RawValue, **options.for_load()
-            )
-        except FailureError as error:
-            raise _LoadFailed(step_failure(error).failure) from error
-        self.loaded = full_loaded(decode(raw))
-        try:
-            self.plan = plan_for(self.loaded["definition"], self.loaded["definition_hash"])
-        except Refused as error:
-            raise _LoadFailed(Failure(ErrorCategory.VALIDATION, error.sentence, code=error.code)) from error
+        self.loaded, self.plan = await load(self.input)
         self.short = ShortCalls(self.input, self.budget, ahead=self.loaded.get("call_ahead", False))
         self.recorded = self.loaded["recorded"]
         self.traits.update(self.loaded["actions"])
@@ -476,11 +473,13 @@ class RunDriver:
             self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), refused))
 
     async def _end_unloaded(self, failure: Failure) -> dict[str, Any]:
-        """Ends a run whose definition could not be loaded: nothing of it has happened."""
-        cancelled = failure.category == ErrorCategory.CANCELLATION
-        outcome = Outcome("CANCELED" if cancelled else "FAILED", now_ms(), failure)
-        state = unloaded_state(self.input, now_ms())
-        self.state, write = take_final_write(replace(state, outcome=outcome), None)
+        """Ends a run whose definition could not be loaded: nothing of this execution has happened."""
+        state = unloaded_state(self.input, failure, now_ms())
+        children = child_calls.open_children(state)
+        if children and workflow.patched(PATCH_ENDS_WHAT_IT_CARRIES):
+            for child in children:
+                await shielded(asyncio.create_task(child_calls.cancel(self.input, child)))
+        self.state, write = take_final_write(state, None)
         await self._write_end(write)
         return self._return(self._state.outcome, None)
 
@@ -490,9 +489,3 @@ class RunDriver:
         if outcome is not None and outcome.failure is not None:
             raise run_error(outcome.failure)
         return dict(result)
-
-
-class _LoadFailed(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
