@@ -64,7 +64,8 @@ class LastAction(RegularAction):
             await super()._complete(step)
             return
         try:
-            await self._kept(lambda: self._end_in(self.db, step, end))
+            if not await self._kept(lambda: self._end_in(self.db, step, end)):
+                await super()._complete(step)
         except Exception as error:
             if is_unavailable(error) or isinstance(error, WorkflowsError):
                 raise
@@ -79,10 +80,11 @@ class LastAction(RegularAction):
         else:
             await self._end_in(conn, step, end)
 
-    async def _end_in(self, where: Database | AsyncConnection, step: StepRecord, end: Ending) -> None:
+    async def _end_in(self, where: Database | AsyncConnection, step: StepRecord, end: Ending) -> bool:
         write = self._called()["write"]
-        if await last_actions.complete_last(where, write, end.write, step, self.token, self.execution):
-            self.ended = end.record
+        has_ended = await last_actions.complete_last(where, write, end.write, step, self.token, self.execution)
+        self.ended = end.record if has_ended else None
+        return has_ended
 
     async def _known_end(self, before: LedgerEntry) -> Any:
         output = await super()._known_end(before)

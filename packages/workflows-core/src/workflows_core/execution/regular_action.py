@@ -114,13 +114,26 @@ class RegularAction:
         before = await self._start_again()
         if not before.taken:
             return True, await self._known_end(before)
-        if before.status == "STARTED" and action.effect is Effect.AT_MOST_ONCE:
-            message = (
-                f"an earlier start of {action.key} was lost and may have had its effect; "
-                "it is at-most-once, so it is not repeated"
-            )
-            raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))
+        if action.effect is Effect.AT_MOST_ONCE:
+            self._require_known(action, before)
         return False, None
+
+    def _require_known(self, action: Action, before: LedgerEntry) -> None:
+        """Refuses what may have had its effect.
+
+        Raises:
+            StepFailed: `UnknownOutcome`.
+        """
+        known = None if before.error is None else Failure.from_json(before.error)
+        if before.status == "STARTED":
+            what = f"an earlier start of {action.key} was lost"
+            if self.call["authored_key"]:
+                what = f"another call of {action.key} with this idempotency key is under way, or was lost,"
+            message = f"{what} and may have had its effect; it is at-most-once, so it is not repeated"
+            raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))
+        if self.call["attempt"] > 1 and known is not None and known.category == ErrorCategory.UNKNOWN_OUTCOME:
+            # An author's retry is no look at the receiver.
+            raise StepFailed(known)
 
     async def _start_again(self) -> LedgerEntry:
         """Takes the row, alone if this call has to run alone.
@@ -148,12 +161,7 @@ class RegularAction:
         """
         failure = None if before.error is None else Failure.from_json(before.error)
         status: StepStatus = "SUCCEEDED" if before.status == "SUCCEEDED" else "FAILED"
-        step: StepRecord = {**self._step(status, before.output, failure), "invocation": None}
-        if self.call["authored_key"]:
-            # The ledger row may be that of another run or step, so this one's own row is where its output is found.
-            step["output_json"] = before.output
-        write: RunWrite = {**self.write, "steps": [*self._carried(), step]}
-        await self._kept(lambda: write_run(self.db, write, self.execution))
+        await self._write(self._step(status, before.output, failure))
         if failure is not None and status == "FAILED":
             raise authored_error(failure, recorded=True)
         return before.output
@@ -186,8 +194,31 @@ class RegularAction:
     async def _kept(self, work: Callable[[], Awaitable[_T]]) -> _T:
         return await with_row(self.db, work)
 
+    async def _write(self, step: StepRecord) -> None:
+        """Writes the step and what travels along, without the ledger's row."""
+        own: StepRecord = {**step, "invocation": None}
+        if self.call["authored_key"] and step["invocation"] is not None:
+            # The ledger row may be that of another run or step, so this one's own row is where its output is found.
+            own["output_json"] = step["invocation"]["output_json"]
+        write: RunWrite = {**self.write, "steps": [*self._carried(), own]}
+        await self._kept(lambda: write_run(self.db, write, self.execution))
+
     async def _complete(self, step: StepRecord) -> None:
-        await self._kept(lambda: ledger.complete(self.db, self._called(), step, self.token, self.execution))
+        if await self._settle(step) or not self.call["authored_key"]:
+            return
+        if await self._kept(lambda: ledger.is_own(self.db, self.call)):
+            return  # A later start of this call has taken the row: its end counts.
+        # Another run or step with this key has it.
+        action = self.registry.get(self.call["action_id"], self.call["action_version"])
+        if step["status"] == "SUCCEEDED" and action is not None and action.effect is Effect.AT_MOST_ONCE:
+            # Nobody may do again what has happened.
+            taken = await self._kept(lambda: ledger.start_again(self.db, self.call, self.token, alone=True))
+            if taken.taken and await self._settle(step):
+                return
+        await self._write(step)
+
+    async def _settle(self, step: StepRecord) -> bool:
+        return await self._kept(lambda: ledger.complete(self.db, self._called(), step, self.token, self.execution))
 
     async def _complete_in(self, conn: AsyncConnection, step: StepRecord) -> None:
         await ledger.complete_in(conn, self._called(), step, self.token, self.execution)

@@ -29,6 +29,10 @@ _SETTLE = text("SELECT workflow_settle_action(CAST(:write AS jsonb), CAST(:step 
 _COMPLETE = text(
     "SELECT workflow_complete_action(CAST(:write AS jsonb), CAST(:step AS jsonb), :token, :execution, :semantics)"
 )
+_IS_OWN = text(
+    "SELECT run_id = :run_id AND step_path = :step_path FROM workflow_action_invocations WHERE tenant = :tenant"
+    " AND action_id = :action_id AND action_version = :action_version AND idempotency_key = :idempotency_key"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,15 @@ async def start_again(db: Database, call: ActionCall, token: str, *, lost: int =
         alone: This start runs beside no other suspect of its process.
     """
     return await _start(db, call, token, lost=lost, alone=alone)
+
+
+async def is_own(db: Database, call: ActionCall) -> bool:
+    """Whether the row of the call's key is that of its own run and step; calls with an authored key may share one."""
+    names = ("step_path", "action_id", "action_version", "idempotency_key")
+    values = {name: call[name] for name in names}  # type: ignore[literal-required]
+    write = call["write"]
+    async with db.tenant(write["tenant"]) as conn:
+        return bool(await value_of(conn, _IS_OWN, {**values, "tenant": write["tenant"], "run_id": write["run_id"]}))
 
 
 async def release(db: Database, call: ActionCall, token: str) -> None:
