@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 
 from harness.authored import authored_runtime
 from harness.interpreted import document
 from harness.run_records import rows
+from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
+from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.wire.names import SIGNAL_QUOTA_RESUME
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -70,6 +73,28 @@ async def test_a_run_without_steps_waits_and_goes_on_when_resumed(
     statuses = [row["status"] for row in await rows(db, "workflow_run_waits")]
     assert statuses == ["RESOLVED", "RESOLVED"]
     assert {step.status for step in (await run.timeline()).steps} == {"SUCCEEDED"}
+
+
+async def test_a_start_that_temporal_repeats_is_counted_once(db: Database, client: Client) -> None:
+    """Each retry took a step, and where none was left the run waited for steps with its action begun."""
+    quota, starts = Steps(left=1), 0
+
+    async def cut_off(_: Any, context: ActionContext) -> Any:
+        nonlocal starts
+        starts += 1
+        assert isinstance(context.store, PostgresKeyValueStore)
+        if starts < 3:
+            await context.store._conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return {}
+
+    schema = {"type": "object"}
+    action = Action("test.cut_off", 1, cut_off, schema, schema, "Loses its database.", effect=Effect.TRANSACTIONAL)
+    config = {"actionId": "test.cut_off", "version": 1}
+    async with authored_runtime(db, client, quota=quota, more={"more": lambda: [action]}) as authored:
+        run = await authored.start(document({"type": "action.call", "config": config}))
+        async with asyncio.timeout(30):
+            await run.until("SUCCEEDED")
+    assert (quota.asked, starts) == (1, 3)
 
 
 async def test_a_run_that_waits_for_steps_can_be_cancelled(db: Database, client: Client) -> None:

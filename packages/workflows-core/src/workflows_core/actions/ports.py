@@ -119,7 +119,10 @@ The block that it gives is around the handler.
 
 
 class StepQuota(Protocol):
-    """How many steps a tenant may still run; asked before each regular action. Without one there is no limit."""
+    """How many steps a tenant may still run; asked before each regular action. Without one there is no limit.
+
+    A start that Temporal repeats, since its worker or the database was lost, asks only if the one before could not.
+    """
 
     async def reserve(self, tenant_id: str, run_id: str, steps: int) -> Mapping[str, Any] | None:
         """Takes so many steps from what is left: the action's, and those done since the last one.

@@ -43,6 +43,8 @@ from workflows_core.wire.records import RunWrite
 
 _T = TypeVar("_T")
 _ELSEWHERE_RETRY = timedelta(seconds=1)
+_COUNTED = "counted"
+"""Told by a start whose steps the quota has."""
 
 ACTIVITY_NAMES = (
     names.ACTIVITY_CANCEL_CHILD,
@@ -151,11 +153,14 @@ class RunActivities:
                 next_retry_delay=_ELSEWHERE_RETRY,
                 category=ApplicationErrorCategory.BENIGN,
             )
-        if self.quota is not None:
+        if self.quota is not None and _COUNTED not in activity.info().heartbeat_details:
             write = work.call["write"]
             refused = await self.quota.reserve(write["tenant"], write["run_id"], 1 + len(write["steps"]))
             if refused is not None:
                 raise StepFailed(quota_exceeded(refused))
+            # So that a start that Temporal repeats knows it: it counts no step again, nor is it refused one.
+            activity.heartbeat(_COUNTED)
+            work.heartbeat = (_COUNTED,)
         return await work.run()
 
     @activity.defn(name=names.ACTIVITY_SHORT_ACTION)

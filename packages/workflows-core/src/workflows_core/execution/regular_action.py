@@ -71,6 +71,8 @@ class RegularAction:
         self.write = call["write"]
         self.execution = activity.info().workflow_run_id or ""
         self.token = uuid.uuid4().hex
+        self.heartbeat = activity.info().heartbeat_details
+        """What later starts of this call are told."""
         self.held = AsyncExitStack()
         self.started_at = int(time.time() * 1000)
 
@@ -285,7 +287,7 @@ class RegularAction:
         announcing = asyncio.create_task(self._announce())
         try:
             while True:
-                activity.heartbeat()
+                activity.heartbeat(*self.heartbeat)
                 await asyncio.sleep(action.heartbeat_ms / 3000)
         finally:
             announcing.cancel()
