@@ -75,6 +75,18 @@ async def test_a_run_without_steps_waits_and_goes_on_when_resumed(
     assert {step.status for step in (await run.timeline()).steps} == {"SUCCEEDED"}
 
 
+async def test_a_step_is_counted_once_though_its_begin_and_its_end_are_told_apart(db: Database, client: Client) -> None:
+    quota = Steps(left=9)
+    loop = {"type": "control.forEach", "items": {"$expr": "[1, 2]"}, "itemVar": "i", "body": [act("inside")]}
+    again = {**act("again"), "retry": {"maxAttempts": 2, "backoffMs": 1}}
+    async with authored_runtime(db, client, quota=quota) as authored:
+        authored.effects.failures["again"] = ["TransientError"]
+        run = await authored.start(document({"id": "loop", **loop}, again, act("last")))
+        await run.handle.result()
+    # Five steps, and one more attempt of one.
+    assert quota.left == 3
+
+
 async def test_a_start_that_temporal_repeats_is_counted_once(db: Database, client: Client) -> None:
     """Each retry took a step, and where none was left the run waited for steps with its action begun."""
     quota, starts = Steps(left=1), 0
