@@ -8,28 +8,35 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from harness.random_definitions import CATEGORIES, TIMED_OUT, category_of
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.errors import Failure
+from workflows_core.errors import ErrorCategory, Failure
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
     ActionSucceeded,
     Begin,
+    ChildLaunched,
+    Command,
     Event,
+    EventReceived,
+    LaunchChild,
     RunAction,
     StartTimer,
     TimerFired,
 )
 from workflows_core.interpreter.outbox import Outbox
-from workflows_core.interpreter.plan import Plan
-from workflows_core.interpreter.state import SEMANTICS_VERSION, RunIdentity, State
+from workflows_core.interpreter.plan import Plan, PlanStep
+from workflows_core.interpreter.state import SEMANTICS_VERSION, Frame, Pending, RunIdentity, State
 from workflows_core.interpreter.step import initial_state, outstanding, step
 from workflows_core.redriving.recorded import Recorded
 from workflows_core.redriving.rewinding import Rewound, rewind
-from workflows_core.storage.rows import InvocationRow, RunRow, StepRow
+from workflows_core.storage.rows import InvocationRow, RunRow, StepRow, WaitRow
 from workflows_core.storage.runs import RunTimeline
 from workflows_core.wire.compact import compact_bytes
+from workflows_core.wire.messages import EventSignal
+from workflows_core.wire.names import RUN_ENDED
 
 ENGINE = JlensEngine()
 BEGAN = 1_700_000_000_000
@@ -41,17 +48,23 @@ class Habits:
 
     Attributes:
         failures: Categories with which the first attempts of a call fail, by step id.
-        order: Which of the open calls and timers ends next, as often as there is one.
+        order: Which of the open calls, timers and waits ends next, as often as there is one.
         outputs: What a call gives, by step id.
         own_clock: Whether an action's row is written where it runs, by another clock, as of a regular action.
         continues: Before which of the answers the run goes on as another execution.
+        tells_of_times: Whether a write tells of a wait for a time while it is open, as of one that takes long.
     """
 
-    failures: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    failures: Mapping[str, list[str]] = field(default_factory=dict)
     order: Sequence[int] = (0,)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     own_clock: bool = False
     continues: frozenset[int] = frozenset()
+    tells_of_times: bool = True
+
+    def fails(self, step: Any, attempt: int) -> str | None:
+        """The category with which the attempt of a step fails from outside."""
+        return category_of({"id": step.id, "type": step.type}, self.failures, attempt)
 
 
 class Driven:
@@ -71,6 +84,8 @@ class Driven:
         self.rows: dict[str, StepRow] = {}
         self.calls: dict[str, InvocationRow] = {}
         self.generations: dict[str, int] = {}
+        self.waits: dict[str, WaitRow] = {}
+        self.payloads: dict[str, Any] = {}
         self._keep()
 
     def to_its_end(self) -> Driven:
@@ -82,15 +97,11 @@ class Driven:
                 continue
             if answers in self.habits.continues:
                 self.state = State.from_checkpoint(json.loads(json.dumps(self.state.to_checkpoint())))
-            open_now = outstanding(self.plan, self.state)
+            open_now = [*self._commands(), *self._open_waits()]
             chosen = open_now[self.habits.order[answers % len(self.habits.order)] % len(open_now)]
             answers += 1
             self.at += 10
-            if isinstance(chosen, RunAction):
-                self.apply(self._called(chosen))
-            elif isinstance(chosen, StartTimer):
-                self.at = max(self.at, chosen.due_at)
-                self.apply(TimerFired(chosen.command_id, self.at))
+            self.apply(self._answer(chosen))
         return self
 
     def apply(self, event: Event) -> None:
@@ -131,8 +142,9 @@ class Driven:
             completed_at=None,
             updated_at=moment(self.at),
         )
-        timeline = RunTimeline(run, list(self.rows.values()), [], list(self.calls.values()), [], [], None)
-        return Recorded(timeline, {}, self.generations if self.state.generation else {}, before)
+        rows, calls = list(self.rows.values()), list(self.calls.values())
+        timeline = RunTimeline(run, rows, list(self.waits.values()), calls, [], [], None)
+        return Recorded(timeline, self.payloads, self.generations if self.state.generation else {}, before)
 
     def redriven(self, wanted: str, habits: Habits, run_id: str = "new") -> Driven:
         """The run that takes its place, ended."""
@@ -150,6 +162,54 @@ class Driven:
             self.before.setdefault(frame.step_path, self.state)
         self.state, _ = step(self.plan, self.state, Begin(self.at), max_steps=1)
         self._keep()
+
+    def _commands(self) -> list[Command]:
+        """What is asked for, but no time-out of what is to be answered."""
+        answered = {pending.command_id for _, pending in self._open_waits()}
+        found = outstanding(self.plan, self.state)
+        return [one for one in found if not isinstance(one, StartTimer) or one.command_id not in answered]
+
+    def _open_waits(self) -> list[tuple[Frame, Pending]]:
+        """Those that get an event."""
+        found = self.state.pending("event")
+        return [(f, p) for f, p in found if self.habits.fails(self._step(f), p.attempt) != TIMED_OUT]
+
+    def _step(self, frame: Frame) -> PlanStep:
+        return self.plan.blocks[frame.block][frame.position]
+
+    def _answer(self, chosen: Command | tuple[Frame, Pending]) -> Event:
+        match chosen:
+            case RunAction():
+                return self._called(chosen)
+            case StartTimer():
+                self.at = max(self.at, chosen.due_at)
+                return TimerFired(chosen.command_id, self.at)
+            case LaunchChild():
+                return self._launched(chosen)
+            case (Frame() as frame, Pending() as pending):
+                return self._event(frame, pending)
+        raise AssertionError(chosen)
+
+    def _launched(self, command: LaunchChild) -> Event:
+        """Started, or refused where the script has a passing failure."""
+        attempt = int(command.command_id.rpartition("@")[2])
+        script = self.habits.failures.get(command.step_id, ())
+        if attempt <= len(script) and script[attempt - 1] == CATEGORIES[1]:
+            failure = Failure(ErrorCategory.CHILD_WORKFLOW, f"refused {attempt}", code="LAUNCH_REJECTED")
+            return ActionStepFailed(command.command_id, self.at, failure, recorded=False)
+        return ChildLaunched(command.command_id, self.at)
+
+    def _event(self, frame: Frame, pending: Pending) -> Event:
+        wait, failing = pending.wait, self.habits.fails(self._step(frame), pending.attempt)
+        assert wait is not None
+        payload: Any = {} if failing else {"n": pending.attempt, "at": self.at}
+        if wait["event_name"] == RUN_ENDED:
+            ended = {"status": "FAILED", "error": {"category": "ActionError", "message": f"child {pending.attempt}"}}
+            payload = ended if failing else {"status": "SUCCEEDED", "result": {"result": pending.attempt}}
+        event_id = f"{self.state.identity.run_id}:e{len(self.payloads)}"
+        self.payloads[event_id] = payload
+        signal = EventSignal(event_id, wait["event_name"] or "", wait["key"], payload, wait_id=wait["wait_id"])
+        return EventReceived(signal, self.at)
 
     def _called(self, command: RunAction) -> Event:
         own, at = self.habits.own_clock, self.at
@@ -203,7 +263,23 @@ class Driven:
                 facts = {name: record[name] for name in StepRow.__dataclass_fields__ if name in record}
                 self.rows[record["step_path"]] = StepRow(**{"duration_ms": None, **facts, **times})
                 self.generations[record["step_path"]] = self.state.generation
+        self._keep_waits()
         self.state = replace(self.state, outbox=Outbox())
+
+    def _keep_waits(self) -> None:
+        for wait in self.state.open_waits():
+            if wait["wait_type"] != "time" or self.habits.tells_of_times:
+                times = {"timeout_at": moment(wait["timeout_at"]), "look_back_from": moment(wait["look_back_from"])}
+                facts = {name: value for name, value in wait.items() if name in WaitRow.__dataclass_fields__} | times
+                opened = {"created_at": moment(wait["opened_at"]), "resolved_at": None, "matched_event_id": None}
+                self.waits.setdefault(wait["wait_id"], WaitRow(**{"status": "WAITING", **facts, **opened}))
+        for entry in self.state.outbox.entries:
+            closed = entry.record
+            if entry.kind in ("consumed", "closed") and closed["wait_id"] in self.waits:
+                outcome, event_id = closed.get("outcome", "RESOLVED"), closed.get("event_id")
+                was = self.waits[closed["wait_id"]]
+                ended = {"status": outcome, "matched_event_id": event_id, "resolved_at": moment(closed["at"])}
+                self.waits[was.wait_id] = replace(was, **ended)
 
 
 def moment(at: int | None) -> Any:

@@ -143,7 +143,8 @@ async def test_a_run_whose_version_was_altered_while_it_was_open_says_so_and_lea
         (child_id,) = [row["run_id"] for row in await rows(db, "workflow_runs") if row["parent_run_id"] is not None]
         await Started(authored, child_id, client.get_workflow_handle(workflow_id_of(child_id))).until("CANCELED")
     timeline = await run.timeline()
-    assert (timeline.run.status, timeline.run.error_json["code"]) == ("FAILED", "DEFINITION_ALTERED")
+    error = timeline.run.error_json or {}
+    assert (timeline.run.status, error["code"]) == ("FAILED", "DEFINITION_ALTERED")
     assert sorted(row["status"] for row in await rows(db, "workflow_run_waits")) == ["CANCELED", "CANCELED", "RESOLVED"]
     assert [line.message for line in timeline.logs if line.level == "ERROR"] == [
         "without its definition the run undoes nothing; what has steps that undo it: root.steps[0]"

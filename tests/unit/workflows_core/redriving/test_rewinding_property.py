@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from harness.driven import Habits, driven
-from harness.random_definitions import CATEGORIES, definitions
+from harness.random_definitions import CATEGORIES, CHILD, definitions, scripts
 from workflows_core.errors import Refused
 from workflows_core.interpreter.state import BLOCK_KINDS, State
 from workflows_core.redriving.rewinding import Rewound
@@ -19,17 +20,39 @@ def saves(step_id: str) -> dict[str, Any]:
     return {"id": step_id, "type": "action.call", "config": config}
 
 
-DRAWS = {"id": "f5", "type": "transform.assign", "config": {"assign": {"vars.q": {"$expr": "1"}}}}
+DRAWS = {"id": "s905", "type": "transform.assign", "config": {"assign": {"vars.q": {"$expr": "1"}}}}
 RACE = {
-    "id": "f0",
+    "id": "s900",
     "type": "control.parallel",
-    "branches": [{"steps": [saves("f1"), saves("f2")]}, {"steps": [saves("f3"), saves("f4"), DRAWS]}],
+    "branches": [{"steps": [saves("s901"), saves("s902")]}, {"steps": [saves("s903"), saves("s904"), DRAWS]}],
 }
 """In front of every other definition: what is kept depends on who was last."""
 
 
-def behind_a_race(definition: dict[str, Any]) -> dict[str, Any]:
-    return {**definition, "steps": [RACE, *definition["steps"]]}
+def asks(step_id: str, kind: str, **fields: Any) -> dict[str, Any]:
+    """A step that waits for an answer, three times at most, and is passed over then."""
+    again = {"maxAttempts": 3, "backoffMs": 4, "jitter": False}
+    return {"id": step_id, "type": kind, **fields, "retry": again, "onError": {"policy": "continue"}}
+
+
+NUMBER = {"$expr": "event.n"}
+EVENT = {"eventName": "E", "correlationKey": {"$expr": "'k'"}, "timeoutMs": 30, "assign": {"x": NUMBER}}
+TASK = {"taskType": "t", "title": {"$expr": "'T'"}, "timeoutMs": 20, "assign": {"y": NUMBER}}
+CALLED = {"workflowId": CHILD, "workflowVersion": 1, "outputMapping": {"z": {"$expr": "childRun.result"}}}
+ASKING = {
+    "id": "s910",
+    "type": "control.parallel",
+    "branches": [
+        {"steps": [asks("s911", "event.wait", config=EVENT), saves("s912")]},
+        {"steps": [asks("s913", "human.task", config=TASK), saves("s914")]},
+        {"steps": [asks("s915", "control.callWorkflow", **CALLED), saves("s916")]},
+    ],
+}
+"""Likewise: each of them is answered, fails, times out and is asked again, beside the others."""
+
+
+def behind(*first: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda definition: {**definition, "steps": [*first, *definition["steps"]]}
 
 
 def chancy(value: Any) -> Any:
@@ -81,18 +104,28 @@ def same(rewound: Rewound, before: State, exact: bool) -> None:
     assert rewound.state.seed != before.seed
 
 
-FAILURES = st.dictionaries(
-    st.integers(1, 25).map(lambda n: f"s{n}"), st.lists(st.sampled_from(CATEGORIES), max_size=3), max_size=8
+UNFIT, LATE = CATEGORIES
+FAILURES = st.builds(
+    lambda others, asked: {**others, **dict(zip(("s911", "s913", "s915"), asked, strict=True))},
+    st.dictionaries(
+        st.integers(1, 25).map(lambda n: f"s{n}"), st.lists(st.sampled_from(CATEGORIES), max_size=3), max_size=8
+    ),
+    st.tuples(*[st.sampled_from([[LATE], [UNFIT, LATE], [LATE, UNFIT], [UNFIT], [], [LATE] * 3, [UNFIT] * 3])] * 3),
 )
 HABITS = st.builds(
     Habits,
-    failures=FAILURES,
+    failures=FAILURES | scripts(),
     order=st.lists(st.integers(0, 5), min_size=1, max_size=5),
     own_clock=st.booleans(),
+    tells_of_times=st.booleans(),
 )
 
 
-DEFINITIONS = (definitions() | definitions().map(behind_a_race)).map(chancy)
+DEFINITIONS = st.builds(
+    lambda definition, change: chancy(change(definition)),
+    definitions() | definitions(waiting=True),
+    st.sampled_from([behind(), behind(RACE), behind(ASKING)]),
+)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
