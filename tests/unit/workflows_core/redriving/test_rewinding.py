@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.driven import Habits, driven
-from harness.interpreted import act, document
+from harness.interpreted import act, document, wait
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 
 
@@ -28,6 +28,20 @@ def test_a_step_that_a_redriven_run_began_anew_is_gone_back_to_in_that_run() -> 
     rewound = new.rewound("x", "newest")
     assert rewound.kept == ("root.steps[0]", "root.steps[0].branches[1].steps[0]")
     assert set(rewound.state.scopes.vars) == {"b1"}
+
+
+def test_what_attempts_gave_of_a_step_that_was_cut_off_is_kept() -> None:
+    """An earlier attempt had taken an event, which the new run knew nothing of."""
+    asks = wait("E", "'k'", timeoutMs=20, assign={"n": {"$expr": "event.n"}})
+    again = {"retry": {"maxAttempts": 3, "backoffMs": 4, "jitter": False}}
+    branches = [[{"id": "w", **asks, **again}], [{"id": "b1", **act("b1")}, {"id": "b2", **act("b2")}]]
+    side = {"type": "control.parallel", "branches": [{"steps": steps} for steps in branches]}
+    # The first attempt times out, the second one gets an event without `n`, the third one is cut off.
+    habits = Habits(failures={"w": ["TransientError", "ActionError"], "b2": ["ActionError"]}, order=[0, 0, 1, 0, 0, 0])
+    old = driven(document(side), habits)
+    rewound, before = old.rewound("b2").state, old.before["root.steps[0].branches[1].steps[1]"]
+    assert rewound.scopes.vars == before.scopes.vars
+    assert rewound.scopes.vars["eventName"] == "E"
 
 
 def test_what_is_kept_has_the_meaning_that_the_old_run_began_with() -> None:

@@ -195,18 +195,17 @@ class Recorded:
     def _of_retry(self, pending: Pending, row: StepRow) -> Event | None:
         """The next attempt; of an action it is at once, since only the last one's end is recorded."""
         opened = self.waits.get(wait_id_of(self.run.run_id, row.step_path, pending.attempt))
-        at = row.completed_at if opened is None else opened.created_at
-        if row.status not in _ENDED or at is None:
-            return None
-        return TimerFired(pending.command_id, milliseconds(at))
+        return self._fired(pending, row, None if opened is None else opened.created_at)
 
     def _of_time(self, pending: Pending, row: StepRow) -> Event | None:
         wait = self.waits.get(wait_id_of(self.run.run_id, row.step_path, pending.attempt))
         # A short one may have passed before any write told of it.
-        at = row.completed_at if wait is None or wait.status != "RESOLVED" else wait.resolved_at
-        if row.status not in _ENDED or at is None:
-            return None
-        return TimerFired(pending.command_id, milliseconds(at))
+        return self._fired(pending, row, None if wait is None or wait.status != "RESOLVED" else wait.resolved_at)
+
+    def _fired(self, pending: Pending, row: StepRow, known: datetime | None) -> Event | None:
+        """When a wait's row says, also of a step whose last attempt was cut off; else when its step ended."""
+        at = row.completed_at if known is None and row.status in _ENDED else known
+        return None if at is None else TimerFired(pending.command_id, milliseconds(at))
 
     def _of_event(self, pending: Pending) -> Event | None:
         """What ended an open wait: an event, a time-out, or the end of its child."""
