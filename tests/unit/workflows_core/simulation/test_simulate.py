@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.interpreted import act, document, wait
 from harness.readable import readable
-from workflows_core.actions.action import Action, ActionContext
+from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
 from workflows_core.actions.registry import ActionRegistry
@@ -102,6 +102,23 @@ async def test_pure_actions_run_and_others_give_a_placeholder_with_a_warning() -
     assert stored.status == "completed"
     assert any("store.get@1 was not called" in warning for warning in stored.warnings)
     assert any("no.such@1 is not known here" in warning for warning in stored.warnings)
+
+
+async def test_what_may_have_happened_is_not_repeated_as_in_a_run() -> None:
+    async def never(_: Any, __: ActionContext) -> Any:
+        raise AssertionError
+
+    schema = {"type": "object"}
+    once = Action("test.act", 1, never, schema, schema, "Sends.", effect=Effect.AT_MOST_ONCE)
+    steps = document(act("x", retry={"maxAttempts": 3, "backoffMs": 1}))
+    unknown = {"$error": {"category": "UnknownOutcome", "message": "it may be there"}}
+    report = await simulate(
+        parse_definition(steps),
+        ActionRegistry.of({"test": lambda: [once]}),
+        fixtures=Fixtures.of({"s0": [unknown, {"sent": True}]}),
+    )
+    assert (report.status, report.errors[0]["category"]) == ("failed", "UnknownOutcome")
+    assert (len(report.invocations), report.trace[0].attempt) == (1, 3)
 
 
 async def test_a_query_has_the_simulated_time_and_draws_the_same_again() -> None:

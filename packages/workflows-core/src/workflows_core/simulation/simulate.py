@@ -21,7 +21,7 @@ from workflows_core.actions.answers import answer_check
 from workflows_core.actions.call import validate_input
 from workflows_core.actions.registry import ActionRegistry, RegisteredAction
 from workflows_core.definitions.model import Definition
-from workflows_core.errors import Failure, Refused, StepFailed
+from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
 from workflows_core.execution.action_calls import MAX_INPUT_BYTES, call_body, input_too_large
 from workflows_core.execution.handlers import Surroundings, call_handler
 from workflows_core.execution.policy import RunPolicy
@@ -137,6 +137,8 @@ class _Simulation:
         """Commands of waits whose fixture was not taken: they stay open."""
         self.timing_out: set[str] = set()
         """Commands of waits whose fixture lets them time out, once nothing else is due before."""
+        self.unknown: dict[str, Failure] = {}
+        """Of calls at most once that may have had their effect: no run repeats them."""
         self.steps = 0
         self.until = time.monotonic() + limits.max_seconds
 
@@ -242,6 +244,8 @@ class _Simulation:
         return EventReceived(signal, at)
 
     async def answer(self, command: RunAction, at: int) -> Event:
+        if (failed := self.unknown.get(command.step_path)) is not None:
+            return ActionStepFailed(command.command_id, at, failed, recorded=False)
         action_id, version = command.call["action_id"], command.call["action_version"]
         self.invocations.append(
             {
@@ -260,6 +264,9 @@ class _Simulation:
             given = self.fixtures.next(command.step_id, action_id)
             output = given[0] if given is not None else await self.without_fixture(command, action, at)
         if isinstance(output, Failure):
+            once = action is not None and action.effect is Effect.AT_MOST_ONCE
+            if once and output.category == ErrorCategory.UNKNOWN_OUTCOME:
+                self.unknown[command.step_path] = output
             return ActionStepFailed(command.command_id, at, output, recorded=False)
         return ActionSucceeded(command.command_id, at, output, compact_bytes(output), recorded=False)
 
