@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from harness.driven import Habits, driven
 from harness.interpreted import act, document, wait
 from workflows_core.interpreter.state import SEMANTICS_VERSION
@@ -42,6 +44,27 @@ def test_what_attempts_gave_of_a_step_that_was_cut_off_is_kept() -> None:
     rewound, before = old.rewound("b2").state, old.before["root.steps[0].branches[1].steps[1]"]
     assert rewound.scopes.vars == before.scopes.vars
     assert rewound.scopes.vars["eventName"] == "E"
+
+
+def test_a_run_of_very_many_steps_is_redriven_in_what_temporal_takes() -> None:
+    """The rows of all that was kept went with the start, and Temporal refused it."""
+    loop = {
+        "type": "control.forEach",
+        "items": {"$expr": "[1..1500]"},
+        "itemVar": "i",
+        "body": [{"id": "x", **act("x")}],
+    }
+    habits = Habits(outputs={"x": {"text": "x" * 1_500}}, failures={"s1": ["ActionError"]})
+    old = driven(document(loop, act("bad")), habits)
+    rewound = old.rewound("s1")
+    assert len(rewound.kept) == 1_501
+    assert len(json.dumps(rewound.state.to_checkpoint())) < 300_000
+    first, *others = rewound.state.outbox.entries
+    shown = [entry.record["step_path"] for entry in others]
+    assert shown[-1] == "root.steps[0].body[1499].steps[0]"
+    more = len(rewound.kept) - len(shown)
+    assert first.record["message"] == f"{more} earlier step(s) are kept as well: run old shows them"
+    assert old.redriven("s1", Habits()).rewound("s1", "newest").kept == rewound.kept
 
 
 def test_what_is_kept_has_the_meaning_that_the_old_run_began_with() -> None:

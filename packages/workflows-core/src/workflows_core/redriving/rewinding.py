@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workflows_core.errors import Refused
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter.messages import Begin, Event
 from workflows_core.interpreter.outbox import Entry, Outbox
 from workflows_core.interpreter.plan import Plan
@@ -19,6 +20,9 @@ from workflows_core.interpreter.state import BLOCK_KINDS, SEMANTICS_VERSION, Fra
 from workflows_core.interpreter.step import initial_state, step
 from workflows_core.redriving.draws import draws
 from workflows_core.redriving.recorded import Recorded, described, milliseconds, what_of
+
+_MAX_ROWS_BYTES = 256 * 1024
+"""Of the rows that a new run begins with: they travel with its start and with one write, of 2 MB at most."""
 
 _LOOK_AHEAD = 50
 """Steps behind an answer in which the time of its turn is looked for: as many as a turn has."""
@@ -57,8 +61,8 @@ def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str) -
         if frame is not None and passage.is_wanted(frame):
             new = replace(_beginning(plan, recorded, identity), semantics=SEMANTICS_VERSION)
             state = _handed_over(state, new, records)
-            entries = tuple(Entry.waiting("step", record, 300) for record in records.values())
-            state = replace(state, outbox=Outbox(entries, waits_written=None), generation=-1)
+            outbox = Outbox(_rows(records, recorded.run.run_id), waits_written=None)
+            state = replace(state, outbox=outbox, generation=-1)
             return Rewound(state, frame.step_path, tuple(records))
     raise AssertionError("a passage ends at its step, or is refused")
 
@@ -173,6 +177,29 @@ class _Passage:
         shown = ", ".join(list(self.run.steps)[:20]) or "none"
         message = f"the run cannot be taken to step {self.wanted!r}: {why}; its steps are {shown}"
         return Refused.one("REDRIVE_STEP_NOT_REACHED", message, "--from")
+
+
+def _rows(records: Mapping[str, Mapping[str, Any]], run_id: str) -> tuple[Entry, ...]:
+    """What the new run writes of the kept steps: of very many the last ones, and where the others are."""
+    entries: list[Entry] = []
+    left = _MAX_ROWS_BYTES
+    for record in reversed(list(records.values())):
+        left -= json_bytes(record)
+        if left < 0:
+            break
+        entries.append(Entry.waiting("step", record, 300))
+    others = len(records) - len(entries)
+    if others:
+        message = f"{others} earlier step(s) are kept as well: run {run_id} shows them"
+        line = {
+            "level": "INFO",
+            "message": message,
+            "step_path": None,
+            "context_json": None,
+            "at": record["started_at"],
+        }
+        entries.append(Entry.waiting("log", line, 300))
+    return tuple(reversed(entries))
 
 
 def _beginning(plan: Plan, recorded: Recorded, identity: RunIdentity) -> State:
