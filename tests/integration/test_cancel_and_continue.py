@@ -173,6 +173,20 @@ async def test_a_loop_of_few_costly_steps_continues_before_a_replay_of_it_takes_
     assert (await run.timeline()).run.generation == 2
 
 
+async def test_a_run_whose_texts_are_full_of_quotes_goes_on_as_a_new_execution(db: Database, client: Client) -> None:
+    """Within its limit as JSON, in a text inside JSON they were too much for Temporal: the run stood still for ever."""
+    source = {"$expr": "$join([1..100].($$.payload.quotes), '')"}
+    assign = {f"vars.t{number}": source for number in range(5)} | {"vars.last": expr("payload.quotes")}
+    large = {"id": "large", "type": "transform.assign", "config": {"assign": assign}}
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=5)) as authored:
+        lengths = {"id": "end", "type": "control.return", "value": expr("$length(vars.t4)")}
+        kept = {**PAID, "payload": '"' * 20_000}
+        run = await authored.start(document(large, counted(60), lengths), {"quotes": '"' * 1_035}, signal=kept)
+        result = await client.get_workflow_handle(run.handle.id).result()
+    assert result["result"] == 103_500
+    assert (await run.timeline()).run.generation > 0
+
+
 @pytest.mark.parametrize(("limit", "goes_on"), [(10, True), (2, False)], ids=["due", "overdue"])
 async def test_waits_are_there_while_a_long_action_holds_up_a_continue(
     db: Database, client: Client, limit: int, goes_on: bool

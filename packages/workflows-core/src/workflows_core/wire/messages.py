@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from workflows_core.errors import Problem, Refused
+
+MAX_PLAIN_BYTES = 1536 * 1024
+"""Of a checkpoint as a text inside JSON, where each quote in it is two; a longer one travels compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class RunInput:
             "executionKey": self.execution_key,
         }
         if self.checkpoint is not None:
-            out["checkpoint"] = self.checkpoint
+            out["checkpoint"] = _packed(self.checkpoint)
         return out
 
     @classmethod
@@ -66,7 +72,7 @@ class RunInput:
             workflow_version=value["workflowVersion"],
             trigger_type=value.get("triggerType"),
             execution_key=value.get("executionKey"),
-            checkpoint=value.get("checkpoint"),
+            checkpoint=_unpacked(value.get("checkpoint")),
         )
 
 
@@ -119,6 +125,20 @@ class EventSignal:
             wait_id=value.get("waitId"),
             delivery_id=value.get("deliveryId"),
         )
+
+
+def _packed(checkpoint: str) -> str:
+    """As it travels: Temporal takes 2 MB, and a state of texts that are full of quotes would have more."""
+    if len(json.dumps(checkpoint)) <= MAX_PLAIN_BYTES:
+        return checkpoint
+    return base64.b64encode(zlib.compress(checkpoint.encode(errors="surrogatepass"))).decode()
+
+
+def _unpacked(checkpoint: str | None) -> str | None:
+    """Inverse of `_packed`; a text that is not compressed is an object's."""
+    if checkpoint is None or checkpoint.startswith("{"):
+        return checkpoint
+    return zlib.decompress(base64.b64decode(checkpoint)).decode(errors="surrogatepass")
 
 
 def _positive(value: str | int) -> bool:
