@@ -104,6 +104,46 @@ async def test_hole_18_an_input_that_is_too_large_fails_its_step_before_it_is_sc
     assert authored.effects.calls == []
 
 
+def given(name: str, action: str) -> dict[str, Any]:
+    """A call that is given some two and a half million bytes."""
+    mapping = {"name": name, **{f"f{n}": expr("payload.big") for n in range(10)}}
+    config = {"actionId": action, "version": 1, "inputMapping": mapping}
+    return {"id": name, "type": "action.call", "config": config, "onError": {"policy": "continue"}}
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "code"),
+    [
+        (given("x", "test.act"), "FAILED", "INPUT_TOO_LARGE"),
+        (given("x", "test.nobody"), "FAILED", "ACTION_UNAVAILABLE"),
+        (given("x", "test.short"), "SUCCEEDED", None),
+        (
+            {
+                "id": "x",
+                "type": "control.callWorkflow",
+                "workflowId": "any",
+                "workflowVersion": 1,
+                "inputMapping": {f"f{n}": expr("payload.big") for n in range(10)},
+                "onError": {"policy": "continue"},
+            },
+            "FAILED",
+            "LAUNCH_INVALID",
+        ),
+    ],
+    ids=["regular", "unavailable", "short", "child"],
+)
+async def test_hole_18_what_is_far_too_large_fails_its_step_and_not_the_run_s_task(
+    db: Database, client: Client, step: dict[str, Any], status: str, code: str | None
+) -> None:
+    """More than Temporal takes: the record of the failure, or the launch, could not be scheduled, for ever."""
+    async with authored_runtime(db, client, policy=RunPolicy(unavailable_after_ms=1)) as authored:
+        run = await authored.start(document(step), {"big": "x" * 250_000})
+        await run.handle.result()
+    (row,) = (await run.timeline()).steps
+    assert (row.status, (row.error_json or {}).get("code")) == (status, code)
+    assert authored.effects.count("x") == (1 if status == "SUCCEEDED" else 0)
+
+
 async def ended(run: Started) -> Any:
     """Result or failure."""
     try:

@@ -7,12 +7,16 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import options
-from workflows_core.execution.payloads import encode
+from workflows_core.execution.payloads import encode, size_of
 from workflows_core.interpreter.messages import CancelChild, LaunchChild
 from workflows_core.interpreter.state import State
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import ACTIVITY_CANCEL_CHILD, ACTIVITY_LAUNCH_CHILD
+
+MAX_SCHEDULED_BYTES = 2 * 1024 * 1024 - 1024
+"""More cannot be scheduled; what a run may be given is less, and that the launch itself refuses."""
 
 
 async def launch(parent: RunInput, command: LaunchChild) -> None:
@@ -20,6 +24,7 @@ async def launch(parent: RunInput, command: LaunchChild) -> None:
 
     Raises:
         FailureError: It was refused, or the run is being cancelled.
+        StepFailed: `LAUNCH_INVALID`, before anything is scheduled.
     """
     body = {
         "tenant": parent.tenant_id,
@@ -29,6 +34,13 @@ async def launch(parent: RunInput, command: LaunchChild) -> None:
         "workflowVersion": command.workflow_version,
         "payload": command.payload,
     }
+    size = size_of(encode(body))
+    if size > MAX_SCHEDULED_BYTES:
+        message = (
+            f"the child was not started: its payload has {size} bytes, far more than a run may be given:"
+            " keep large values outside and pass their name"
+        )
+        raise StepFailed(Failure(ErrorCategory.CHILD_WORKFLOW, message, code="LAUNCH_INVALID"))
     await _run(ACTIVITY_LAUNCH_CHILD, parent, f"{command.step_id}: start {command.workflow_id}", body)
 
 

@@ -378,8 +378,8 @@ class RunDriver:
         try:
             await child_calls.launch(self.input, command)
             event = ChildLaunched(command.command_id, now_ms())
-        except FailureError as error:
-            failure = step_failure(error).failure
+        except (FailureError, StepFailed) as error:
+            failure = action_calls.failure_of(error).failure
             if self.stopping and failure.category == ErrorCategory.CANCELLATION:
                 return
             event = ActionStepFailed(command.command_id, now_ms(), failure, recorded=False)

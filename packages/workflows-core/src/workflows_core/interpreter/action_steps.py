@@ -21,6 +21,9 @@ from workflows_core.wire.records import INLINE_OUTPUT_BYTES, InvocationRecord
 STEP_QUOTA_EXCEEDED = "STEP_QUOTA_EXCEEDED"
 """Code of the failure that pauses an action instead of failing its step."""
 
+MAX_RECORDED_INPUT_BYTES = 512 * 1024
+"""Of a call that its run records itself: what is larger would make the write too large that carries it."""
+
 
 def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> None:
     """Evaluates input and key and asks for the call."""
@@ -120,7 +123,7 @@ def _invocation(pending: Pending, status: Any, output: Any, error: dict[str, Any
         "idempotency_key": call_of["idempotency_key"],
         "status": status,
         "attempt": pending.attempt,
-        "input_json": call_of["input"],
+        "input_json": call_of["input"] if pending.call_bytes <= MAX_RECORDED_INPUT_BYTES else None,
         "output_json": output,
         "error_json": error,
     }
