@@ -11,7 +11,7 @@ from typing import Any
 
 from workflows_core.errors import Problem, Refused
 
-MAX_PLAIN_BYTES = 1536 * 1024
+_MAX_PLAIN_BYTES = 1536 * 1024
 """Of a checkpoint as a text inside JSON, where each quote in it is two; a longer one travels compressed."""
 
 
@@ -129,7 +129,7 @@ class EventSignal:
 
 def _packed(checkpoint: str) -> str:
     """As it travels: Temporal takes 2 MB, and a state of texts that are full of quotes would have more."""
-    if len(json.dumps(checkpoint)) <= MAX_PLAIN_BYTES:
+    if len(json.dumps(checkpoint)) <= _MAX_PLAIN_BYTES:
         return checkpoint
     return base64.b64encode(zlib.compress(checkpoint.encode(errors="surrogatepass"))).decode()
 
