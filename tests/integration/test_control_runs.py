@@ -10,6 +10,8 @@ from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import Authored, Started, authored_runtime
 from harness.interpreted import counted, document, wait
+from workflows_core.actions.action import Action, ActionContext, Effect
+from workflows_core.errors import ActionFailed, ErrorCategory
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 
@@ -142,6 +144,32 @@ async def test_hole_18_what_is_far_too_large_fails_its_step_and_not_the_run_s_ta
     (row,) = (await run.timeline()).steps
     assert (row.status, (row.error_json or {}).get("code")) == (status, code)
     assert authored.effects.count("x") == (1 if status == "SUCCEEDED" else 0)
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["regular", "short"])
+async def test_a_failure_of_whatever_size_is_told(db: Database, client: Client, short: bool) -> None:
+    """Temporal took it without its category, or not at all, and the run waited for ever."""
+
+    async def fails(given: Any, _: ActionContext) -> Any:
+        if given["by"] == "fault":
+            raise ValueError("y" * 3_000_000)
+        raise ActionFailed(
+            "x" * 3_000_000, category=ErrorCategory.TRANSIENT, code="LARGE", details={"body": "z" * 3_000_000}
+        )
+
+    kind = {"effect": Effect.PURE, "short": True, "timeout_ms": 500} if short else {"effect": Effect.IDEMPOTENT}
+    action = Action("large.fails", 1, fails, {"type": "object"}, {"type": "object"}, "Fails at length.", **kind)
+    steps = []
+    for by in ("itself", "fault"):
+        config = {"actionId": "large.fails", "version": 1, "inputMapping": {"by": by}}
+        steps.append({"type": "action.call", "config": config, "onError": {"policy": "continue"}})
+    async with authored_runtime(db, client, more={"large": lambda: [action]}) as authored:
+        run = await authored.start(document(*steps))
+        await run.handle.result()
+    itself, fault = (step.error_json or {} for step in (await run.timeline()).steps)
+    assert (itself["category"], itself["code"], len(itself["message"])) == ("TransientError", "LARGE", 8_023)
+    assert itself["details"] == {"leftOut": "details of 3000012 bytes, at most 32768 are kept"}
+    assert (fault["code"], fault["message"][:12]) == ("ACTION_FAULT", "ValueError: ")
 
 
 async def ended(run: Started) -> Any:

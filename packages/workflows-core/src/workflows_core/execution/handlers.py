@@ -19,9 +19,14 @@ from workflows_core.actions.schema_sentences import type_word
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import action_unavailable
 from workflows_core.execution.handler_logs import HandlerLogger
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.wire.records import ActionCall
 
 _LOG = logging.getLogger("workflows_core.actions")
+MAX_MESSAGE_LENGTH = 8_000
+MAX_DETAILS_BYTES = 32 * 1024
+"""Of an action's failure; each step around it may repeat them in one write."""
+
 _IF_SHORT = (
     "give it less at a time, such as a part of a list; in a pack of your own, register the action without `short`"
 )
@@ -110,7 +115,7 @@ async def call_handler(
         check_size(action, output, max_output_bytes)  # First: the schema of a long list takes a second.
         validate_output(action, output)
     except StepFailed as error:
-        raise StepFailed(_scrubbed(error.failure, tracked.values)) from None
+        raise StepFailed(_bounded(_scrubbed(error.failure, tracked.values))) from None
     except TimeoutError as error:
         message = f"action {action.key} took longer than its limit of {action.timeout_ms} ms"
         if not limit.expired():
@@ -118,14 +123,14 @@ async def call_handler(
             message = f"action {action.key} waited too long for something of its own: {said}"
         if action.effect is Effect.AT_MOST_ONCE:
             message += "; it may have had its effect, so it is not repeated"
-            raise StepFailed(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME")) from None
-        raise StepFailed(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT")) from None
+            raise StepFailed(_bounded(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))) from None
+        raise StepFailed(_bounded(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT"))) from None
     except Exception as error:
         if around.passes is not None and around.passes(error):
             raise
         logger.exception("action %s failed by a fault of its own", action.key)
         message = scrub(f"{type(error).__name__}: {_said(error)}", tracked.values)
-        raise StepFailed(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT")) from None
+        raise StepFailed(_bounded(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT"))) from None
     return scrub(output, tracked.values)
 
 
@@ -145,6 +150,16 @@ def _scrubbed(failure: Failure, secrets: Collection[str]) -> Failure:
     """What a handler wrote into its failure, without secrets; what the runtime reads stays as it is."""
     details = None if failure.details is None else scrub(dict(failure.details), secrets)
     return replace(failure, message=scrub(failure.message, secrets), details=details)
+
+
+def _bounded(failure: Failure) -> Failure:
+    """Without what Temporal would not take: a failure that cannot be told leaves its run waiting for ever."""
+    message, details = failure.message, failure.details
+    if len(message) > MAX_MESSAGE_LENGTH:
+        message = f"{message[:MAX_MESSAGE_LENGTH]} … ({len(message)} characters)"
+    if details is not None and (size := json_bytes(details)) > MAX_DETAILS_BYTES:
+        details = {"leftOut": f"details of {size} bytes, at most {MAX_DETAILS_BYTES} are kept"}
+    return replace(failure, message=message, details=details)
 
 
 def check_size(action: Action, output: Any, limit: int) -> None:
