@@ -123,7 +123,9 @@ async def call_handler(
             message = f"action {action.key} waited too long for something of its own: {said}"
         if action.effect is Effect.AT_MOST_ONCE:
             message += "; it may have had its effect, so it is not repeated"
-            raise StepFailed(_bounded(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))) from None
+            raise StepFailed(
+                _bounded(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))
+            ) from None
         raise StepFailed(_bounded(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT"))) from None
     except Exception as error:
         if around.passes is not None and around.passes(error):
