@@ -91,7 +91,6 @@ class Bench:
 
 
 _OPEN = "SELECT count(*) FROM workflow_run_waits WHERE status = 'WAITING'"
-_PENDING = "SELECT count(*) FROM workflow_runtime_events WHERE status <> 'pending'"
 _ACCEPTED = "SELECT count(*) FROM workflow_event_deliveries WHERE status = 'accepted'"
 _CONSUMED = "SELECT count(*) FROM workflow_event_deliveries WHERE status = 'consumed'"
 _LATENCIES = """
