@@ -268,6 +268,30 @@ async def test_an_event_whose_key_was_held_is_overtaken_by_no_other_of_that_key(
     assert {row["attempts"] for row in routed.values()} == {0}
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "derived"])
+async def test_a_key_that_is_held_with_many_events_behind_it_delays_no_event_of_another_key(
+    db: Database, database: MigratedDatabase, named: bool
+) -> None:
+    """Each pass looked at the oldest ones again, which were all of that key, and never behind them."""
+    held_back = [f"e{number:02}" for number in range(3 * POLICY.batch_size)]
+    for event_id in held_back:
+        await publish(db, event_id, "key-1" if named else None, payload={"ticketId": "key-1"})
+    await publish(db, "free", "key-2")
+    await publish(db, "foreign", "key-1", tenant="other")
+    async with holding(database, LOCK_KEY, TENANT) as held:
+        routing = asyncio.create_task(route_pending(db, POLICY))
+        await held.time_out()
+        await routing
+        for _ in range(3):
+            await route_pending(db, POLICY)
+        assert (await event_row(db, "free"))["status"] == "routed"
+        (foreign,) = await rows(db, "workflow_runtime_events", tenant="other")
+        assert foreign["status"] == "routed"
+    await route(db, POLICY)
+    found = await rows(db, "workflow_runtime_events", order="processed_at")
+    assert [row["event_id"] for row in found] == ["free", *held_back]
+
+
 async def test_a_key_that_is_held_for_long_is_waited_for_once_and_told_once(
     db: Database, database: MigratedDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -39,6 +39,8 @@ from workflows_core.wire.records import WaitRecord
 _log = logging.getLogger(__name__)
 _STARTS = uuid.UUID("0b0c7f5a-6a56-5d1e-8d55-6f1a0a3f4e21")
 _REASON_LENGTH = 500
+_MOST_LOOKED_AT = 10_000
+"""Events of one pass: with so many that are left, the others wait until their keys are free."""
 
 
 async def route_pending(
@@ -68,15 +70,18 @@ async def route_pending(
             if is_unavailable(error) and not is_contended(error):
                 raise
             _log.debug("the oldest event is routed like the others", exc_info=True)
-    due = await pending_events(db, policy.batch_size)
-    by_tenant: dict[str, list[str]] = defaultdict(list)
-    for tenant, event_id in due:
-        by_tenant[tenant].append(event_id)
-    chains = [_route_in_order(db, tenant, events, policy, just_routed) for tenant, events in by_tenant.items()]
-    for outcome in await asyncio.gather(*chains, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return len(due)
+    held: dict[str, HeldKeys] = defaultdict(HeldKeys)
+    seen: set[tuple[str, str]] = set()
+    left = 0
+    while True:
+        # Behind what is left, since somebody else holds its keys, there is as much to route as ever.
+        limit = min(policy.batch_size + 2 * left, _MOST_LOOKED_AT)
+        found = await pending_events(db, limit)
+        due = [one for one in found if one not in seen]
+        seen.update(due)
+        left += await _route_all(db, due, policy, just_routed, held)
+        if not due or len(found) < limit or limit == _MOST_LOOKED_AT or len(seen) - left >= policy.batch_size:
+            return len(seen)
 
 
 async def route_event(
@@ -242,16 +247,46 @@ def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:
     return new_delivery(event_id, "wait", wait["wait_id"], wait["run_id"], wait["key"])
 
 
+async def _route_all(
+    db: Database,
+    due: Sequence[tuple[str, str]],
+    policy: IngressPolicy,
+    just_routed: JustRouted,
+    held: Mapping[str, HeldKeys],
+) -> int:
+    """Routes events in their order within a tenant; how many were left."""
+    by_tenant: dict[str, list[str]] = defaultdict(list)
+    for tenant, event_id in due:
+        by_tenant[tenant].append(event_id)
+    chains = [_route_in_order(db, tenant, ids, policy, just_routed, held[tenant]) for tenant, ids in by_tenant.items()]
+    left = 0
+    for outcome in await asyncio.gather(*chains, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        left += outcome
+    return left
+
+
 async def _route_in_order(
-    db: Database, tenant: str, events: Sequence[str], policy: IngressPolicy, just_routed: JustRouted
-) -> None:
+    db: Database,
+    tenant: str,
+    events: Sequence[str],
+    policy: IngressPolicy,
+    just_routed: JustRouted,
+    held: HeldKeys,
+) -> int:
+    """How many were left as they are: to who holds their keys, or to a quicker router."""
     not_ours: Exception | None = None
-    held = HeldKeys()
-    for event_id in events:
+    known: dict[str, tuple[str, list[str]]] = {}
+    left = 0
+    for at, event_id in enumerate(events):
         try:
-            if held and held.hold(*await stored_keys(db, tenant, event_id)):
-                continue
-            await route_event(db, tenant, event_id, policy, just_routed, held)
+            if held and event_id not in known:
+                known = await stored_keys(db, tenant, events[at:])
+            if (held and held.hold(*known[event_id])) or not await route_event(
+                db, tenant, event_id, policy, just_routed, held
+            ):
+                left += 1
         except Exception as error:
             contended, of_schema = is_contended(error), is_fault_of_schema(error)
             if is_unavailable(error) and not contended:
@@ -259,12 +294,14 @@ async def _route_in_order(
             attempts = None if contended or of_schema else policy.event_attempts
             await _failed(db, tenant, event_id, error, policy, attempts, at_once=contended)
             if contended:
-                held.add(*await stored_keys(db, tenant, event_id))
+                left += 1
+                held.add(*(await stored_keys(db, tenant, [event_id]))[event_id])
             if of_schema:
                 not_ours = error
     if not_ours is not None:
         # No event is to blame, and those behind it are routed; the process is told that it is not ready.
         raise not_ours
+    return left
 
 
 async def _failed(

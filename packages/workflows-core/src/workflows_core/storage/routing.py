@@ -19,7 +19,8 @@ _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id)")
 _TAKE_NEXT = text("SELECT workflow_take_next_event()")
 _STORED_KEYS = text(
-    "SELECT event_name, correlation_keys FROM workflow_runtime_events WHERE tenant = :tenant AND event_id = :event_id"
+    "SELECT event_id, event_name, correlation_keys FROM workflow_runtime_events"
+    " WHERE tenant = :tenant AND event_id = ANY(CAST(:event_ids AS text[]))"
 )
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
 _AWAITED = text(
@@ -124,11 +125,12 @@ def _pending(found: Mapping[str, Any]) -> PendingEvent:
     )
 
 
-async def stored_keys(db: Database, tenant: str, event_id: str) -> tuple[str, list[str]]:
-    """Name and keys of an event as its row has them: no keys where they are still to be derived from its content."""
+async def stored_keys(db: Database, tenant: str, event_ids: Sequence[str]) -> dict[str, tuple[str, list[str]]]:
+    """Name and keys of events as their rows have them: no keys where they are still to be derived from the content."""
     async with db.tenant(tenant) as conn:
-        rows = await rows_of(conn, _STORED_KEYS, {"tenant": tenant, "event_id": event_id})
-    return (rows[0]["event_name"], rows[0]["correlation_keys"]) if rows else ("", [])
+        rows = await rows_of(conn, _STORED_KEYS, {"tenant": tenant, "event_ids": list(event_ids)})
+    found = {row["event_id"]: (row["event_name"], row["correlation_keys"]) for row in rows}
+    return {event_id: found.get(event_id, ("", [])) for event_id in event_ids}
 
 
 async def claim_event(
