@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 from temporalio.client import Client
 
 from harness.databases import MigratedDatabase, engine_of
@@ -128,6 +129,42 @@ async def test_while_temporal_is_away_nothing_is_given_up_and_all_of_it_goes_lat
     while "new" in (await deliveries_of(db)).values():
         await sender(db, client).send_ready()
     assert await deliveries_of(db) == {("e1", "wait-1"): "accepted", ("e1", "w"): "consumed"}
+
+
+async def test_starts_of_a_workflow_that_somebody_holds_keep_no_other_delivery_waiting(
+    db: Database, client: Client, database: MigratedDatabase
+) -> None:
+    """Each pass took the oldest ones again, and waited for the workflow's row as long as a statement may."""
+    await started_by(db, "ORDERED")
+    await open_run(client)
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    starts = [f"o{number:02}" for number in range(2 * POLICY.batch_size)]
+    for event_id in starts:
+        await publish(db, event_id, event_id, event_name="ORDERED")
+    await publish(db, "e1")
+    await route(db, POLICY)
+    policy = IngressPolicy(first_delay_seconds=3, lease_seconds=0.01)
+    impatient = create_async_engine(
+        database.url.replace("postgresql://", "postgresql+psycopg://", 1),
+        connect_args={"options": "-c statement_timeout=500"},
+    )
+    held_up = Sender(Database(impatient), Launcher(Database(impatient), client), JlensEngine(), policy)
+    async with holding(database, "SELECT 1 FROM workflow_definitions FOR UPDATE"):
+        for _ in range(3):
+            await held_up.send_ready()
+    await impatient.dispose()
+    found = {row["event_id"]: row for row in await rows(db, "workflow_event_deliveries")}
+    assert found["e1"]["status"] == "accepted"
+    assert {found[event_id]["status"] for event_id in starts} == {"new"}
+    waited = [event_id for event_id in starts if "statement timeout" in found[event_id]["reason"]]
+    assert waited == starts[: POLICY.batch_size], "that it is held is known then"
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_event_deliveries SET next_attempt_at = now()"))
+    free = Sender(db, Launcher(db, client), JlensEngine(), POLICY, held=held_up.held)
+    while "new" in (await deliveries_of(db)).values():
+        await free.send_ready()
+    assert {row["status"] for row in await rows(db, "workflow_event_deliveries")} == {"accepted", "consumed"}
+    assert free.held == set()
 
 
 async def test_a_delivery_is_dead_under_the_lock_of_its_key_only(db: Database) -> None:

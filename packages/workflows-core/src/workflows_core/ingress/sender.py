@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from workflows_core.errors import WorkflowsError
@@ -25,6 +25,7 @@ from workflows_core.launching.problems import (
     TemporalUnavailable,
 )
 from workflows_core.log_context import about
+from workflows_core.storage.admission import hold_free_definition
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.definitions import get_version
 from workflows_core.storage.deliveries import (
@@ -37,7 +38,7 @@ from workflows_core.storage.deliveries import (
     take_deliveries,
 )
 from workflows_core.storage.rows import VersionRow
-from workflows_core.storage.statements import is_fault_of_schema
+from workflows_core.storage.statements import is_contended, is_fault_of_schema
 from workflows_core.wire.messages import EventSignal
 
 _log = logging.getLogger(__name__)
@@ -88,13 +89,24 @@ def request_of_start(delivery: Delivery, version: VersionRow | None, engine: Exp
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What sending needs."""
+    """What sending needs.
+
+    Attributes:
+        db: The database.
+        launcher: Signals and starts.
+        engine: Evaluates the payload mappings of triggers.
+        policy: Bounds.
+        just_routed: What this process has routed itself.
+        held: Tenant and workflow of starts that somebody who holds the workflow kept waiting: until one of them goes
+            through they are not waited for again, which would keep all other deliveries waiting as well.
+    """
 
     db: Database
     launcher: Launcher
     engine: ExpressionEngine
     policy: IngressPolicy
     just_routed: JustRouted = ALL_TO_EVERYBODY
+    held: set[tuple[str, str]] = field(default_factory=set)
 
     async def send_ready(self) -> int:
         """Sends what was just routed, else what is due: side by side, but one at a time per key and run.
@@ -154,9 +166,12 @@ class Sender:
             self.just_routed.temporal_is_away()
             await self._failed(delivery, error, max_attempts=None)
         except Exception as error:
-            if is_unavailable(error):
+            contended = is_contended(error)
+            if is_unavailable(error) and not contended:
                 raise
-            attempts = None if is_fault_of_schema(error) else self.policy.delivery_attempts
+            if contended:
+                self.held.add((delivery.tenant, delivery.target_id))
+            attempts = None if contended or is_fault_of_schema(error) else self.policy.delivery_attempts
             await self._failed(delivery, error, max_attempts=attempts)
         return False
 
@@ -173,7 +188,11 @@ class Sender:
         await self.launcher.signal(delivery.run_id, signal)
 
     async def _start(self, delivery: Delivery) -> None:
+        workflow = (delivery.tenant, delivery.target_id)
         async with self.db.tenant(delivery.tenant) as conn:
+            if workflow in self.held:
+                await hold_free_definition(conn, delivery.target_id)
+                self.held.discard(workflow)
             version = await get_version(conn, delivery.target_id, None)
         try:
             launched = await self.launcher.launch(request_of_start(delivery, version, self.engine))
