@@ -7,6 +7,7 @@ import json
 import socket
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -15,6 +16,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from harness.authored import TENANT, authored_runtime
 from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
+from harness.holding import holding
 from harness.interpreted import document, wait
 from harness.run_records import rows
 from workflows_cli.embedded import EmbeddedTemporal
@@ -246,6 +248,51 @@ async def test_a_queued_run_that_can_never_start_stops_none_behind_it(db: Databa
     assert await status_of(db, "taken") == "FAILED"
     assert await QueuedStarts(db, launcher).one_pass() == 1
     assert await status_of(db, "behind") == "RUNNING"
+
+
+async def test_a_workflow_that_somebody_holds_keeps_no_queued_run_of_another_one_waiting(
+    db: Database, client: Client, database: MigratedDatabase
+) -> None:
+    """The pass ended with it, and the next one began with it again."""
+    launcher = Launcher(db, client)
+    await published(db, "held", limit=1)
+    await ask_to_wait(db, limit=1)
+    for run_id in ("first", "behind"):
+        await launcher.launch(request(run_id=run_id))
+    async with db.tenant(TENANT) as conn:
+        for number in range(3):
+            await insert_run(conn, NewRun(f"h{number}", "id-held", 1, "hash", status="QUEUED"))
+        await conn.execute(text("UPDATE workflow_runs SET started_at = now() - interval '1h' WHERE run_id LIKE 'h%'"))
+    await end(db, "first")
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute(f"ALTER DATABASE {database.name} SET lock_timeout = '100ms'")
+    async with engine_of(database.url) as engine:
+        impatient = Database(engine)
+        queue = QueuedStarts(impatient, Launcher(impatient, client))
+        async with holding(database, "SELECT 1 FROM workflow_definitions WHERE key = 'held' FOR UPDATE"):
+            assert await queue.one_pass() == 1
+            assert await status_of(db, "behind") == "RUNNING"
+            assert await status_of(db, "h0") == "QUEUED"
+        assert await queue.one_pass() == 1
+        assert await status_of(db, "h0") == "RUNNING"
+
+
+async def test_a_cancel_that_meets_the_start_of_a_queued_run_cancels_no_other_tenants_run(
+    db: Database, client: Client, database: MigratedDatabase
+) -> None:
+    """It had read that the run was queued, and asked Temporal for that id without looking whose it is."""
+    await published(db)
+    launcher = Launcher(db, client)
+    theirs = await launcher.launch(request(run_id="order-1"))
+    async with db.tenant("other") as conn:
+        await insert_run(conn, NewRun("order-1", "id-mine", 1, "hash", status="QUEUED"))
+    leaving = "UPDATE workflow_runs SET status = 'STARTING' WHERE tenant = 'other'"
+    async with holding(database, leaving) as held:
+        cancelling = asyncio.create_task(launcher.cancel("other", "order-1", "out of spite"))
+        await held.waiting(1)
+    assert await code_of(cancelling) == "RUN_ID_TAKEN"
+    history = await client.get_workflow_handle(theirs.temporal_workflow_id).fetch_history()
+    assert not any("cancel" in str(event).lower() for event in history.events)
 
 
 async def test_a_child_does_not_wait_at_its_limit(db: Database, client: Client) -> None:

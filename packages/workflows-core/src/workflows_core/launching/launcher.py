@@ -168,8 +168,9 @@ class Launcher:
             if await cancel_queued(conn, run_id, queued):
                 await append_log(conn, run_id, "INFO", line, source="operator")
                 return
-        if row.status == "STARTING":
-            # Whether the id is this tenant's in Temporal as well is not known before the run is RUNNING.
+        if row.status in ("QUEUED", "STARTING"):
+            # Whether the id is this tenant's in Temporal as well is not known before the run is RUNNING; one that was
+            # QUEUED has just left its queue.
             await self._check_owner(tenant, run_id)
         async with self._rpc(f"cancelling run {run_id}", run_id):
             await self._handle(run_id).cancel()
