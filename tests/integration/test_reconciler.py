@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
@@ -20,6 +22,7 @@ from harness.ingress import ingress, route
 from harness.interpreted import act, document, wait
 from harness.run_records import publish, rows
 from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.scheduled_launch import ScheduledLaunchWorkflow
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.problems import RunNotRunning, TemporalUnavailable
@@ -94,6 +97,49 @@ async def test_an_event_on_its_way_to_a_run_that_somebody_ends_in_temporal_goes_
     found = {row["run_id"]: (row["status"], row["reason"]) for row in await rows(db, "workflow_event_deliveries")}
     reason = "the run ended before it recorded that it took the event"
     assert found == {ended.run_id: ("undeliverable", reason), other.run_id: ("consumed", None)}
+
+
+async def test_a_run_that_somebody_ends_just_as_it_continues_says_what_it_took(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody had worked on its new execution, so what had become of its events was told as unknown, for an operator."""
+    onward = functools.partial(workflow.continue_as_new, task_queue="nobody")
+    one = wait("PAID", "'same'")
+    one["config"]["match"] = "one"
+    counts = [
+        {"id": f"c{n}", "type": "transform.assign", "config": {"assign": {"vars.n": {"$expr": "1"}}}} for n in range(9)
+    ]
+    branches = [{"steps": [{"id": "w", **one}]}, {"steps": [{"id": "g", **wait("GO", "payload.id")}, *counts]}]
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=5)) as authored, ingress(db, client):
+        with monkeypatch.context() as patched:
+            patched.setattr(workflow, "continue_as_new", onward)
+            run = await authored.start(document({"type": "control.parallel", "branches": branches}), {"id": "k1"})
+            await run.until("WAITING")
+            await publish(db, "go", "k1", event_name="GO")
+            first = client.get_workflow_handle(run.handle.id, run_id=run.handle.first_execution_run_id)
+            while (await first.describe()).status != WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                await asyncio.sleep(0.02)
+            other = await authored.start(document(one))
+            await other.until("WAITING")
+            await publish(db, "paid", "same")
+            while "paid" not in await accepted(db):
+                await asyncio.sleep(0.02)
+            await client.get_workflow_handle(run.handle.id).terminate("by hand")
+            assert await reconciler(db, client).one_pass() == {"looked at": 1, "ended": 1}
+        async with asyncio.timeout(30):
+            await other.handle.result()
+    found = {(row["event_id"], row["run_id"]): row["status"] for row in await rows(db, "workflow_event_deliveries")}
+    assert found == {
+        ("go", run.run_id): "consumed",
+        ("paid", run.run_id): "undeliverable",
+        ("paid", other.run_id): "consumed",
+    }
+
+
+async def accepted(db: Database) -> set[str]:
+    """Events that Temporal has for a run."""
+    found = await rows(db, "workflow_event_deliveries")
+    return {row["event_id"] for row in found if row["status"] == "accepted"}
 
 
 async def reset(client: Client, run: Started) -> WorkflowHandle[Any, Any]:

@@ -14,7 +14,13 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
 from temporalio.service import RPCError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
@@ -130,13 +136,13 @@ class Reconciler:
         failure = Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="RUN_HISTORY_GONE")
         return await self._end(tenant, row, "FAILED", failure, row.temporal_run_id or "", None)
 
-    async def _consumed(self, row: RunRow) -> list[dict[str, Any]] | None:
+    async def _consumed(self, row: RunRow, execution: str | None = None) -> list[dict[str, Any]] | None:
         """What the closed run took and could not write any more; None when its history will never tell.
 
         Raises:
             RPCError: It may tell later: Temporal does not answer, or nobody polls who could replay the history.
         """
-        handle = self.client.get_workflow_handle(row.temporal_workflow_id)
+        handle = self.client.get_workflow_handle(row.temporal_workflow_id, run_id=execution)
         try:
             summary = await handle.query(
                 names.QUERY_SUMMARY,
@@ -146,7 +152,11 @@ class Reconciler:
             # One that ended before it was loaded took nothing.
             return list(summary.get("consumed", ()))
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
-            if isinstance(error, RPCError) and not is_not_there(error) and not _began_nothing(error):
+            if isinstance(error, RPCError) and _began_nothing(error):
+                # Nothing but what the execution before, which it goes on for, had still to write.
+                before = await _continued_from(handle)
+                return [] if before is None else await self._consumed(row, before)
+            if isinstance(error, RPCError) and not is_not_there(error):
                 raise
             _log.warning(
                 "run %s cannot say what it took: %s", row.run_id, error, extra={"event": "run_outcome_unknown"}
@@ -172,6 +182,13 @@ class Reconciler:
 def _began_nothing(error: RPCError) -> bool:
     """Whether the execution was closed before it had a workflow task, so that there is nothing to replay."""
     return any(detail.Is(WorkflowNotReadyFailure.DESCRIPTOR) for detail in error.grpc_status.details)
+
+
+async def _continued_from(handle: WorkflowHandle[Any, Any]) -> str | None:
+    """The execution that a continue-as-new ended for this one; None for the first one."""
+    async for event in handle.fetch_history_events(page_size=1):
+        return event.workflow_execution_started_event_attributes.continued_execution_run_id or None
+    return None
 
 
 _ENDINGS: dict[WorkflowExecutionStatus, tuple[RunStatus, ErrorCategory, str]] = {
