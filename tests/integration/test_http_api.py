@@ -254,6 +254,7 @@ async def test_all_problems_of_a_request_come_at_once_with_their_places(api: htt
         ("GET", "/v1/runs?limit=0", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?status=DONE", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?workfow=orders", (422, "REQUEST_INVALID")),
+        ("GET", "/v1/runs?status=RUNNING&limit=5&status=FAILED", (422, "REQUEST_INVALID")),
         ("GET", "/v1/runs?cursor=zzz", (422, "CURSOR_INVALID")),
         ("GET", "/v1/runs?cursor=e30", (422, "CURSOR_INVALID")),
         ("GET", "/v1/runs/%00", (422, "REQUEST_INVALID")),
@@ -263,6 +264,16 @@ async def test_wrong_routes_and_parameters(
     api: httpx.AsyncClient, method: str, path: str, expected: tuple[int, str]
 ) -> None:
     assert problem(await api.request(method, path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/v1/runs", "GET, POST"), ("/v1/runs/some-run", "GET"), ("/v1/runs/some-run/cancel", "POST")],
+)
+async def test_a_wrong_method_is_told_every_one_that_there_is(api: httpx.AsyncClient, path: str, methods: str) -> None:
+    answer = await api.delete(path)
+    assert problem(answer) == (405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == methods
 
 
 async def test_a_paused_workflow_and_one_at_its_limit(api: httpx.AsyncClient, db: Database) -> None:

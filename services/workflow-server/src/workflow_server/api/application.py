@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workflow_server.api.events import events_router
@@ -87,7 +88,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return problem_response(problems)
 
 
-async def _not_routed(_: Request, error: Exception) -> Response:
+async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _CODE_OF.get(error.status_code, "NOT_JSON")
     message = {
@@ -95,7 +96,15 @@ async def _not_routed(_: Request, error: Exception) -> Response:
         "METHOD_NOT_ALLOWED": "the route has no such method; /openapi.json lists them",
         "NOT_JSON": "the body cannot be read as JSON",
     }[code]
-    return problem_response([Problem(code, message)], error.headers)
+    headers = {"Allow": _methods_of(request)} if code == "METHOD_NOT_ALLOWED" else error.headers
+    return problem_response([Problem(code, message)], headers)
+
+
+def _methods_of(request: Request) -> str:
+    """Every method of the address: the router says those of one of its routes only."""
+    routes = request.app.router.routes
+    asked = [(method, {**request.scope, "method": method}) for method in ("DELETE", "GET", "PATCH", "POST", "PUT")]
+    return ", ".join(method for method, scope in asked if any(one.matches(scope)[0] is Match.FULL for one in routes))
 
 
 async def _fault(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""What every request has to pass before its route sees it: token, size, content type, no name twice in an object.
+"""What every request has to pass before its route sees it: token, size, content type, no name twice.
 
 An ASGI middleware, so that a body is not read, and nothing of it parsed, for somebody without a token.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -59,6 +60,7 @@ class Guard:
         try:
             if request.url.path.startswith(_API):
                 scope.setdefault("state", {})["holder"] = await self._holder(request)
+                _check_parameters(request)
                 receive = await self._body(request, receive)
             await self._application(scope, receive, sending)
         except Refused as error:
@@ -104,6 +106,14 @@ class Guard:
 
     def _too_large(self) -> Refused:
         return refusal("BODY_TOO_LARGE", f"a body may have {self._max_body_bytes} bytes")
+
+
+def _check_parameters(request: Request) -> None:
+    """Refuses a parameter that is there twice: of two filters one would be lost."""
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise Refused([Problem("REQUEST_INVALID", "is there more than once", f"query.{name}") for name in twice])
 
 
 def _check_names(content: bytes) -> None:
