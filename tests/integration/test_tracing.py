@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from temporalio.client import Client
+from opentelemetry.trace import StatusCode
+from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import authored_runtime
 from harness.interpreted import act, document
 from harness.run_records import TENANT
 from service_host.errors import StartRefused
 from service_host.tracing import Tracing, interceptors_of, observer_of, tracing_to
+from workflows_core.actions.action import Action, ActionContext
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.storage.database import Database
 
@@ -43,6 +46,33 @@ async def test_a_trace_leads_from_the_launch_to_the_action(db: Database, client:
     assert chain[1] == "RunActivity:workflowRuntimeV2RunLastAction"
     assert chain[-1] == "StartWorkflow:workflowRuntimeV2RunWorkflow"
     assert any(name.startswith("RunWorkflow:") for name in spans)
+    tracing.provider.shutdown()
+
+
+async def test_a_secret_in_what_an_action_says_is_in_no_span(db: Database, client: Client) -> None:
+    async def leak(value: Any, context: ActionContext) -> Any:
+        raise RuntimeError(f"the other side refuses {value['key']}")
+
+    config = {"actionId": "test.leak", "version": 1, "inputMapping": {"key": {"$secret": "KEY"}}}
+    step = {"type": "action.call", "config": config}
+    pack = [Action("test.leak", 1, leak, {"type": "object"}, {"type": "object"})]
+    exporter = InMemorySpanExporter()
+    tracing = Tracing("workflow-worker", "workflow-worker@h:1", exporter)
+    traced = Client(client.service_client, namespace=client.namespace, interceptors=[tracing.interceptor()])
+    observed = authored_runtime(
+        db, traced, observe=tracing.observe, more={"leaks": lambda: pack}, secrets={"KEY": "swordfish-17"}
+    )
+    async with observed as authored:
+        await authored.publish(document(step), key="leaking")
+        request = LaunchRequest(tenant=TENANT, workflow="leaking", run_id="leaking-run")
+        launched = await Launcher(db, traced).launch(request)
+        with pytest.raises(WorkflowFailureError):
+            await client.get_workflow_handle(launched.temporal_workflow_id).result()
+    tracing.provider.force_flush()
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    status = spans["Action:test.leak@1"].status
+    assert (status.status_code, status.description) == (StatusCode.ERROR, "RuntimeError")
+    assert "swordfish-17" not in "".join(span.to_json() for span in spans.values())
     tracing.provider.shutdown()
 
 

@@ -5,8 +5,8 @@ The libraries are an extra of this wheel (`service-host[tracing]`): a service wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -48,10 +48,23 @@ class Tracing:
 
         return TracingInterceptor(self._tracer)
 
-    def observe(self, action: str, facts: Mapping[str, str]) -> AbstractContextManager[object]:
-        """A span around an action's handler, inside the one of its activity."""
+    @contextmanager
+    def observe(self, action: str, facts: Mapping[str, str]) -> Iterator[None]:
+        """A span around an action's handler, inside the one of its activity.
+
+        Of an error it has the name only: what a handler says may hold a secret, which its activity's span leaves out.
+        """
+        from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
+
         attributes = {f"workflow.{name}": value for name, value in facts.items()}
-        return self._tracer.start_as_current_span(f"Action:{action}", attributes=attributes)
+        with self._tracer.start_as_current_span(
+            f"Action:{action}", attributes=attributes, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield
+            except BaseException as error:
+                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                raise
 
 
 @lru_cache(maxsize=4)
