@@ -143,6 +143,22 @@ async def test_the_probe_sees_this_process_and_an_intruder(temporal: EmbeddedTem
             assert {poller.kind for poller in found.pollers} == set(PollerKind)
 
 
+async def test_what_was_seen_too_long_ago_is_no_longer_said(temporal: EmbeddedTemporal) -> None:
+    client = await connect_temporal(settings_of(temporal), "service-a@host:1")
+    queue = f"probed-{secrets.token_hex(4)}"
+    probe = OwnershipProbe(
+        client, "service-a", "service-a@host:1", [queue], ownership=owned(**{queue: "service-a"}), stale_after_seconds=0
+    )
+    registry = new_registry()
+    registry.register(PollerMetrics(probe.views))
+    unknown = "degraded: who polls is not known"
+    assert await probe.intruders() == (True, f"{unknown}: not probed yet")
+    async with worker_of(client, queue):
+        await probe.probe()
+        assert await probe.intruders() == (True, f"{unknown}: the last look at the pollers is too old")
+        assert "queue_pollers{" not in generate_latest(registry).decode()
+
+
 async def test_two_builds_on_one_queue_are_told(temporal: EmbeddedTemporal) -> None:
     client = await connect_temporal(settings_of(temporal), "service-a@host:1")
     queue = f"probed-{secrets.token_hex(4)}"

@@ -57,6 +57,7 @@ class OwnershipProbe:
         queues: Queues that this process polls.
         kinds: Kinds of tasks it polls them for.
         ownership: The table; the installed one if not given.
+        stale_after_seconds: An answer of so long ago says nothing any more.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class OwnershipProbe:
         queues: Sequence[str],
         kinds: Sequence[PollerKind] = tuple(PollerKind),
         ownership: QueueOwnership | None = None,
+        stale_after_seconds: float = _STALE_AFTER_SECONDS,
     ) -> None:
         self._client = client
         self._service = service
@@ -74,8 +76,9 @@ class OwnershipProbe:
         self._queues = tuple(queues)
         self._kinds = tuple(kinds)
         self._ownership = ownership or QueueOwnership.load()
+        self._stale_after_seconds = stale_after_seconds
         self._views: dict[str, QueueView] = {}
-        self._seen_at = 0.0
+        self._seen_at: float | None = None
         self._failure = "not probed yet"
 
     def loop(self) -> Loop:
@@ -89,8 +92,8 @@ class OwnershipProbe:
         )
 
     def views(self) -> tuple[QueueView, ...]:
-        """Result of the last probe that got an answer."""
-        return tuple(self._views.values())
+        """What is known now: the last answer, and nothing once it is too old to be true."""
+        return () if self._is_stale() else tuple(self._views.values())
 
     async def run(self, progress: Progress) -> None:
         """Probe until asked to stop.
@@ -134,8 +137,8 @@ class OwnershipProbe:
     def polls(self, queue: str) -> tuple[bool, str]:
         """Readiness of one queue: whether the server lists this process as a poller of each kind."""
         view = self._views.get(queue)
-        if view is None or time.monotonic() - self._seen_at > _STALE_AFTER_SECONDS:
-            return False, self._failure or "the last look at the pollers is too old"
+        if view is None or self._is_stale():
+            return False, self._why_unknown()
         missing = [kind.value for kind in self._kinds if kind not in view.own_kinds]
         if missing:
             return False, f"{self._identity} is not listed as a poller of {' and '.join(missing)} tasks"
@@ -151,9 +154,17 @@ class OwnershipProbe:
 
     async def intruders(self) -> tuple[bool, str]:
         """Readiness part: never makes the process unready, since it is not the one that is wrong; but it says so."""
+        if not self.views():
+            return True, f"degraded: who polls is not known: {self._why_unknown()}"
         foreign = [f"intruder {identity} on {view.pollers.queue}" for view in self.views() for identity in view.foreign]
         found = [*foreign, *(finding for view in self.views() for finding in view.findings)]
         return True, f"degraded: {'; '.join(found)}" if found else "every queue is polled by its owner alone"
+
+    def _is_stale(self) -> bool:
+        return self._seen_at is None or time.monotonic() - self._seen_at > self._stale_after_seconds
+
+    def _why_unknown(self) -> str:
+        return self._failure or "the last look at the pollers is too old"
 
     def _view(self, pollers: QueuePollers) -> QueueView:
         own_kinds = frozenset(
