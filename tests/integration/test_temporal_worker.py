@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
@@ -264,6 +266,19 @@ async def test_a_job_ends_in_its_record_whatever_its_error_and_its_result_say(
     detail = await (await admin.execute("SELECT result FROM temporal_worker.job_details")).fetchone()
     assert job == ("failed", {"error": "ValueError: a\ufffdb\ufffd"})
     assert detail == ({"\ufffd": [None, "é\ufffd", 1.5, True]},)
+
+
+async def test_what_the_database_refuses_is_told_without_the_values_of_the_statement(
+    environment: dict[str, str],
+) -> None:
+    engine = create_engine(load_settings(PostgresSettings, environment))
+    try:
+        async with engine.connect() as connection:
+            with pytest.raises(SQLAlchemyError, match="division by zero") as refused:
+                await connection.execute(text("SELECT 1 / 0, CAST(:payload AS text)"), {"payload": "a customer's name"})
+    finally:
+        await engine.dispose()
+    assert "a customer's name" not in str(refused.value)
 
 
 @pytest.mark.timeout(120)

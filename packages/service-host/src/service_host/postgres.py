@@ -79,6 +79,8 @@ def create_engine(
         pool_timeout=STATEMENT_SECONDS,
         pool_recycle=1800,
         pool_use_lifo=True,
+        # What a statement failed with is no text for logs and failures: payloads are among it.
+        hide_parameters=True,
         connect_args=connect_args,
     )
 
