@@ -68,6 +68,7 @@ class OwnershipProbe:
         queues: Sequence[str],
         kinds: Sequence[PollerKind] = tuple(PollerKind),
         ownership: QueueOwnership | None = None,
+        *,
         stale_after_seconds: float = _STALE_AFTER_SECONDS,
     ) -> None:
         self._client = client
