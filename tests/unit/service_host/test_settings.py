@@ -106,6 +106,8 @@ def test_files_must_exist_and_contradict_no_tls(tmp_path: Path) -> None:
     assert set(refused({**COMPLETE, "TEMPORAL_TLS_CA": str(tmp_path / "absent")})) == {"TEMPORAL_TLS_CA"}
     certificate, _ = pair(tmp_path, "one")
     assert "TEMPORAL_TLS_KEY" in refused({**COMPLETE, "TEMPORAL_TLS": "false", "TEMPORAL_TLS_CA": certificate})
+    named = {**COMPLETE, "TEMPORAL_TLS": "false", "TEMPORAL_TLS_SERVER_NAME": "temporal.example.org"}
+    assert "TEMPORAL_TLS_SERVER_NAME" in refused(named)
 
 
 def pair(folder: Path, name: str) -> tuple[str, str]:
@@ -157,6 +159,7 @@ def test_tls_files_hold_what_they_should(tmp_path: Path) -> None:
         ({"TEMPORAL_API_KEY": "k"}, True),
         ({"TEMPORAL_API_KEY": "k", "TEMPORAL_TLS": "false"}, False),
         ({"TEMPORAL_TLS": "true"}, True),
+        ({"TEMPORAL_TLS_SERVER_NAME": "temporal.example.org"}, True),
     ],
 )
 def test_an_api_key_means_tls_unless_told_otherwise(given: dict[str, str], uses_tls: bool) -> None:

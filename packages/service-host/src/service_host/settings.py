@@ -78,7 +78,7 @@ class TemporalSettings(EnvironmentSettings):
     temporal_tls: bool | None = Field(
         default=None,
         validation_alias="TEMPORAL_TLS",
-        description="true or false; unset means true as soon as a certificate or an API key is given",
+        description="true or false; unset means true as soon as another setting of TLS or an API key is given",
     )
     temporal_tls_ca: FilePath | None = Field(
         default=None, validation_alias="TEMPORAL_TLS_CA", description="path of a PEM file with the server's root CA"
@@ -93,7 +93,9 @@ class TemporalSettings(EnvironmentSettings):
         description="path of a PEM file with the client certificate's key",
     )
     temporal_tls_server_name: str | None = Field(
-        default=None, validation_alias="TEMPORAL_TLS_SERVER_NAME", description="server name expected in the certificate"
+        default=None,
+        validation_alias="TEMPORAL_TLS_SERVER_NAME",
+        description="server name expected in the certificate; not with TEMPORAL_TLS=false",
     )
     temporal_api_key: SecretStr | None = Field(
         default=None, validation_alias="TEMPORAL_API_KEY", description="an API key of the namespace"
@@ -156,6 +158,13 @@ class TemporalSettings(EnvironmentSettings):
             require_pair(certificate, value)
         return value
 
+    @field_validator("temporal_tls_server_name")
+    @classmethod
+    def _name_with_tls(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("temporal_tls") is False:
+            raise ValueError("TEMPORAL_TLS is false, so no certificate has a name; drop this or set it to true")
+        return value
+
     @field_validator("temporal_tls_ca", "temporal_tls_cert")
     @classmethod
     def _is_certificate(cls, value: Path | None) -> Path | None:
@@ -165,10 +174,10 @@ class TemporalSettings(EnvironmentSettings):
 
     @property
     def temporal_uses_tls(self) -> bool:
-        """What `TEMPORAL_TLS` means here: its value, or true if a certificate or an API key is given."""
+        """What `TEMPORAL_TLS` means here: its value, or true if another setting of TLS or an API key is given."""
         if self.temporal_tls is not None:
             return self.temporal_tls
-        return any((self.temporal_tls_ca, self.temporal_tls_cert, self.temporal_api_key))
+        return any((self.temporal_tls_ca, self.temporal_tls_cert, self.temporal_tls_server_name, self.temporal_api_key))
 
 
 class PostgresSettings(EnvironmentSettings):
