@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,10 @@ async def test_a_login_is_refused_before_the_schema_has_its_roles(empty: Embedde
     assert 'role name "pg_early" is reserved' in message
     # A password is in no message, and a login that was refused is not there.
     assert PASSWORD not in message
+    # The server logs the statement that it refuses.
+    logged = empty.log.read_text(encoding="utf-8")
+    assert 'CREATE ROLE "pg_early"' in logged
+    assert "p%s:" not in logged
     assert (await workflows(LOGIN, "db", "upgrade", "--url", empty.url()))["before"] is None
     await workflows(LOGIN, "db", "create-login", "early", "--url", empty.url())
 
@@ -104,3 +109,10 @@ async def test_an_option_that_is_empty_names_no_tenant(environment: dict[str, st
     code, output, error = await command(environment, "runs", "list", "--tenant", "")
     assert (code, output) == (1, "")
     assert error == "error TENANT_MISSING at --tenant: name the tenant with --tenant or WORKFLOWS_TENANT\n"
+
+
+async def test_the_development_stack_is_taken_at_its_word_whatever_the_environment_names(tmp_path: Path) -> None:
+    elsewhere = {**LOGIN, "WORKFLOWS_ADMIN_URL": "postgresql://ada:hidden@127.0.0.1:1/workflows"}
+    for arguments in (("upgrade",), ("create-login", "ada")):
+        message = await refused(elsewhere, "db", *arguments, "--dev", "--state", str(tmp_path))
+        assert message.startswith(f"error DEV_STACK_NOT_RUNNING at {tmp_path}")

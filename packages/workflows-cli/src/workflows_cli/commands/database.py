@@ -36,7 +36,9 @@ def db_group() -> None:
 
 
 @db_group.command("upgrade")
-@click.option("--url", help="postgresql:// URL of a role that may create tables and roles; else WORKFLOWS_ADMIN_URL.")
+@click.option(
+    "--url", help="postgresql:// URL of a role that may create tables and roles; else --dev, or WORKFLOWS_ADMIN_URL."
+)
 @command
 async def upgrade_(session: Session, url: str | None) -> int:
     """Bring the schema to the revision of this release."""
@@ -54,7 +56,7 @@ async def upgrade_(session: Session, url: str | None) -> int:
 
 @db_group.command("create-login")
 @click.argument("name")
-@click.option("--url", help="postgresql:// URL of a role that may create roles; else WORKFLOWS_ADMIN_URL.")
+@click.option("--url", help="postgresql:// URL of a role that may create roles; else --dev, or WORKFLOWS_ADMIN_URL.")
 @click.option("--service", type=click.Choice(list(ROLES)), default="workflows", show_default=True, help="Who logs in.")
 @command
 async def create_login_(session: Session, name: str, url: str | None, service: str) -> int:
@@ -141,15 +143,15 @@ def _where(url: URL) -> str:
 
 
 def _admin_url(session: Session) -> str:
-    """From the environment, a file, or the development stack.
+    """Of the development stack where that is asked for, as in every command; else from the environment, or a file.
 
     Raises:
+        Refused: No such stack runs.
         StartRefused: `SETTING_MISSING`.
     """
-    told = {name: value for name, value in os.environ.items() if name.startswith("WORKFLOWS_ADMIN_URL") and value}
-    if not told and session.dev_directory is not None:
+    if session.dev_directory is not None:
         return StackState.read(session.dev_directory).admin_url
-    return load_settings(AdminSettings, told).url.get_secret_value()
+    return load_settings(AdminSettings, os.environ).url.get_secret_value()
 
 
 @click.command("setup")

@@ -97,12 +97,13 @@ def create_login(admin_url: str | URL, name: str, password: str, service: str = 
         sqlalchemy.exc.DBAPIError: The database is not reachable.
         psycopg.Error: It refuses a statement; nothing is changed then.
     """
-    login, secret = sql.Identifier(name), sql.Literal(password)
-    wanted = ROLES[service]
+    login, wanted = sql.Identifier(name), ROLES[service]
     with _connected(admin_url) as connection:
         # By the driver itself: SQLAlchemy's errors quote the statement, and this one has a password.
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
+        # And only its verifier leaves this process: a server may log any statement, and logs one that it refuses.
+        secret = sql.Literal(driver.pgconn.encrypt_password(password.encode(), name.encode()).decode())
         found = driver.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
         verb = sql.SQL("ALTER" if found else "CREATE")
         driver.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, secret))
