@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 from loguru import logger
 
+from harness.actions import call
+from harness.chat_server import chat_server, completion
 from service_host.logs import configure_logs, log_event, log_failure
 from service_host.settings import LogSettings, load_settings
+from workflows_bootstrap.inference.accounting import TokenAccount
+from workflows_bootstrap.inference.action import infer_actions
+from workflows_bootstrap.inference.service import inference_provider
+from workflows_bootstrap.inference.settings import InferenceSettings, ProviderKind
+from workflows_core.actions.secrets import MappingSecrets
 
 
 class Terminal(io.StringIO):
@@ -158,3 +165,24 @@ def test_a_line_of_the_core_has_no_object_in_it() -> None:
     logging.getLogger("temporalio.core").warning("a call was retried", extra={"temporal_log": object()})
     (line,) = lines(stream)
     assert "object at" not in json.dumps(line)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_libraries_send_is_not_logged_however_much_is_to_be() -> None:
+    stream = configured(io.StringIO(), LOG_LEVEL="DEBUG")
+    answer = completion('{"mood": "good"}')
+    async with chat_server((answer[0], {**answer[1], "set-cookie": "sid=of-the-session"}, answer[2])) as server:
+        settings = InferenceSettings(
+            provider=ProviderKind.OPENAI_COMPATIBLE, model="m", timeout_seconds=5, retries=0, base_url=server.url
+        )
+        provider = inference_provider(settings, MappingSecrets({"AI_API_KEY": "sk-very-secret"}))
+        try:
+            action = infer_actions(provider, TokenAccount())[0]
+            await call(action, {"prompt": "for your eyes only", "outputSchema": {"type": "object"}})
+        finally:
+            await provider.close()
+    said = stream.getvalue()
+    assert server.requests
+    assert [
+        text for text in ("for your eyes only", "of-the-session", "sk-very-secret", server.url) if text in said
+    ] == []

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # Libraries whose INFO lines repeat what this package logs itself.
 _QUIET = {"uvicorn": logging.WARNING, "uvicorn.error": logging.WARNING, "temporalio.worker": logging.WARNING}
+# Libraries that write what they send and get, with secrets in it, however much is to be logged: addresses of requests,
+# prompts, headers of answers.
+_TALKATIVE = {"httpx": logging.WARNING, "httpcore": logging.INFO, "openai": logging.INFO}
 _CORE_LOGGER = "temporalio.core"
 _CORE_PERIOD_SECONDS = 30.0
 _KIND_CHARACTERS = 30
@@ -121,7 +124,7 @@ def configure_logs(
     handler.addFilter(_Throttle(_CORE_LOGGER, _CORE_PERIOD_SECONDS))
     logging.basicConfig(handlers=[handler], level=getattr(logging, settings.log_level), force=True)
     logging.captureWarnings(True)
-    for name, level in _QUIET.items():
+    for name, level in {**_QUIET, **_TALKATIVE}.items():
         logging.getLogger(name).setLevel(max(level, getattr(logging, settings.log_level)))
 
 
