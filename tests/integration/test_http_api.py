@@ -87,6 +87,26 @@ async def test_an_idempotency_key_starts_once_also_at_the_same_time(api: httpx.A
     assert len(await rows(db, "workflow_runs")) == 1
 
 
+@pytest.mark.parametrize("payload", ['{"n": 1e23}', '{"n": 1.0}', '{"n": -0.0}', '{"n": 12345678901234567890.5}'])
+async def test_the_same_request_again_is_the_same_whatever_number_is_in_it(
+    api: httpx.AsyncClient, payload: str
+) -> None:
+    again = {
+        "content": f'{{"workflow": "orders", "payload": {payload}}}',
+        "headers": {"idempotency-key": "of-a-number", "content-type": "application/json"},
+    }
+    first, second = await api.post("/v1/runs", **again), await api.post("/v1/runs", **again)
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json()["runId"] == second.json()["runId"]
+
+
+async def test_true_is_another_payload_than_one(api: httpx.AsyncClient) -> None:
+    key = {"idempotency-key": "order-17"}
+    assert (await api.post("/v1/runs", json={"workflow": "orders", "payload": 1}, headers=key)).status_code == 201
+    answer = await api.post("/v1/runs", json={"workflow": "orders", "payload": True}, headers=key)
+    assert problem(answer) == (409, "IDEMPOTENCY_KEY_REUSED")
+
+
 @pytest.mark.parametrize("change", [{"payload": {"id": "k2"}}, {"workflow": "refunds"}, {"version": 7}])
 async def test_an_idempotency_key_of_something_else_is_refused(
     api: httpx.AsyncClient, db: Database, change: dict[str, Any]

@@ -11,7 +11,7 @@ from workflows_core.errors import Json, Refused
 from workflows_core.launching.request import LaunchRequest
 from workflows_core.publishing.contracts import payload_problems
 from workflows_core.publishing.lookup import no_version, unknown_workflow
-from workflows_core.storage.admission import HeldDefinition, HeldVersion, hold_definition, open_runs
+from workflows_core.storage.admission import HeldDefinition, HeldVersion, began_with, hold_definition, open_runs
 from workflows_core.storage.queued_runs import has_queued, leave_queue
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import NewRun, get_run, insert_run, kept_for_launch
@@ -100,9 +100,8 @@ async def _found(
         message = f"run {row.run_id} is one of workflow {row.workflow_id!r}: choose another id"
         raise Refused.one("RUN_ID_TAKEN", message, "runId")
     if request is not None and _is_a_caller_s(request):
-        payload = _payload(request)
         same_version = request.version is None or request.version == row.workflow_version
-        if not same_version or row.input_json != payload:
+        if not same_version or not await began_with(conn, row.run_id, _payload(request)):
             other = "payload" if same_version else "version"
             message = f"run {row.run_id} was started with another {other}: choose another id"
             raise Refused.one("RUN_ID_TAKEN", message, "runId")

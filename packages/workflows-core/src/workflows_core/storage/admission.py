@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from workflows_core.errors import Json
+from workflows_core.storage.json_text import json_text
 from workflows_core.storage.statements import rows_of
 
 _HOLD = text(
@@ -35,6 +37,12 @@ _OPEN = text(
     SELECT count(*) FROM workflow_runs
      WHERE tenant = current_setting('workflows.tenant') AND workflow_id = :workflow_id
        AND status IN ('STARTING', 'RUNNING', 'WAITING')
+    """
+)
+_BEGAN_WITH = text(
+    """
+    SELECT input_json = CAST(:payload AS jsonb) FROM workflow_runs
+     WHERE tenant = current_setting('workflows.tenant') AND run_id = :run_id
     """
 )
 _VERSIONS = text(
@@ -111,3 +119,11 @@ async def open_runs(conn: AsyncConnection, workflow_id: str) -> int:
 async def published_versions(conn: AsyncConnection, workflow_id: str) -> list[int]:
     """Version numbers, ascending."""
     return list((await conn.execute(_VERSIONS, {"workflow_id": workflow_id})).scalars())
+
+
+async def began_with(conn: AsyncConnection, run_id: str, payload: Json) -> bool:
+    """Whether the run began with this payload.
+
+    The database compares: a large number that it has kept is read as a whole one, which its float does not equal.
+    """
+    return bool((await conn.execute(_BEGAN_WITH, {"run_id": run_id, "payload": json_text(payload)})).scalar())
