@@ -91,11 +91,9 @@ async def test_an_idempotency_key_starts_once_also_at_the_same_time(api: httpx.A
 async def test_the_same_request_again_is_the_same_whatever_number_is_in_it(
     api: httpx.AsyncClient, payload: str
 ) -> None:
-    again = {
-        "content": f'{{"workflow": "orders", "payload": {payload}}}',
-        "headers": {"idempotency-key": "of-a-number", "content-type": "application/json"},
-    }
-    first, second = await api.post("/v1/runs", **again), await api.post("/v1/runs", **again)
+    content = f'{{"workflow": "orders", "payload": {payload}}}'
+    headers = {"idempotency-key": "of-a-number", "content-type": "application/json"}
+    first, second = [await api.post("/v1/runs", content=content, headers=headers) for _ in range(2)]
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json()["runId"] == second.json()["runId"]
 
