@@ -12,6 +12,7 @@ from harness.databases import MigratedDatabase
 from harness.forwarding import Forwarder
 from harness.service_process import ended, running
 from workflows_cli.embedded import EmbeddedTemporal
+from workflows_cli.migrations.upgrade import create_login
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -54,3 +55,23 @@ async def test_check_looks_at_everything_that_readiness_looks_at(
     unprepared = {**where, "TEMPORAL_NAMESPACE": "temporal-system"}
     code, output, _ = await ended("workflow-server", "check", environment={**database.environment, **unprepared})
     assert (code, "FAILED search attributes: namespace temporal-system lacks" in output) == (1, True)
+
+
+@pytest.mark.parametrize("service", ["workflow-worker", "temporal-worker"])
+async def test_a_login_of_another_service_is_told_before_a_request_is_made_with_it(
+    database: MigratedDatabase, temporal: EmbeddedTemporal, tmp_path: Path, service: str
+) -> None:
+    login = f"of_{service.replace('-', '_')}"
+    create_login(database.admin_url, login, "p", service)
+    where = {
+        "TEMPORAL_ADDRESS": temporal.address,
+        "TEMPORAL_NAMESPACE": temporal.namespace,
+        "WORKFLOW_SERVER_PORT": "0",
+    }
+    environment = {**database.environment, **where, "DB_USER_SERVER": login, "DB_PASSWORD_SERVER": "p"}
+    code, output, error = await ended("workflow-server", "check", environment=environment)
+    assert (code, error) == (1, "")
+    told = "the login may not use the schema as this process does: DB_USER_SERVER has to be one of"
+    assert f"FAILED schema: {told}" in output
+    async with running("workflow-server", environment, tmp_path) as process:
+        await process.until("/readyz", 503, lambda body: told in str(body["parts"].get("database:schema")))

@@ -50,6 +50,9 @@ from workflows_core.wire.names import APPLICATION_ACTIONS_QUEUE
 
 SERVICE = "workflow-server"
 API_LISTENING = "api_listening"
+_FIND_TOKEN = "workflow_api_token(bytea)"  # noqa: S105 - the name of a function
+"""What every request needs, and a login of another service may not call."""
+
 API_STOP_SECONDS = 12.0
 """How long the API may take to stop after SIGTERM; requests in flight have two seconds less."""
 
@@ -117,7 +120,7 @@ async def _start(process: Process, settings: Settings, services: ApplicationServ
     client = await connect_temporal(
         settings, process.identity, runtime=process.runtime, on_wait=process.supervisor.waiting
     )
-    process.health.add_check("database:schema", lambda: schema_verdict(runtime.db))
+    process.health.add_check("database:schema", lambda: schema_verdict(runtime.db, _FIND_TOKEN))
 
     def make_worker(on_fatal_error: OnFatalError) -> Worker:
         options = worker_options(settings, version(SERVICE))
@@ -163,7 +166,9 @@ async def check(settings: Settings) -> Sequence[Verdict]:
     identity = identity_of(SERVICE)
     verdicts = [await check_temporal(settings, identity), await check_postgres(settings)]
     if verdicts[1].ok:
-        verdicts.append(await check_database("schema", settings, lambda engine: schema_verdict(Database(engine))))
+        verdicts.append(
+            await check_database("schema", settings, lambda engine: schema_verdict(Database(engine), _FIND_TOKEN))
+        )
     if verdicts[0].ok:
         verdicts.append(
             await check_namespace(
