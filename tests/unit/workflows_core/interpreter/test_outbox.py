@@ -51,6 +51,10 @@ class OutboxMachine(RuleBasedStateMachine):
             _, taken = self.outbox.take("RUNNING", None)
             again = {r["number"] for r in [*taken.steps, *taken.logs, *taken.consumed, *taken.closed]}
             assert lost <= again, "what a failed write carried goes with the next one, not only with the last"
+            own = {r["number"] for r in [*taken.steps, *taken.logs]}
+            assert own.isdisjoint(set().union(*self.in_flight.values())), (
+                "what another write carries is not its to give"
+            )
 
     @invariant()
     def nothing_is_lost(self) -> None:
@@ -110,3 +114,10 @@ def test_a_full_outbox_asks_for_a_write() -> None:
     assert outbox.is_full
     outbox, _ = outbox.take("RUNNING", None)
     assert not outbox.is_full
+
+
+def test_what_goes_with_every_write_is_told_when_any_that_had_it_arrived() -> None:
+    outbox, _ = Outbox().add([Entry.waiting("consumed", {"event_id": "e1"}, 1)]).take("RUNNING", None)
+    outbox, second = outbox.take("RUNNING", None)
+    assert second.consumed == [{"event_id": "e1"}]
+    assert outbox.acknowledge(outbox.sequence).entries == ()
