@@ -54,6 +54,16 @@ async def test_a_call_that_succeeded_is_answered_and_left_alone(db: Database) ->
     assert (await ledger(db))["owner_token"] == "one"
 
 
+async def test_the_record_of_a_short_action_changes_no_row_that_a_start_owns(db: Database) -> None:
+    call = a_call()
+    await start_again(db, call, "one")
+    short = an_end(call, "FAILED", None)
+    await write_run(db, a_write(1, steps=[short]), EXECUTION)
+    assert ((await ledger(db))["status"], (await ledger(db))["owner_token"]) == ("STARTED", "one")
+    assert await end(db, call, "one", output={"n": 1})
+    assert (await ledger(db))["status"] == "SUCCEEDED"
+
+
 async def test_hole_3_a_retry_takes_a_failed_call_over(db: Database) -> None:
     await end(db, a_call(), "one", status="FAILED")
     entry = await start_again(db, a_call(2, attempt=2), "two")

@@ -346,9 +346,11 @@ async def test_the_invocation_of_a_short_action_travels_with_its_step(db: Databa
         "error_json": {"category": "ActionError", "message": "no"},
     }
     again = {**invocation, "status": "SUCCEEDED", "attempt": 2, "output_json": "A", "error_json": None}
-    await write(db, 1, steps=[a_step(1, "FAILED", invocation=invocation)])
-    await write(db, 2, steps=[a_step(2, attempt=2, invocation=again)])
-    await write(db, 3, steps=[a_step(3, "FAILED", invocation=invocation)])
+    await write(db, 1, steps=[a_step(1, "FAILED", invocation={**invocation, "attempt": 2})])
+    await write(db, 2, steps=[a_step(2, "FAILED", invocation=invocation)])
+    assert (await rows(db, "workflow_action_invocations"))[0]["attempt"] == 2, "an older attempt's record comes late"
+    await write(db, 3, steps=[a_step(3, attempt=2, invocation=again)])
+    await write(db, 4, steps=[a_step(4, "FAILED", invocation=invocation)])
     (row,) = await rows(db, "workflow_action_invocations")
     assert (row["status"], row["attempt"], row["output_json"]) == ("SUCCEEDED", 2, "A")
     assert row["owner_token"] is None
@@ -405,6 +407,15 @@ async def test_continue_as_new_is_no_reset_but_a_reset_after_it_is(db: Database)
     for generation in (0, 1, 2):
         with pytest.raises(RunReset):
             await write(db, 9, generation=generation, execution="reset")
+
+
+@pytest.mark.asyncio
+async def test_an_older_generation_that_never_wrote_does_not_begin_to(db: Database) -> None:
+    await write(db, 1)
+    await write(db, 1, generation=2, execution="execution-3")
+    with pytest.raises(RunReset):
+        await write(db, 2, generation=1, execution="reset", steps=[a_step(2)])
+    assert await rows(db, "workflow_run_steps") == []
 
 
 @pytest.mark.asyncio
