@@ -66,6 +66,20 @@ async def test_what_a_wait_did_not_take_goes_to_the_next_one_and_to_no_wait_for_
     assert (event["status"], event["processed_at"]) == ("routed", before)
 
 
+async def test_an_event_that_is_routed_again_goes_to_no_wait_whose_window_begins_behind_it(db: Database) -> None:
+    await opens(db, "first", one("first"))
+    await publish(db, "e1")
+    await route(db, POLICY)
+    (event,) = await rows(db, "workflow_runtime_events")
+    await opens(db, "first", sequence=2, closed=[closed("first", "CANCELED")])
+    behind = int(event["processed_at"].timestamp() * 1000) + 1000
+    await opens(db, "short", one("short", look_back_from=behind))
+    await route(db, POLICY)
+    assert await deliveries_of(db) == {("e1", "first"): "unknown"}
+    await opens(db, "second", one("second"))
+    assert await deliveries_of(db) == {("e1", "first"): "unknown", ("e1", "second"): "new"}
+
+
 async def test_a_wait_for_all_that_opens_between_release_and_routing_finds_the_event(db: Database) -> None:
     await opens(db, "first", one("first"))
     await publish(db, "e1")

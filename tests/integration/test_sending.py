@@ -167,6 +167,19 @@ async def test_starts_of_a_workflow_that_somebody_holds_keep_no_other_delivery_w
     assert free.held == set()
 
 
+async def test_a_wait_is_sent_no_second_event_while_temporal_has_the_first(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await route(db, POLICY)
+    [(_, sent)] = await ready_deliveries(db, 10)
+    await mark_accepted(db, TENANT, [sent])
+    await publish(db, "e2")
+    await route(db, POLICY)
+    assert await deliveries_of(db) == {("e1", "wait-1"): "accepted"}
+    await write_run(db, a_write(2, consumed=[consumed("wait-1", "e1")], waits=[a_wait("wait-2")]), EXECUTION)
+    assert await deliveries_of(db) == {("e1", "wait-1"): "consumed", ("e2", "wait-2"): "new"}
+
+
 async def test_a_delivery_is_dead_under_the_lock_of_its_key_only(db: Database) -> None:
     """Two processes that had it at once counted past the last attempt, and its wait looked back without the lock."""
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
