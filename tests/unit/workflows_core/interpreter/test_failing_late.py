@@ -8,6 +8,7 @@ import pytest
 
 from harness.interpreted import Run, act, wait
 from workflows_core.errors import Refused
+from workflows_core.interpreter.action_steps import MAX_RECORDED_INPUT_BYTES
 from workflows_core.interpreter.machine import MAX_STATE_BYTES
 from workflows_core.interpreter.messages import ActionSucceeded, CancelAction, CancelTimer, RunAction, StartTimer
 
@@ -38,6 +39,22 @@ def test_a_short_action_whose_output_cannot_be_saved_has_its_row_in_the_ledger_a
     (row,) = run.records()
     assert (row["status"], row["error_json"]["code"]) == ("FAILED", "STATE_TOO_LARGE")
     assert (row["invocation"]["status"], row["invocation"]["output_json"]) == ("SUCCEEDED", {"n": 1})
+
+
+@pytest.mark.parametrize(
+    ("size", "is_recorded"), [(MAX_RECORDED_INPUT_BYTES // 2, True), (MAX_RECORDED_INPUT_BYTES, False)]
+)
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_short_action_s_row_has_no_input_that_the_write_could_not_carry(
+    size: int, is_recorded: bool, succeeds: bool
+) -> None:
+    run = Run(act("out", {"text": "x" * size}))
+    if succeeds:
+        run.apply(ActionSucceeded(run.call.command_id, 2_000, {}, 2, recorded=False))
+    else:
+        run.fail(recorded=False)
+    (row,) = run.records()
+    assert row["invocation"]["input_json"] == (run.call.call["input"] if is_recorded else None)
 
 
 def test_an_assignment_that_fails_after_its_event_fails_the_step_and_the_event_is_taken() -> None:

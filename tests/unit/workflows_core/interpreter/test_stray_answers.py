@@ -65,6 +65,20 @@ def test_when_there_is_quota_again_only_what_paused_for_it_is_asked_anew() -> No
     assert (run.outcome, run.state.scopes.vars["paused"]) == ("SUCCEEDED", {"n": 1})
 
 
+def test_an_answer_to_the_call_that_paused_is_none_to_the_one_after_the_pause() -> None:
+    run = Run(act("paused"))
+    paused = run.call
+    used_up = Failure("QuotaExceeded", "no steps are left", code=STEP_QUOTA_EXCEEDED)
+    run.apply(ActionStepFailed(paused.command_id, 2_000, used_up, recorded=False))
+    run.apply(QuotaResumed(3_000))
+    before = run.state
+    run.answer(paused, {"n": 1}, at=3_000)
+    run.apply(ActionStepFailed(paused.command_id, 3_000, used_up, recorded=False))
+    assert run.state == before
+    run.succeed({"n": 2}, at=4_000)
+    assert (run.outcome, run.state.scopes.vars["paused"]) == ("SUCCEEDED", {"n": 2})
+
+
 def test_a_bare_signal_that_comes_twice_before_its_wait_resolves_one_wait_only() -> None:
     run = Run(act(), wait(), wait())
     run.signal("e1")
