@@ -83,6 +83,45 @@ async def test_a_spent_budget_drains_the_others_and_exits_non_zero() -> None:
     assert drained == ["graceful"]
 
 
+async def test_a_loop_that_is_refused_is_given_up_at_once_and_says_so_by_the_exit_code() -> None:
+    supervisor, lives = Supervisor("service"), []
+
+    async def refused(progress: Progress) -> None:
+        lives.append(1)
+        raise StartRefused.one("SETTING_INVALID", "X", "is wrong")
+
+    supervisor.add(Loop("refused", refused, restarts=QUICK))
+    assert await supervisor.run(nothing) == 2
+    assert lives == [1]
+
+
+async def test_the_first_reason_to_end_decides_the_exit_code() -> None:
+    supervisor = Supervisor("service")
+    running = asyncio.create_task(supervisor.run(nothing))
+    await settle(lambda: supervisor.start[0])
+    for code in (0, 2, 1):
+        supervisor.request_stop("enough", code)
+    assert await running == 2
+
+
+async def test_a_loop_that_is_added_while_others_stop_does_not_start() -> None:
+    supervisor, lives = Supervisor("service"), []
+
+    async def late(progress: Progress) -> None:
+        lives.append("late")
+
+    async def adds_another(progress: Progress) -> None:
+        await progress.stopping.wait()
+        supervisor.add(Loop("late", late, stage=list(StopStage)[-1], stop_within=5))
+
+    supervisor.add(Loop("first", adds_another, stage=list(StopStage)[0], stop_within=5))
+    running = asyncio.create_task(supervisor.run(nothing))
+    await settle(lambda: supervisor.start[0])
+    supervisor.request_stop("enough")
+    assert await running == 0
+    assert lives == []
+
+
 async def test_deaths_outside_the_window_are_forgotten() -> None:
     supervisor, lives = Supervisor("service"), []
 
