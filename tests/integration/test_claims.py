@@ -15,13 +15,13 @@ from harness.authored import authored_runtime
 from harness.ingress import ingress, route
 from harness.interpreted import document, wait
 from harness.run_records import TENANT, a_wait, a_write, closed, consumed, deliveries_of, publish, rows
-from workflows_core.errors import ErrorCategory, Failure
+from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.launching.events import requeue_event
 from workflows_core.storage.database import Database
 from workflows_core.storage.repairs import end_run
-from workflows_core.storage.run_writes import write_run
+from workflows_core.storage.run_writes import add_deliveries, new_delivery, write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(first_delay_seconds=0.01)
@@ -133,6 +133,26 @@ async def test_a_run_that_ended_without_telling_releases_its_claim_unless_nobody
             assert await requeue_event(conn, TENANT, "e1") == {"event": False, "deliveries": 0, "claims": 1}
         await route(db, POLICY)
         assert (await deliveries_of(db))["e1", "next"] == "new"
+
+
+async def test_an_operator_frees_no_claim_whose_outcome_is_known(db: Database) -> None:
+    await opens(db, "first", one("first"))
+    await publish(db, "e1")
+    await route(db, POLICY)
+    await opens(db, "first", sequence=2, consumed=[consumed("first", "e1")])
+    await opens(db, "next", one("next"))
+    with pytest.raises(Refused) as refused:
+        async with db.tenant(TENANT) as conn:
+            await requeue_event(conn, TENANT, "e1")
+    assert refused.value.code == "EVENT_NOT_DEAD"
+    # Nor beside something else of the event that is dead.
+    async with db.tenant(TENANT) as conn:
+        await add_deliveries(conn, TENANT, [new_delivery("e1", "wait", "other", "other", "key-1")])
+        await conn.execute(text("UPDATE workflow_event_deliveries SET status = 'dead' WHERE target_id = 'other'"))
+    async with db.tenant(TENANT) as conn:
+        assert await requeue_event(conn, TENANT, "e1") == {"event": False, "deliveries": 1, "claims": 0}
+    await route(db, POLICY)
+    assert ("e1", "next") not in await deliveries_of(db)
 
 
 async def test_what_a_closed_run_took_counts(db: Database) -> None:
