@@ -76,11 +76,12 @@ async def test_another_start_s_end_writes_nothing(db: Database) -> None:
         (a_write(CALLED + 2), "RUNNING"),
         (a_write(1, generation=1), "RUNNING"),
         (a_write(CALLED + 2, status="CANCELED", waits=[]), "CANCELED"),
+        (a_write(CALLED - 1, status="CANCELED", waits=[]), "CANCELED"),
     ],
-    ids=["written", "continued as new", "ended"],
+    ids=["written", "continued as new", "ended", "ended by others, who know of no later write"],
 )
 async def test_a_run_that_has_gone_on_is_not_ended(db: Database, since: RunWrite, status: str) -> None:
-    await write_run(db, a_write(CALLED - 1), EXECUTION)
+    await write_run(db, a_write(CALLED - 2), EXECUTION)
     await write_run(db, since, "second" if since["generation"] else EXECUTION)
     assert not await ends(db)
     assert await told(db) == (status, since["sequence"], CARRIED)

@@ -46,6 +46,16 @@ async def test_a_repeated_end_changes_nothing(db: Database) -> None:
     assert await ledger(db) == before
 
 
+async def test_a_start_that_has_ended_has_no_other_end(db: Database) -> None:
+    call = a_call()
+    await end(db, call, "one", output={"n": 1})
+    before = await ledger(db)
+    assert not await end(db, call, "one", status="FAILED")
+    assert await ledger(db) == before
+    (step,) = await rows(db, "workflow_run_steps")
+    assert step["status"] == "SUCCEEDED"
+
+
 async def test_a_call_that_succeeded_is_answered_and_left_alone(db: Database) -> None:
     call = a_call()
     await end(db, call, "one", output={"n": 1})
