@@ -66,6 +66,32 @@ def test_an_assignment_that_fails_after_its_event_fails_the_step_and_the_event_i
     assert run.records("closed") == []
 
 
+def test_a_step_that_failed_is_not_undone_though_the_run_went_on() -> None:
+    undo = [named("undo")]
+    run = Run(
+        named("failed", onError={"policy": "continue"}, onCompensate=undo),
+        named("last"),
+        definition={"compensateOn": ["failure"]},
+    )
+    run.fail()
+    run.fail()
+    assert (run.outcome, [call.step_id for call in run.commands if isinstance(call, RunAction)]) == (
+        "FAILED",
+        ["failed", "last"],
+    )
+
+
+def test_what_undoes_is_not_undone_itself() -> None:
+    # Publishing refuses it; what came past publishing must not go on undoing.
+    undo = named("undo", onCompensate=[named("undo_undo")])
+    run = Run(named("done", onCompensate=[undo]), named("last"), definition={"compensateOn": ["failure"]})
+    run.succeed({})
+    run.fail()
+    assert run.call.step_id == "undo"
+    run.succeed({})
+    assert (run.outcome, run.call.step_id) == ("FAILED", "undo")
+
+
 def test_a_handler_that_fails_itself_hands_its_own_failure_outwards() -> None:
     attempt = {
         "type": "control.tryCatch",

@@ -190,7 +190,7 @@ def test_kept_signals_are_bounded_and_the_loss_is_recorded() -> None:
     run = Run(act())
     for number in range(205):
         run.signal(f"e{number}", name="OTHER")
-    assert len(run.state.kept_events) == 100
+    assert [kept["signal"]["eventId"] for kept in run.state.kept_events] == [f"e{n}" for n in range(105, 205)]
     assert [r["context_json"]["dropped"] for r in run.records("log")] == [1, 10, 100]
 
 

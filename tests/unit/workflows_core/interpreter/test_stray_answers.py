@@ -9,7 +9,13 @@ import pytest
 from harness.interpreted import Run, act, wait
 from workflows_core.errors import Failure, StepFailed
 from workflows_core.interpreter.action_steps import STEP_QUOTA_EXCEEDED
-from workflows_core.interpreter.messages import ActionStepFailed, QuotaResumed, RunAction, TimerFired
+from workflows_core.interpreter.messages import (
+    ActionStepFailed,
+    QuotaResumed,
+    RunAction,
+    TaskAnswered,
+    TimerFired,
+)
 from workflows_core.interpreter.state import Frame
 from workflows_core.interpreter.writes import take_final_write
 
@@ -87,6 +93,13 @@ def test_a_bare_signal_that_comes_twice_before_its_wait_resolves_one_wait_only()
     assert (run.outcome, run.state.current_path) == (None, "root.steps[2]")
     run.signal("e2")
     assert run.outcome == "SUCCEEDED"
+
+
+def test_an_answer_to_a_task_is_none_to_a_wait_with_the_task_s_id_for_a_key() -> None:
+    run = Run(wait())
+    run.apply(TaskAnswered("k1", {"approved": True}, None, 2_000))
+    assert (run.outcome, run.records("consumed")) == (None, [])
+    assert [line["message"] for line in run.records("log")] == ["an answer was ignored: no task 'k1' is open"]
 
 
 def test_a_state_that_is_not_of_its_plan_ends_the_run_by_name() -> None:
