@@ -114,7 +114,7 @@ async def test_a_loop_that_is_added_while_others_stop_does_not_start() -> None:
         await progress.stopping.wait()
         supervisor.add(Loop("late", late, stage=list(StopStage)[-1], stop_within=5))
 
-    supervisor.add(Loop("first", adds_another, stage=list(StopStage)[0], stop_within=5))
+    supervisor.add(Loop("first", adds_another, stage=next(iter(StopStage)), stop_within=5))
     running = asyncio.create_task(supervisor.run(nothing))
     await settle(lambda: supervisor.start[0])
     supervisor.request_stop("enough")

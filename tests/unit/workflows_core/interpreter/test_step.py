@@ -194,6 +194,41 @@ def test_kept_signals_are_bounded_and_the_loss_is_recorded() -> None:
     assert [r["context_json"]["dropped"] for r in run.records("log")] == [1, 10, 100]
 
 
+def test_a_wait_looks_back_from_when_it_opens() -> None:
+    run = Run(act(), wait(), wait(lookbackMs=1_500))
+    run.succeed({}, at=5_000)
+    (opened,) = run.state.open_waits()
+    assert (opened["look_back_from"], opened["opened_at"]) == (0, 5_000), "else from the start of the run"
+    run.apply(EventReceived(EventSignal("e1", "PAID", "k1", {}), 9_000))
+    (opened,) = run.state.open_waits()
+    assert (opened["look_back_from"], opened["lookback_ms"]) == (7_500, 1_500)
+
+
+def test_a_wait_that_is_tried_again_is_another_wait() -> None:
+    run = Run({**wait(timeoutMs=1_000), "retry": {"maxAttempts": 2, "backoffMs": 1}})
+    (first,) = run.state.open_waits()
+    run.fire()
+    run.fire()
+    (second,) = run.state.open_waits()
+    assert first["wait_id"] != second["wait_id"]
+
+
+def test_every_write_says_how_a_wait_closed_and_names_the_open_ones_until_one_has_arrived() -> None:
+    timed = {**wait(timeoutMs=1_000), "id": "w", "onError": {"policy": "continue"}}
+    branches = [[timed], [{**act(), "id": "a"}], [{**wait("OTHER"), "id": "o"}]]
+    run = Run({"type": "control.parallel", "branches": [{"steps": steps} for steps in branches]})
+    run.state, _ = take_write(run.state, 1_000)
+    run.fire()
+    first, write = take_carried_write(run.state, "root.steps[0]")
+    second, again = take_carried_write(first, "root.steps[0]")
+    for one in (write, again):
+        assert [closed["outcome"] for closed in one["closed"]] == ["TIMED_OUT"]
+        assert [opened["event_name"] for opened in one["waits"] or ()] == ["OTHER"]
+    arrived = replace(second, outbox=second.outbox.acknowledge(again["sequence"]))
+    _, last = take_carried_write(arrived, "root.steps[0]")
+    assert (last["closed"], last["waits"]) == ([], None)
+
+
 def test_a_key_without_value_fails_the_step() -> None:
     run = Run(wait(key="payload.id"), payload={"id": None})
     assert run.failure.category == "ExpressionError"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from workflows_core.interpreter.messages import (
     TimerFired,
 )
 from workflows_core.interpreter.state import Frame
-from workflows_core.interpreter.writes import take_final_write
+from workflows_core.interpreter.writes import take_final_write, take_write, write_is_due
 
 STATE_SET = {"type": "state.set", "config": {"state": "PAID"}}
 
@@ -100,6 +101,14 @@ def test_an_answer_to_a_task_is_none_to_a_wait_with_the_task_s_id_for_a_key() ->
     run.apply(TaskAnswered("k1", {"approved": True}, None, 2_000))
     assert (run.outcome, run.records("consumed")) == (None, [])
     assert [line["message"] for line in run.records("log")] == ["an answer was ignored: no task 'k1' is open"]
+
+
+def test_a_wait_whose_write_was_lost_is_told_again_beside_an_action_that_is_under_way() -> None:
+    run = Run(parallel(act(), wait()))
+    assert write_is_due(run.state, 1_000)
+    told, write = take_write(run.state, 1_000)
+    assert not write_is_due(told, 1_000)
+    assert write_is_due(replace(told, outbox=told.outbox.release(write["sequence"])), 1_000)
 
 
 def test_a_state_that_is_not_of_its_plan_ends_the_run_by_name() -> None:

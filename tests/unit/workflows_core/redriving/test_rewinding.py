@@ -32,6 +32,14 @@ def test_a_step_that_a_redriven_run_began_anew_is_gone_back_to_in_that_run() -> 
     assert set(rewound.state.scopes.vars) == {"b1"}
 
 
+def test_a_step_that_was_open_is_not_kept() -> None:
+    branches = [[{"id": "w", **wait("E", "'k'")}], [{"id": "b1", **act("b1")}, {"id": "b2", **act("b2")}]]
+    side = {"type": "control.parallel", "branches": [{"steps": steps} for steps in branches]}
+    rewound = driven(document(side), Habits(failures={"b2": ["ActionError"]}, order=[0, 0])).rewound("b2")
+    assert rewound.kept == ("root.steps[0]", "root.steps[0].branches[1].steps[0]")
+    assert {entry.record["step_path"] for entry in rewound.state.outbox.entries} == set(rewound.kept)
+
+
 def test_what_attempts_gave_of_a_step_that_was_cut_off_is_kept() -> None:
     """An earlier attempt had taken an event, which the new run knew nothing of."""
     asks = wait("E", "'k'", timeoutMs=20, assign={"n": {"$expr": "event.n"}})
