@@ -31,7 +31,7 @@ from harness.run_records import (
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.publishing.publish import import_definition, publish_definition
 from workflows_core.storage.database import Database
-from workflows_core.storage.run_writes import write_run
+from workflows_core.storage.run_writes import add_deliveries, new_delivery, write_run
 from workflows_core.storage.statements import RunReset
 
 
@@ -140,6 +140,20 @@ async def test_a_wait_that_refused_an_event_looks_back_for_the_next(db: Database
     for sequence in (2, 3):
         await write(db, sequence, waits=[a_wait()], refused=refused)
         assert await deliveries_of(db) == {("e1", "wait-1"): "undeliverable", ("e2", "wait-1"): "new"}
+
+
+@pytest.mark.asyncio
+async def test_a_wait_that_refused_an_event_and_is_sent_another_looks_back_for_no_third(db: Database) -> None:
+    await write(db, 1, waits=[a_wait()])
+    for event_id in ("e1", "e2", "e3"):
+        await publish(db, event_id)
+    await route(db)
+    # As an operator who sets a dead delivery going again.
+    async with db.tenant(TENANT) as conn:
+        await add_deliveries(conn, TENANT, [new_delivery("e2", "wait", "wait-1", RUN, "key-1")])
+    refused: Any = [{"wait_id": "wait-1", "event_id": "e1", "reason": "no"}]
+    await write(db, 2, waits=[a_wait()], refused=refused)
+    assert await deliveries_of(db) == {("e1", "wait-1"): "undeliverable", ("e2", "wait-1"): "new"}
 
 
 @pytest.mark.asyncio
@@ -261,15 +275,17 @@ async def test_an_event_and_its_wait_that_meet_at_the_same_moment_never_miss_eac
         assert (await deliveries_of(db)).get((f"event-{turn}", f"wait-{turn}")) is not None, turn
 
 
-@pytest.mark.parametrize("key", ["key-old", "key-new"])
+@pytest.mark.parametrize("key", ["key-old", "key-new", "key-kept"])
 @pytest.mark.asyncio
-async def test_a_write_takes_the_locks_of_the_waits_it_opens_and_closes(
+async def test_a_write_takes_the_locks_of_the_waits_it_opens_and_closes_and_of_one_that_refused(
     db: Database, database: MigratedDatabase, key: str
 ) -> None:
-    await write(db, 1, waits=[a_wait("old", "key-old")])
+    kept = a_wait("kept", "key-kept")
+    refused: Any = [{"wait_id": "kept", "event_id": "e1", "reason": "no"}]
+    await write(db, 1, waits=[a_wait("old", "key-old"), kept])
     async with await psycopg.AsyncConnection.connect(database.url) as holder:
         await holder.execute("SELECT workflow_lock_keys(%s, ARRAY['PAID'], ARRAY[%s])", (TENANT, key))
-        held = asyncio.create_task(write(db, 2, waits=[a_wait("new", "key-new")]))
+        held = asyncio.create_task(write(db, 2, waits=[kept, a_wait("new", "key-new")], refused=refused))
         while not await _somebody_waits_for_a_lock(database):
             assert not held.done()
             await asyncio.sleep(0.01)
