@@ -66,6 +66,16 @@ async def test_what_a_wait_did_not_take_goes_to_the_next_one_and_to_no_wait_for_
     assert (event["status"], event["processed_at"]) == ("routed", before)
 
 
+async def test_what_a_wait_did_not_take_since_it_took_another_goes_to_the_next_one(db: Database) -> None:
+    await opens(db, "first", one("first"))
+    await publish(db, "e1")
+    await route(db, POLICY)
+    await opens(db, "first", sequence=2, consumed=[consumed("first", "signalled")])
+    await opens(db, "next", one("next"))
+    await route(db, POLICY)
+    assert await deliveries_of(db) == {("e1", "first"): "unknown", ("e1", "next"): "new"}
+
+
 async def test_an_event_that_is_routed_again_goes_to_no_wait_whose_window_begins_behind_it(db: Database) -> None:
     await opens(db, "first", one("first"))
     await publish(db, "e1")

@@ -16,6 +16,7 @@ from harness.ingress import route
 from harness.interpreted import document, wait
 from harness.operator import command, refused, workflows
 from harness.run_records import EXECUTION, TENANT, a_wait, a_write, deliveries_of, publish, rows
+from workflows_core.errors import Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import run_id_of_start
@@ -333,3 +334,17 @@ async def test_a_start_is_requeued_without_what_else_is_undeliverable(db: Databa
         ("o1", "w"): "new",
         ("o2", "w"): "undeliverable",
     }
+
+
+@pytest.mark.parametrize("status", ["new", "consumed"])
+async def test_a_start_that_is_under_way_or_done_is_not_requeued(db: Database, status: str) -> None:
+    await workflow(db, "w")
+    await publish(db, "o1", event_name="ORDERED")
+    await route(db)
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_event_deliveries SET status = :status"), {"status": status})
+    with pytest.raises(Refused) as found:
+        async with db.tenant(TENANT) as conn:
+            await requeue_event(conn, TENANT, "o1", "the-w")
+    assert found.value.code == "EVENT_NOT_DEAD"
+    assert await deliveries_of(db) == {("o1", "w"): status}
