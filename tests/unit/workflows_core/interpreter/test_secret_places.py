@@ -67,6 +67,8 @@ def test_references_of_the_trigger_are_meant_where_the_payload_is_taken_by_its_p
         meant({"one": {"$expr": "payload.auth.token"}, "note": {"$expr": "payload.note"}}, other, trigger=TRIGGER) == []
     )
     assert meant({"one": {"$expr": "payload.auth.token"}}, PAYLOAD) == []
+    beside = {**PAYLOAD, "other": {"token": TOKEN}}
+    assert meant({"other": {"$expr": "payload.other"}}, beside, trigger=TRIGGER) == []
 
 
 def _with(value: Any, seen: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,9 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import UNCATCHABLE
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
-from workflows_core.interpreter.messages import Begin, CancelTimer, EventReceived, Finish
+from workflows_core.interpreter.messages import Begin, CancelTimer, EventReceived, Finish, StartTimer
 from workflows_core.interpreter.state import RunIdentity, State
-from workflows_core.interpreter.step import initial_state, step
+from workflows_core.interpreter.step import initial_state, outstanding, step
 from workflows_core.interpreter.writes import (
     take_carried_write,
     take_final_write,
@@ -227,6 +228,25 @@ def test_every_write_says_how_a_wait_closed_and_names_the_open_ones_until_one_ha
     arrived = replace(second, outbox=second.outbox.acknowledge(again["sequence"]))
     _, last = take_carried_write(arrived, "root.steps[0]")
     assert (last["closed"], last["waits"]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        act(retry={"maxAttempts": 2, "backoffMs": 5_000}),
+        wait(timeoutMs=5_000),
+        {"type": "time.wait", "config": {"mode": "duration", "durationMs": 5_000}},
+    ],
+    ids=["retry", "event", "time"],
+)
+def test_a_timer_goes_on_after_continue_as_new(waiting: dict[str, Any]) -> None:
+    run = Run(waiting)
+    if "retry" in waiting:
+        run.fail()
+    again = State.from_checkpoint(json.loads(json.dumps(run.state.to_checkpoint())))
+    (timer,) = outstanding(run.plan, again)
+    assert isinstance(timer, StartTimer)
+    assert (timer.command_id, timer.due_at) == (run.timer.command_id, run.timer.due_at)
 
 
 def test_a_key_without_value_fails_the_step() -> None:
