@@ -180,6 +180,16 @@ async def test_a_wait_is_sent_no_second_event_while_temporal_has_the_first(db: D
     assert await deliveries_of(db) == {("e1", "wait-1"): "consumed", ("e2", "wait-2"): "new"}
 
 
+async def test_what_the_run_has_decided_stays_when_its_sender_notes_that_temporal_has_it(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    [(_, sent)] = await ready_deliveries(db, 10)
+    await write_run(db, a_write(2, consumed=[consumed("wait-1", "e1")], waits=[]), EXECUTION)
+    await mark_accepted(db, TENANT, [sent])
+    assert await deliveries_of(db) == {("e1", "wait-1"): "consumed"}
+
+
 async def test_a_delivery_is_dead_under_the_lock_of_its_key_only(db: Database) -> None:
     """Two processes that had it at once counted past the last attempt, and its wait looked back without the lock."""
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
