@@ -190,6 +190,39 @@ async def test_what_the_run_has_decided_stays_when_its_sender_notes_that_tempora
     assert await deliveries_of(db) == {("e1", "wait-1"): "consumed"}
 
 
+async def test_an_event_that_the_run_took_as_a_signal_before_it_was_routed_is_not_sent_to_its_next_wait(
+    db: Database,
+) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await write_run(db, a_write(2, consumed=[consumed("wait-1", "e1")], waits=[a_wait("wait-2")]), EXECUTION)
+    await route(db)
+    assert await deliveries_of(db) == {}
+
+
+async def test_of_two_that_found_a_delivery_one_takes_it(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    [(_, ready)] = await ready_deliveries(db, 10)
+    assert len(await take_deliveries(db, TENANT, [ready], 60)) == 1
+    assert await take_deliveries(db, TENANT, [ready], 60) == []
+
+
+@pytest.mark.parametrize(("took", "status"), [(True, "consumed"), (False, "unknown")])
+async def test_a_delivery_that_is_dead_gets_the_verdict_of_the_run_all_the_same(
+    db: Database, took: bool, status: str
+) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_event_deliveries SET status = 'dead'"))
+    taken = [consumed("wait-1", "e1")] if took else []
+    await write_run(db, a_write(2, consumed=taken, waits=[]), EXECUTION)
+    assert await deliveries_of(db) == {("e1", "wait-1"): status}
+
+
 async def test_a_delivery_is_dead_under_the_lock_of_its_key_only(db: Database) -> None:
     """Two processes that had it at once counted past the last attempt, and its wait looked back without the lock."""
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
