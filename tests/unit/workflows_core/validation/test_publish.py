@@ -3,108 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from harness.published import (
+    ACTIONS,
+    EXPR,
+    KEYS_BY_ID,
+    KNOWN_SECRETS,
+    Actions,
+    assign,
+    call,
+    found,
+    seen,
+    wait,
+)
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.errors import UNCATCHABLE, ErrorCategory, Problem, Refused
+from workflows_core.errors import UNCATCHABLE, ErrorCategory, Refused
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
 from workflows_core.validation.publish import publish_problems
-
-EXPR = {"$expr": "payload.id"}
-
-
-@dataclass(frozen=True)
-class KnownAction:
-    input_schema: Mapping[str, Any] = field(default_factory=dict)
-    takes_secrets: bool = True
-
-
-class Actions:
-    def __init__(self, known: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
-        self._known = known
-
-    def ids(self) -> Sequence[str]:
-        return sorted({name for name, _ in self._known})
-
-    def versions(self, action_id: str) -> Sequence[int]:
-        return sorted(version for name, version in self._known if name == action_id)
-
-    def get(self, action_id: str, version: int) -> KnownAction | None:
-        schema = self._known.get((action_id, version))
-        return None if schema is None else KnownAction(schema)
-
-    def lacking(self, action_id: str, version: int) -> str | None:
-        return None
-
-
-ADDRESS = {"type": "object", "required": ["city"], "properties": {"city": {}, "street": {}}}
-ACTIONS = Actions(
-    {
-        ("text.join", 1): {"type": "object"},
-        ("text.join", 3): {"type": "object"},
-        ("contact.create", 1): {
-            "type": "object",
-            "required": ["name", "address", "second"],
-            "properties": {
-                "name": {"type": "string"},
-                "address": ADDRESS,
-                "second": {"$ref": "#/$defs/Address"},
-                "third": ADDRESS,
-            },
-            "$defs": {"Address": ADDRESS},
-        },
-        ("infer", 1): {"type": "object", "required": ["outputSchema"], "properties": {"outputSchema": {}}},
-        ("typed", 1): {
-            "type": "object",
-            "properties": {
-                "count": {"type": "integer"},
-                "tags": {"type": "array", "items": {"type": "string"}},
-                "inner": {"type": "object", "properties": {"on": {"type": "boolean"}}},
-                "kind": {"enum": ["a", "b"]},
-                "free": {},
-                "texts": {"type": "object", "additionalProperties": {"type": "string"}},
-                "closed": {"type": "object", "properties": {"on": {}}, "additionalProperties": False},
-                "either": {"oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
-            },
-        },
-    }
-)
-
-
-KEYS_BY_ID = {"*": ("id",)}
-KNOWN_SECRETS = {name: timedelta(days=1) for name in ("A", "S", "API_KEY", "A" * 255)}
-
-
-def found(*steps: Any, trigger: Any = None, actions: Actions = ACTIONS, **options: Any) -> list[Problem]:
-    options = {"correlation_paths": KEYS_BY_ID, "secrets": KNOWN_SECRETS, **options}
-    document = {"id": "w", "version": 1, "name": "n", "payloadSchemaRef": "p", "steps": list(steps)}
-    if trigger is not None:
-        document["trigger"] = trigger
-    return publish_problems(parse_definition(document), actions, JlensEngine(), **options)
-
-
-def seen(problems: Sequence[Problem]) -> list[tuple[str, str]]:
-    return [(problem.code, problem.path) for problem in problems]
-
-
-def call(action_id: str = "text.join", version: int = 1, **config: Any) -> dict[str, Any]:
-    return {"id": "call", "type": "action.call", "config": {"actionId": action_id, "version": version, **config}}
-
-
-def assign(**assignments: str) -> dict[str, Any]:
-    values = {path: {"$expr": source} for path, source in assignments.items()}
-    return {"id": "assign", "type": "transform.assign", "config": {"assign": values}}
-
-
-def wait(key: str = "payload.id", name: str = "REPLY", **config: Any) -> dict[str, Any]:
-    config = {"eventName": name, "correlationKey": {"$expr": key}, **config}
-    return {"id": "wait", "type": "event.wait", "config": config}
 
 
 def test_a_definition_without_problems_has_none_and_can_be_planned() -> None:
@@ -240,101 +160,6 @@ def test_an_unknown_version_is_refused_with_the_known_ones() -> None:
     assert seen([problem]) == [("UNKNOWN_ACTION", "root.steps[0].config.actionId")]
     assert "it has 1, 3" in problem.message
     assert problem.suggestion == "text.join@3"
-
-
-def test_required_fields_must_be_mapped_also_in_nested_object_literals() -> None:
-    problems = found(
-        call(
-            "contact.create",
-            inputMapping={"nane": "Ann", "address": {"street": EXPR}, "second": {}, "third": EXPR},
-        )
-    )
-    assert seen(problems) == [
-        ("MISSING_REQUIRED_MAPPING", "root.steps[0].config.inputMapping.name"),
-        ("MISSING_REQUIRED_MAPPING", "root.steps[0].config.inputMapping.address.city"),
-        ("MISSING_REQUIRED_MAPPING", "root.steps[0].config.inputMapping.second.city"),
-    ]
-    assert problems[0].suggestion == "nane"
-
-
-@pytest.mark.parametrize(
-    ("mapping", "where", "said"),
-    [
-        ({"count": "many"}, "count", "a whole number, found a text"),
-        ({"count": {"$secret": "A"}}, "count", "a secret is a text"),
-        ({"count": {"a": 1}}, "count", "a whole number, found an object"),
-        ({"tags": ["a", 1]}, "tags[1]", "a text, found a number"),
-        ({"inner": {"on": "yes"}}, "inner.on", "true or false, found a text"),
-        ({"kind": "c"}, "kind", "one of"),
-        ({"texts": {"a": EXPR, "b": 1}}, "texts.b", "a text, found a number"),
-        ({"either": {"c": 1}}, "either.a", "required"),
-    ],
-)
-def test_a_literal_that_the_action_refuses_is_an_error(mapping: Any, where: str, said: str) -> None:
-    (problem,) = found(call("typed", inputMapping=mapping))
-    assert seen([problem]) == [("MAPPING_TYPE_INCOMPATIBLE", f"root.steps[0].config.inputMapping.{where}")]
-    assert said in problem.message
-
-
-def test_what_an_expression_or_an_allowed_literal_gives_is_no_error() -> None:
-    mapping = {"count": EXPR, "tags": [EXPR, 1], "inner": {"on": EXPR}, "kind": "a", "free": {"x": [1]}}
-    assert found(call("typed", inputMapping=mapping)) == []
-    assert found(call("typed", inputMapping={"count": 3, "tags": ["a"], "inner": {"on": True}})) == []
-
-
-TREE: Mapping[str, Any] = {
-    "$id": "urn:tree",
-    "type": "object",
-    "required": ["name"],
-    "properties": {
-        "name": {"type": "string"},
-        "child": {"$ref": "#"},
-        "children": {"type": "array", "items": {"$ref": "#"}},
-        "others": {"type": "array", "items": {"$ref": "#/properties/name"}},
-        "more": {"type": "array", "items": {"$ref": "urn:tree#/properties/name"}},
-    },
-}
-
-
-@pytest.mark.parametrize(
-    ("mapping", "where", "code"),
-    [
-        ({"others": ["a", 1]}, "others[1]", "MAPPING_TYPE_INCOMPATIBLE"),
-        ({"more": [1]}, "more[0]", "MAPPING_TYPE_INCOMPATIBLE"),
-        ({"children": [{"name": "a", "children": [{"name": 1}]}]}, "children[0].children[0].name", None),
-        ({"child": {"name": "a", "child": {"name": 1}}}, "child.child.name", None),
-        ({"child": {}}, "child.name", "MISSING_REQUIRED_MAPPING"),
-        ({"child": {"name": "a", "others": ["b"]}, "children": [{"name": "c"}], "more": ["d"]}, None, None),
-    ],
-)
-def test_references_of_an_actions_schema_lead_where_they_do_in_a_call(
-    mapping: Any, where: str | None, code: str | None
-) -> None:
-    actions = Actions({("tree", 1): TREE})
-    problems = found(call("tree", inputMapping={"name": "root", **mapping}), actions=actions)
-    expected = [(code or "MAPPING_TYPE_INCOMPATIBLE", f"root.steps[0].config.inputMapping.{where}")]
-    assert seen(problems) == ([] if where is None else expected)
-
-
-@pytest.mark.parametrize("value", [1, EXPR, {"$secret": "A"}])
-def test_a_field_that_the_action_does_not_have_is_a_warning(value: Any) -> None:
-    (problem,) = found(call("typed", inputMapping={"closed": {"onn": value}, "others": value}))
-    assert seen([problem]) == [("MAPPING_TYPE_UNKNOWN", "root.steps[0].config.inputMapping.closed.onn")]
-    assert (problem.severity, problem.suggestion) == ("warning", "on")
-
-
-@pytest.mark.parametrize("key", ["$expr", "$secret"])
-def test_an_expression_in_the_place_of_a_whole_mapping_is_told_as_that(key: str) -> None:
-    (problem,) = found(call(inputMapping={key: "payload"}))
-    assert seen([problem]) == [("UNKNOWN_SPECIAL_KEY", f"root.steps[0].config.inputMapping.{key}")]
-    assert "each field a value of its own" in problem.message
-    assert problem.suggestion is None
-
-
-def test_a_key_that_looks_special_is_a_warning() -> None:
-    problems = found(call(inputMapping={"a": [{"$exp": "x"}]}))
-    assert seen(problems) == [("UNKNOWN_SPECIAL_KEY", "root.steps[0].config.inputMapping.a[0].$exp")]
-    assert (problems[0].severity, problems[0].suggestion) == ("warning", "$expr")
 
 
 @pytest.mark.parametrize("key", ["null", "''", "true", "[1]", "{'a': 1}", "$lookup({}, 'a')", "1 / 0"])
@@ -542,11 +367,3 @@ def test_an_action_that_no_process_serves_is_a_warning_that_says_what_happens() 
     (problem,) = publish_problems(definition, known, JlensEngine(), secrets=KNOWN_SECRETS)
     assert (problem.code, problem.severity) == ("ACTION_NOT_ANNOUNCED", "warning")
     assert "no process has it" in problem.message
-
-
-def test_what_a_mapping_reads_below_a_field_that_the_schema_leaves_open_is_let_alone() -> None:
-    schema = {"type": "object", "properties": {"any": True, "deep": {"type": "object", "properties": {"n": {}}}}}
-    mapping = {"inner": {"on": {"$expr": "payload.any.on"}}, "free": {"$expr": "payload.deep.n.more"}}
-    steps = [call("typed", inputMapping=mapping, saveAs="system.x"), assign(**{"payload.deep.n.more": "1"})]
-    codes = [problem.code for problem in found(*steps, payload_schema=schema)]
-    assert codes == ["INVALID_ASSIGN_PATH"]
