@@ -18,7 +18,7 @@ from temporalio.client import Client
 
 from harness.databases import MigratedDatabase, engine_of
 from harness.forwarding import Forwarder
-from harness.holding import holding, until
+from harness.holding import Held, holding, until
 from harness.ingress import route
 from harness.interpreted import document, wait
 from harness.run_records import EXECUTION, RUN, TENANT, a_wait, a_write, deliveries_of, publish, rows
@@ -268,6 +268,15 @@ async def test_an_event_whose_key_was_held_is_overtaken_by_no_other_of_that_key(
     assert {row["attempts"] for row in routed.values()} == {0}
 
 
+async def passes_while_held(db: Database, held: Held) -> None:
+    """A pass that waits for what is held until its statement's time is over, and three behind it."""
+    routing = asyncio.create_task(route_pending(db, POLICY))
+    await held.time_out()
+    await routing
+    for _ in range(3):
+        await route_pending(db, POLICY)
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["named", "derived"])
 async def test_a_key_that_is_held_with_many_events_behind_it_delays_no_event_of_another_key(
     db: Database, database: MigratedDatabase, named: bool
@@ -279,11 +288,7 @@ async def test_a_key_that_is_held_with_many_events_behind_it_delays_no_event_of_
     await publish(db, "free", "key-2")
     await publish(db, "foreign", "key-1", tenant="other")
     async with holding(database, LOCK_KEY, TENANT) as held:
-        routing = asyncio.create_task(route_pending(db, POLICY))
-        await held.time_out()
-        await routing
-        for _ in range(3):
-            await route_pending(db, POLICY)
+        await passes_while_held(db, held)
         assert (await event_row(db, "free"))["status"] == "routed"
         (foreign,) = await rows(db, "workflow_runtime_events", tenant="other")
         assert foreign["status"] == "routed"
@@ -298,11 +303,7 @@ async def test_a_key_that_is_held_for_long_is_waited_for_once_and_told_once(
     """What stays the first of its keys would cost every pass a statement's whole time-out."""
     await publish(db, "e1")
     async with holding(database, LOCK_KEY, TENANT) as held:
-        routing = asyncio.create_task(route_pending(db, POLICY))
-        await held.time_out()
-        await routing
-        for _ in range(3):
-            await route_pending(db, POLICY)
+        await passes_while_held(db, held)
         assert "lock timeout" in (await event_row(db, "e1"))["error_message"]
     assert [record.getMessage()[:8] for record in caplog.records if record.levelname == "WARNING"] == ["event e1"]
     await route(db, POLICY)
