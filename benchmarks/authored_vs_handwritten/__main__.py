@@ -29,6 +29,7 @@ from benchmarks.authored_vs_handwritten.handwritten import (
 )
 from benchmarks.authored_vs_handwritten.variants import Run, Variants
 from benchmarks.histories import time_of, told_time
+from benchmarks.intervals import interval_of_median, told_interval
 from benchmarks.machine import this_machine
 from benchmarks.servers import ProcessorTime, Quiet, database_of, told
 from workflows_cli.embedded.postgres import EmbeddedPostgres
@@ -150,6 +151,9 @@ async def _concurrent(variants: Variants, processors: ProcessorTime, count: int,
             times[name].append(time.perf_counter() - begun)
             used[name].append(processors.since(before, width))
     _print_ratios(f"N = {count}, {width} runs at once, {rounds} rounds", times)
+    totals = {name: [sum(each.values()) / 1000 for each in found] for name, found in used.items()}
+    if all(map(all, totals.values())):
+        _print_ratios("  the same in processor time, for each run", totals)
     for name, found in used.items():
         medians = {party: statistics.median(each[party] for each in found) for party in found[0]}
         print(f"  {name:<3} {told(medians)}")
@@ -172,8 +176,8 @@ def _print_ratios(title: str, times: dict[str, list[float]]) -> None:
     print("  medians: " + "  ".join(f"{name} {_ms(found)}" for name, found in times.items()))
     for over, under in (("b", "a"), ("b", "a2"), ("c", "a"), ("c", "a2")):
         ratios = sorted(x / y for x, y in zip(times[over], times[under], strict=True))
-        middle = statistics.median(ratios)
-        print(f"  {over}/{under:<3} {middle:.2f}  (min {ratios[0]:.2f}, max {ratios[-1]:.2f})")
+        spread = f"{told_interval(interval_of_median(ratios))}; min {ratios[0]:.2f}, max {ratios[-1]:.2f}"
+        print(f"  {over}/{under:<3} {statistics.median(ratios):.2f}  ({spread})")
 
 
 def _setting(argument: str) -> tuple[str, Any]:
