@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import ANY
 
 import pytest
 
@@ -13,10 +12,8 @@ from workflows_core.definitions.parse import (
     MAX_NESTING,
     MAX_VALUES,
     parse_definition,
-    readable_part,
     size_problems,
 )
-from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Problem, Refused
 
 EXPR = {"$expr": "payload.id"}
@@ -441,31 +438,6 @@ def test_a_parsed_definition_does_not_change() -> None:
     parsed = parse_definition(document())
     with pytest.raises(ValueError, match="frozen"):
         parsed.name = "other"
-
-
-def test_steps_that_cannot_be_read_leave_the_others_in_their_places() -> None:
-    broken = {"id": "broken", "type": "action.call", "config": {}}
-    choose = {"id": "choose", "type": "control.if", "condition": EXPR, "then": [broken, {"type": "nothing"}]}
-    cases = [{"equals": 1, "steps": [{"id": "end", "type": "control.return", "valu": 1}]}]
-    switch = {"id": "switch", "type": "control.switch", "value": EXPR, "cases": cases}
-    fine = {"id": "fine", "type": "state.set", "config": {"state": "S"}}
-    document = {"id": "w", "version": 1, "name": "w", "payloadSchemaRef": "payload.A.v1"}
-    whole = {**document, "steps": [choose, "no step", switch, fine]}
-    found = readable_part(whole)
-    assert found is not None
-    assert [(path, step.id, step.type) for path, step in walk_steps(found)] == [
-        ("root.steps[0]", "choose", "control.if"),
-        ("root.steps[0].then.steps[0]", "broken", "transform.assign"),
-        ("root.steps[0].then.steps[1]", ANY, "transform.assign"),
-        ("root.steps[1]", ANY, "transform.assign"),
-        ("root.steps[2]", "switch", "control.switch"),
-        ("root.steps[2].cases[0].steps[0]", "end", "transform.assign"),
-        ("root.steps[3]", "fine", "state.set"),
-    ]
-    assert whole["steps"] == [choose, "no step", switch, fine]
-    others: list[Any] = [{**whole, "name": 1}, {**document, "steps": {}}, [], {**whole, "more": float("nan")}]
-    for other in others:
-        assert readable_part(other) is None
 
 
 def _calling(given: Any) -> dict[str, Any]:

@@ -92,13 +92,13 @@ def readable_part(document: Any) -> Definition | None:
     try:
         return Definition.model_validate(document)
     except ValidationError as error:
-        places = {locate(document, detail["loc"]).path for detail in error.errors(include_url=False)}
+        found = [_STEP.match(locate(document, detail["loc"]).path) for detail in error.errors(include_url=False)]
+    if None in found:
+        return None
     whole = json.loads(json.dumps(document))
-    for number, place in enumerate(sorted(places, key=len, reverse=True)):
-        found = _STEP.match(place)
-        if found is None:
-            return None
-        *way, last = _keys(found.group())
+    # Inner steps first: they are gone once the step around them is replaced.
+    for number, place in enumerate(sorted({step.group() for step in found if step}, key=len, reverse=True)):
+        *way, last = _keys(place)
         holder = whole
         for key in way:
             holder = holder[key]
