@@ -115,6 +115,19 @@ async def test_what_no_index_holds_is_refused_with_its_size_and_the_limit(
     assert await rows(db, "workflow_runtime_events") == []
 
 
+@pytest.mark.parametrize("name", ["event_id", "event_name", "correlation_key", "payload_schema_ref"])
+async def test_a_text_that_cannot_be_stored_is_refused_wherever_it_stands(db: Database, name: str) -> None:
+    """A name was looked up before it was checked, and ended as an error of the driver."""
+    for wrong in ("a\x00b", "a\ud800"):
+        async with db.tenant(TENANT) as conn:
+            with pytest.raises(Refused) as refused:
+                await publish_checked(conn, payload={}, **{**event(), name: wrong})
+        assert [(one.code, one.path.lower()) for one in refused.value.problems] == [
+            ("EVENT_INVALID", name.replace("_", ""))
+        ]
+    assert await rows(db, "workflow_runtime_events") == []
+
+
 async def test_an_event_has_a_most_of_keys(database: MigratedDatabase, db: Database) -> None:
     """Each is a lock: those of one event could be more than the server has, and no event was routed any more."""
     keys = [f"k{number}" for number in range(MAX_KEYS + 1)]

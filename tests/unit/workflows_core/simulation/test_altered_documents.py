@@ -50,8 +50,8 @@ def altered(chance: Random) -> Any:
     """One of our definitions in which up to four things are lost, replaced, repeated, renamed or another's."""
     document = copy.deepcopy(chance.choice(DOCUMENTS))
     for _ in range(chance.choice([1, 1, 1, 2, 4])):
-        *way, key = chance.choice(list(ways(document)) or [()]) or ["id"]
-        holder, other = at(document, tuple(way)), chance.choice(DOCUMENTS)
+        way: tuple[Any, ...] = chance.choice(list(ways(document)) or [("id",)])
+        holder, key, other = at(document, way[:-1]), way[-1], chance.choice(DOCUMENTS)
         match chance.randrange(5):
             case 0:
                 del holder[key]

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json, Refused
+from workflows_core.interpreter.correlation import key_text
 from workflows_core.publishing.contracts import payload_problems, registered_schema
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.storage.deliveries import start_again
@@ -56,6 +57,16 @@ async def publish_checked(
         message = "is the runtime's own: choose an event id and a name that are yours"
         path = "eventName" if event_name == RUN_ENDED else "eventId"
         raise Refused.one("EVENT_INVALID", message, path)
+    key = key_text(correlation_key)
+    check_event(
+        tenant=tenant,
+        event_id=event_id,
+        event_name=event_name,
+        payload=payload,
+        keys=[] if key is None else [key],
+        payload_schema_ref=payload_schema_ref,
+        occurred_at=occurred_at,
+    )
     ref = await schema_ref_of(conn, event_name, payload_schema_ref)
     schema = None if ref is None else await registered_schema(conn, ref)
     if schema is None and payload_schema_ref is not None:
@@ -201,8 +212,15 @@ def checked_replay(tenant: str, event: EventRow) -> str:
         message = f"the payload of event {event.event_id!r} cannot be read: {event.unreadable}"
         raise Refused.one("EVENT_INVALID", message, "payload")
     new_id = f"{event.event_id[:150]}:replay-{uuid.uuid4().hex[:12]}"
-    names = {"tenant": tenant, "eventId": new_id, "eventName": event.event_name}
-    check_event(names, event.keys, event.payload, event.occurred_at)
+    check_event(
+        tenant=tenant,
+        event_id=new_id,
+        event_name=event.event_name,
+        payload=event.payload,
+        keys=event.keys,
+        payload_schema_ref=event.payload_schema_ref,
+        occurred_at=event.occurred_at,
+    )
     return new_id
 
 

@@ -241,7 +241,15 @@ async def publish_event(
     given = [correlation_key] if correlation_keys is None else correlation_keys
     keys = list(dict.fromkeys(key for one in given if (key := key_text(one)) is not None))
     body = {} if payload is None and not none_is_null else payload
-    check_event({"tenant": tenant, "eventId": event_id, "eventName": event_name}, keys, body, occurred_at)
+    check_event(
+        tenant=tenant,
+        event_id=event_id,
+        event_name=event_name,
+        payload=body,
+        keys=keys,
+        payload_schema_ref=payload_schema_ref,
+        occurred_at=occurred_at,
+    )
     values = {
         "tenant": tenant,
         "event_id": event_id,
@@ -374,18 +382,30 @@ def _is_in_range(at: datetime) -> bool:
         return False
 
 
-def check_event(names: Mapping[str, str], keys: Sequence[str], payload: Json, occurred_at: datetime | None) -> None:
-    """What publishing refuses; `names` are tenant, eventId and eventName.
+def check_event(
+    *,
+    tenant: str,
+    event_id: str,
+    event_name: str,
+    payload: Json,
+    keys: Sequence[str],
+    payload_schema_ref: str | None,
+    occurred_at: datetime | None,
+) -> None:
+    """What publishing refuses.
 
     Raises:
         Refused: `EVENT_INVALID`, with everything that is wrong.
     """
+    names = {"tenant": tenant, "eventId": event_id, "eventName": event_name}
+    if payload_schema_ref is not None:
+        names["payloadSchemaRef"] = payload_schema_ref
     problems = [
         Problem("EVENT_INVALID", "must be a text that is not empty and has no NUL", field)
         for field, value in names.items()
         if not value.strip() or not is_storable(value)
     ]
-    beside = (names["tenant"], names["eventName"], names["eventId"])
+    beside = (tenant, event_name, event_id)
     too_long = [("eventId", key_fault("", *beside))] + [("correlationKey", key_fault(key, "", "")) for key in keys]
     if not any(fault for _, fault in too_long):
         too_long = [("correlationKey", key_fault(key, *beside)) for key in keys]
