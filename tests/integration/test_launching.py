@@ -146,6 +146,8 @@ async def test_what_cannot_start_is_refused_and_leaves_nothing(db: Database, cli
     assert await code_of(launcher.launch(request(version=9))) == "WORKFLOW_VERSION_UNKNOWN"
     assert await code_of(launcher.launch(request(payload={"text": "\x00"}))) == "LAUNCH_INVALID"
     assert await code_of(launcher.launch(request(payload={"text": "x" * 600_000}))) == "LAUNCH_INVALID"
+    assert await code_of(launcher.launch(request(workflow="a\x00"))) == "LAUNCH_INVALID"
+    assert await code_of(launcher.launch(request(tenant="a\x00"))) == "LAUNCH_INVALID"
     async with db.tenant(TENANT) as conn:
         await conn.execute(text("UPDATE workflow_definitions SET is_paused = true"))
     assert await code_of(launcher.launch(request())) == "WORKFLOW_PAUSED"

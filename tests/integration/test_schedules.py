@@ -294,6 +294,11 @@ async def test_a_firing_that_is_refused_is_told_and_fires_again_next_time(db: Da
         ),
         (ScheduleRequest("n", cron="0 * * * *", overlap="terminate_other"), ["SCHEDULE_INVALID"]),
         (ScheduleRequest("n", cron="0 * * * *", calendar="none"), ["BUSINESS_HOURS_OVERRIDE_NOT_FOUND"]),
+        (
+            ScheduleRequest("a\x00", cron="0 * * * *", timezone="", payload={"a": "\x00"}),
+            ["SCHEDULE_INVALID", "TIME_TRIGGER_INVALID_TIMEZONE", "PAYLOAD_INVALID"],
+        ),
+        (ScheduleRequest("n", cron="0 * * * *", payload="x" * 600_000), ["PAYLOAD_INVALID"]),
     ],
 )
 async def test_everything_wrong_with_a_schedule_is_said_at_once(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflows_core.errors import Json, Problem, Refused
-from workflows_core.storage.json_text import payload_fault
+from workflows_core.storage.json_text import is_storable, payload_fault
 
 _MAX_RUN_ID = 200
 _MIN_REASON = 3
@@ -99,8 +99,8 @@ def checked_run_id(request: LaunchRequest) -> str:
     """
     problems: list[Problem] = []
     for name, value in (("tenant", request.tenant), ("workflow", request.workflow)):
-        if not value.strip():
-            problems.append(Problem("LAUNCH_INVALID", "must not be empty", name))
+        if not value.strip() or not is_storable(value):
+            problems.append(Problem("LAUNCH_INVALID", "must be a text that is not empty and has no NUL", name))
     run_id = str(uuid.uuid4()) if request.run_id is None else request.run_id
     if not run_id.strip() or len(run_id) > _MAX_RUN_ID or not run_id.isprintable():
         message = f"must be printable text of 1 to {_MAX_RUN_ID} characters"

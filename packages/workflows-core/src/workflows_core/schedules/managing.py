@@ -18,6 +18,7 @@ from workflows_core.schedules.firing import first_shown
 from workflows_core.schedules.temporal import matching_times, standing
 from workflows_core.storage.admission import hold_definition
 from workflows_core.storage.definitions import get_version
+from workflows_core.storage.json_text import is_storable, payload_fault
 from workflows_core.storage.runs import run_of_firing
 from workflows_core.storage.schedules import (
     DayTypeFilter,
@@ -78,13 +79,16 @@ async def create_schedule(
     definition, version = await find_version(conn, workflow)
     run_at, cron = request.run_at, request.cron
     problems = []
-    if not request.name.strip() or len(request.name) > _MAX_NAME:
-        problems.append(Problem("SCHEDULE_INVALID", f"must be 1 to {_MAX_NAME} characters", "name"))
+    if not request.name.strip() or len(request.name) > _MAX_NAME or not is_storable(request.name):
+        problems.append(Problem("SCHEDULE_INVALID", f"must be 1 to {_MAX_NAME} characters, none of them NUL", "name"))
     problems += _time_problems(run_at, cron, request.timezone, now or datetime.now(UTC))
     if request.overlap == "terminate_other":
         message = "a terminated launch could not end its run, which would stay open: use cancel_other"
         problems.append(Problem("SCHEDULE_INVALID", message, "overlap"))
     problems += await _day_problems(conn, request.days, request.calendar, once=run_at is not None)
+    fault = payload_fault(request.payload)
+    if fault is not None:
+        problems.append(Problem("PAYLOAD_INVALID", fault, "payload"))
     if problems:
         raise Refused(problems)
     schedule_id = str(uuid.uuid4())
@@ -279,7 +283,9 @@ def _time_problems(run_at: str | None, cron: str | None, timezone: str, now: dat
     if run_at is not None:
         trigger = ScheduleTrigger.model_validate({"type": "schedule", "runAt": run_at or " "})
     else:
-        trigger = RecurringTrigger.model_validate({"type": "recurring", "cron": cron or " ", "timezone": timezone})
+        trigger = RecurringTrigger.model_validate(
+            {"type": "recurring", "cron": cron or " ", "timezone": timezone or " "}
+        )
     found = time_trigger_problems(trigger, now)
     return [replace(problem, path=problem.path.removeprefix("trigger.")) for problem in found]
 
