@@ -38,6 +38,8 @@ from workflows_core.storage.events import publish_event
 TENANT = "bench"
 LIMITS = WorkerLimits(grace_seconds=1, cached_runs=2000)
 PUBLISHERS = 8
+EVENTS_TO_A_RUN = 4
+"""Of so many events one resumes a run, where most are of no workflow's concern."""
 WAIT = {
     "id": "w",
     "type": "event.wait",
@@ -140,6 +142,8 @@ async def _measure(options: argparse.Namespace) -> None:
                     await _latency(bench, options.runs, rate)
                     by_hand = await delays(bench.db, bench.client, options.runs, rate)
                     print(f"  the same by hand, a bare signal and no event: {_percentiles(by_hand)}")
+                resumed = round(options.rate[-1] / EVENTS_TO_A_RUN)
+                await _latency(bench, options.runs, resumed, others=EVENTS_TO_A_RUN - 1)
                 await _delivered(bench, options.runs)
                 await bench.waiting([f"sent-{number}" for number in range(options.runs)])
             await _sent(bench, options.runs)
@@ -184,20 +188,25 @@ async def _drained(bench: Bench, backlog: int) -> None:
     print(f"backlog: {waiting} events routed in {seconds:.1f} s, {waiting / seconds:.0f} events/s")
 
 
-async def _latency(bench: Bench, runs: int, rate: int) -> None:
-    await bench.waiting([f"latency-{rate}-{number}" for number in range(runs)])
+async def _latency(bench: Bench, runs: int, rate: int, others: int = 0) -> None:
+    """Resumes so many runs a second; each event comes with so many others that nobody waits for."""
+    prefix = f"latency-{rate}-{others}"
+    await bench.waiting([f"{prefix}-{number}" for number in range(runs)])
     before = await bench.count(_CONSUMED)
     begun = time.perf_counter()
     tasks = []
     for number in range(runs):
         await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-        tasks.append(asyncio.create_task(bench.publish(f"latency-{rate}-{number}")))
+        tasks.append(asyncio.create_task(bench.publish(f"{prefix}-{number}")))
+        tasks += [asyncio.create_task(bench.publish("nobody")) for _ in range(others)]
     await asyncio.gather(*tasks)
     sent = time.perf_counter() - begun
     await bench.until(_CONSUMED, before + runs)
     async with bench.db.tenant(TENANT) as conn:
-        found = sorted(float(row[0]) for row in await conn.execute(text(_LATENCIES), {"runs": f"run-latency-{rate}-%"}))
-    print(f"commit to resume at {runs / sent:.0f} events/s with {runs} waiting runs: {_percentiles(found)}")
+        found = sorted(float(row[0]) for row in await conn.execute(text(_LATENCIES), {"runs": f"run-{prefix}-%"}))
+    which = f", one in {others + 1} resumes a run" if others else ""
+    events = runs * (others + 1) / sent
+    print(f"commit to resume at {events:.0f} events/s with {runs} waiting runs{which}: {_percentiles(found)}")
 
 
 def _percentiles(found: Sequence[float]) -> str:
