@@ -43,9 +43,18 @@ STATUS_OF: Final[Mapping[str, HTTPStatus]] = {
 """Status of each code; any other code is of a body or a parameter that is wrong (422)."""
 
 
+_TITLES: Final[Mapping[int, str]] = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Of RFC 9110, where Python before 3.13 has older ones: an answer is the same by every interpreter."""
+
+
 def status_of(code: str) -> HTTPStatus:
     """The status a code is answered with."""
     return STATUS_OF.get(code, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+def title_of(status: int) -> str:
+    """A status in words."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
 def problem_response(problems: Sequence[Problem], headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -54,7 +63,7 @@ def problem_response(problems: Sequence[Problem], headers: Mapping[str, str] | N
     status = status_of(first.code)
     body = {
         "type": f"urn:workflows:problem:{first.code}",
-        "title": status.phrase,
+        "title": title_of(status),
         "status": status.value,
         "code": first.code,
         "detail": "; ".join(problem.message for problem in problems[:3]),
