@@ -253,10 +253,11 @@ async def test_a_window_that_ends_before_it_begins_is_refused(environment: dict[
 
 async def test_arguments_that_are_no_text_are_refused(environment: dict[str, str]) -> None:
     alien = "no-\udcff"
-    for arguments in (("runs", "show", alien), ("events", "publish", alien), ("runs", "list", "--tenant", alien)):
+    for arguments in (("runs", "show", alien), ("events", "show", alien), ("runs", "list", "--tenant", alien)):
         message = await refused(environment, *arguments, code=2)
         assert message == "error ARGUMENT_NOT_TEXT: the argument 'no-\\udcff' is not UTF-8 text\n"
     assert "FILE_NOT_READABLE" in await refused(environment, "definitions", "import", alien)
+    assert "EVENT_INVALID at eventName: must be UTF-8 text" in await refused(environment, "events", "publish", alien)
 
 
 async def test_options_that_would_do_what_nobody_meant_are_refused(environment: dict[str, str], tmp_path: Path) -> None:

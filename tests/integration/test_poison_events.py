@@ -29,7 +29,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY = IngressPolicy(event_attempts=2, first_delay_seconds=0.01)
 
 DEEP = '{"a":' * 101 + "1" + "}" * 101
-BOTTOMLESS = '{"a":' * 3000 + "1" + "}" * 3000
 LONG_AGO = "0001-01-01 00:00:00+14"
 
 
@@ -55,12 +54,27 @@ async def insert_unchecked(
         )
 
 
-@pytest.mark.parametrize("payload", ['{"n": 1e5000}', BOTTOMLESS], ids=["number", "depth"])
-async def test_an_entry_that_nobody_can_read_is_dead_with_the_reason_and_holds_up_nothing(
-    database: MigratedDatabase, db: Database, payload: str
+@pytest.mark.parametrize("levels", [101, 500, 3_000, 9_000])
+async def test_an_entry_that_no_run_takes_is_dead_whether_python_can_read_it_or_not(
+    database: MigratedDatabase, db: Database, levels: int
 ) -> None:
     await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
-    await insert_unchecked(database, "poison", payload)
+    await insert_unchecked(database, "deep", '{"a":' * levels + "1" + "}" * levels)
+    await publish(db, "good")
+    async with asyncio.timeout(10):
+        while (found := await events(db))["deep"].status == "pending":
+            await asyncio.sleep(0.02)
+            await route(db, POLICY)
+    assert (found["deep"].status, found["good"].status) == ("dead", "routed")
+    assert "nested deeper than 100 levels" in str(found["deep"].error_message) or found["deep"].attempts == 2
+    assert await deliveries_of(db) == {("good", "wait-1"): "new"}
+
+
+async def test_an_entry_that_nobody_can_read_is_dead_with_the_reason_and_holds_up_nothing(
+    database: MigratedDatabase, db: Database
+) -> None:
+    await write_run(db, a_write(1, waits=[a_wait()]), EXECUTION)
+    await insert_unchecked(database, "poison", '{"n": 1e5000}')
     await publish(db, "good")
     await route_pending(db, POLICY)
     assert await deliveries_of(db) == {("good", "wait-1"): "new"}
@@ -71,8 +85,7 @@ async def test_an_entry_that_nobody_can_read_is_dead_with_the_reason_and_holds_u
     assert found["good"].status == "routed"
     poison = found["poison"]
     assert (poison.status, poison.attempts) == ("dead", 2)
-    assert poison.error_message is not None
-    assert "limit" in poison.error_message or "recursion" in poison.error_message
+    assert "limit" in str(poison.error_message)
     assert (poison.payload, poison.unreadable) != (None, None)
     assert "unreadable" in poison.to_json()
     with pytest.raises(Refused, match="cannot be read"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
@@ -14,7 +15,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from harness.authored import TENANT, authored_runtime
-from harness.interpreted import document, wait
+from harness.interpreted import counted, document, wait
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 from workflows_core.storage.runs import NewRun, insert_run
@@ -160,6 +161,37 @@ async def test_a_signal_that_holds_nothing_or_too_much_stops_no_run(
         logs = (await run.timeline()).logs
     assert result["scopes"]["vars"]["event"] == {"amount": 5}
     assert [line.message.partition(":")[0] for line in logs] == ["a signal was ignored"] * 2
+
+
+@pytest.mark.parametrize("levels", [100, 101, 900])
+async def test_a_signal_is_as_deep_as_an_event_may_be_and_a_deeper_one_is_ignored(
+    db: Database, client: Client, levels: int
+) -> None:
+    """It was kept, and a run that can write its state no more stands still."""
+    payload: Any = json.loads('{"a":' * levels + "1" + "}" * levels)
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id")), {"id": "k1"})
+        await run.until("WAITING")
+        body = {"eventId": "deep", "eventName": "PAID", "correlationKey": "k1", "payload": payload}
+        await run.handle.signal(names.SIGNAL_HUMAN_TASK, {"taskId": "none", "payload": payload})
+        await run.handle.signal(names.SIGNAL_EVENT, body)
+        await run.handle.signal(names.SIGNAL_EVENT, {**body, "eventId": "flat", "payload": 1})
+        result = await run.handle.result()
+        logs = [line.message for line in (await run.timeline()).logs]
+    assert result["scopes"]["vars"]["event"] == (payload if levels == 100 else 1)
+    ignored = [line.partition("ignored: ")[2] for line in logs if "nested deeper than 100 levels" in line]
+    assert [line[:19] for line in ignored] == ([] if levels == 100 else ["the answer to task ", "the payload of even"])
+
+
+async def test_a_value_that_grows_deeper_with_each_pass_fails_the_run_with_a_name(db: Database, client: Client) -> None:
+    """The run stood still: beyond some 900 levels nothing of it could be written."""
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(counted(1_100, deeper="{'a': coalesce(vars.deeper, 1)}")), {"id": "k1"})
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        error = (await run.timeline()).run.error_json
+    assert error is not None
+    assert (error["category"], "200 levels of nesting (max_depth)" in error["message"]) == ("ExpressionError", True)
 
 
 @pytest.mark.parametrize("given", [[], [{}, {}], ["text"]])

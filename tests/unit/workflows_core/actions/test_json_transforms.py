@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.actions import Core
-from workflows_core.actions.json_text import MAX_PARSED_DEPTH
 from workflows_core.errors import ActionFailed, ErrorCategory
+from workflows_core.wire.text import MAX_PARSED_DEPTH
 
 CORE = Core()
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -175,6 +176,16 @@ def test_what_cannot_be_compiled_is_refused_with_its_position(source: str, posit
         JlensEngine().compile(source)
     assert refused.value.position == position
     assert says in refused.value.message
+
+
+@pytest.mark.parametrize("form", ["{'a': x}", "{'a': {'b': [{}, x, 1]}}"])
+def test_a_result_may_be_as_deep_as_the_limit_says(form: str) -> None:
+    """Of deeper ones the machine decided, by how deep Python may call itself."""
+    levels = 200 - form.count("{'") - form.count("[")
+    value: Any = json.loads('{"a":' * levels + "1" + "}" * levels)
+    assert evaluate(form, {"x": value})
+    with pytest.raises(ExpressionFailed, match="200 levels of nesting"):
+        evaluate(form, {"x": {"a": value}})
 
 
 def test_a_source_without_end_is_refused() -> None:

@@ -8,9 +8,7 @@ import sys
 from typing import Any, Final, NoReturn
 
 from workflows_core.errors import Json
-
-MAX_PARSED_DEPTH: Final = 100
-"""Levels of lists and objects in a parsed text."""
+from workflows_core.wire.text import MAX_PARSED_DEPTH
 
 _LARGEST: Final = int(sys.float_info.max)
 

@@ -12,10 +12,20 @@ from temporalio.exceptions import ApplicationError
 from workflows_core.errors import ErrorCategory, Refused
 from workflows_core.execution.clock import now_ms
 from workflows_core.execution.driver import RunDriver
+from workflows_core.expressions.reading import nests_deeper
 from workflows_core.interpreter.messages import Event, EventReceived, Noted, QuotaResumed, TaskAnswered
 from workflows_core.interpreter.writes import waiting_for
 from workflows_core.wire import names
 from workflows_core.wire.messages import EventSignal, RunInput
+from workflows_core.wire.text import MAX_PARSED_DEPTH
+
+PATCH_SHALLOW_SIGNALS = "shallow-signals"
+_TOO_DEEP = f"is nested deeper than {MAX_PARSED_DEPTH} levels"
+
+
+def _is_too_deep(payload: Any) -> bool:
+    """Whether it would have been refused where it should have been published: the run may be unable to store it."""
+    return nests_deeper(payload, MAX_PARSED_DEPTH) and workflow.patched(PATCH_SHALLOW_SIGNALS)
 
 
 @workflow.defn(name=names.RUN_WORKFLOW)
@@ -52,6 +62,8 @@ class RunWorkflow:
         signal = EventSignal.from_wire(body)
         if signal is None:
             self._ignore("its body is no event: eventId and eventName must be non-empty strings")
+        elif _is_too_deep(signal.payload):
+            self._ignore(f"the payload of event {signal.event_id!r:.200} {_TOO_DEEP}")
         else:
             self._take(EventReceived(signal, now_ms()))
 
@@ -61,6 +73,9 @@ class RunWorkflow:
         task_id = body.get("taskId") if isinstance(body, Mapping) else None
         if not isinstance(task_id, str) or not task_id:
             self._ignore("its body is no answer: taskId must be a non-empty string")
+            return
+        if _is_too_deep(body.get("payload")):
+            self._ignore(f"the answer to task {task_id!r:.200} {_TOO_DEEP}")
             return
         event_id = body.get("eventId")
         known = event_id if isinstance(event_id, str) and event_id else None

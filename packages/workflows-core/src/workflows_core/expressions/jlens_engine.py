@@ -17,7 +17,7 @@ from workflows_core.expressions.looks import Looks
 from workflows_core.expressions.made_values import measuring_edits, range_edits
 from workflows_core.expressions.normalise import normalising_edits
 from workflows_core.expressions.pricing import price_of
-from workflows_core.expressions.reading import cut, cutter_of, dotted, json_bytes, longest_text
+from workflows_core.expressions.reading import cut, cutter_of, dotted, json_bytes, longest_text, nests_deeper
 from workflows_core.expressions.tokens import tokenise
 
 MAX_SOURCE_LENGTH = 32 * 1024
@@ -118,8 +118,7 @@ class JlensExpression:
                 except (jlens.JlensError, _ListTooLong) as error:
                     attempt = self._wider(attempts, attempt, error, limits)
                     continue
-                if attempt.max_result_bytes > limits.max_result_bytes and json_bytes(value) > limits.max_result_bytes:
-                    raise ExpressionFailed(self._over(limits, "max_result_bytes"))
+                self._require_fit(value, attempt, limits)
                 return value
         except ExpressionFailed:
             raise
@@ -128,6 +127,13 @@ class JlensExpression:
             if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
                 raise
             raise ExpressionFailed(f"expression {self._shown()} failed: {error}") from error
+
+    def _require_fit(self, value: Any, attempt: Limits, limits: Limits) -> None:
+        """Refuses a result over the limits, as the engine does not where an attempt has more, or not at all."""
+        if attempt.max_result_bytes > limits.max_result_bytes and json_bytes(value) > limits.max_result_bytes:
+            raise ExpressionFailed(self._over(limits, "max_result_bytes"))
+        if nests_deeper(value, limits.max_depth):
+            raise ExpressionFailed(self._over(limits, "max_depth"))
 
     def _attempt(self, document: jlens.Document, limits: Limits, now_ms: int, seed: int) -> Any:
         steps = limits.max_steps * 2 if self._measured else limits.max_steps  # Measuring takes as many as the measured.

@@ -18,6 +18,8 @@ _BRACKETS = len("{}")
 _BETWEEN_ITEMS = len(", ")  # The brackets are as long as the comma that the last item has not.
 _BETWEEN_MEMBERS = len(": ") + len(", ")
 
+_NESTING = frozenset({dict, list})
+
 EVERYTHING = "*"
 """Stands for the whole document among dotted paths."""
 
@@ -79,6 +81,17 @@ def longest_text(value: Any) -> int:
         elif isinstance(found, (list, tuple)):
             pending.extend(found)
     return longest
+
+
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects stand in one another on more levels than so many."""
+    level = [value] if type(value) in _NESTING else []
+    for _ in range(levels):
+        if not level:
+            return False
+        inner = [node.values() if isinstance(node, dict) else node for node in level]
+        level = [part for parts in inner for part in parts if type(part) in _NESTING]
+    return bool(level)
 
 
 def json_bytes(value: Any) -> int:

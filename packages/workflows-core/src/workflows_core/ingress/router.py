@@ -12,6 +12,7 @@ from typing import Any, cast
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from workflows_core.expressions.reading import nests_deeper
 from workflows_core.ingress.just_routed import ALL_TO_EVERYBODY, JustRouted
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.interpreter.correlation import MAX_LOCKED_KEYS, correlation_keys, key_fault
@@ -35,6 +36,7 @@ from workflows_core.storage.routing import (
 from workflows_core.storage.run_writes import new_delivery
 from workflows_core.storage.statements import is_contended, is_fault_of_schema
 from workflows_core.wire.records import WaitRecord
+from workflows_core.wire.text import MAX_PARSED_DEPTH
 
 _log = logging.getLogger(__name__)
 _STARTS = uuid.UUID("0b0c7f5a-6a56-5d1e-8d55-6f1a0a3f4e21")
@@ -135,6 +137,8 @@ async def fault_of(conn: AsyncConnection, event: PendingEvent, keys: Sequence[st
         if problems:
             more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
             return f"the payload does not keep to {event.schema_ref}: {problems[0].path} {problems[0].message}{more}"
+    if nests_deeper(event.payload, MAX_PARSED_DEPTH):
+        return f"the payload is nested deeper than {MAX_PARSED_DEPTH} levels, which no run takes"
     if len(keys) > MAX_LOCKED_KEYS:
         return f"the event has {len(keys)} correlation keys, which are more than can be locked"
     fault = None if event.waits is not None else _key_fault(event, keys)

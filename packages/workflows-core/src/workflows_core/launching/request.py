@@ -100,7 +100,7 @@ def checked_run_id(request: LaunchRequest) -> str:
     problems: list[Problem] = []
     for name, value in (("tenant", request.tenant), ("workflow", request.workflow)):
         if not value.strip() or not is_storable(value):
-            problems.append(Problem("LAUNCH_INVALID", "must be a text that is not empty and has no NUL", name))
+            problems.append(Problem("LAUNCH_INVALID", "must be UTF-8 text that is not empty and has no NUL", name))
     run_id = str(uuid.uuid4()) if request.run_id is None else request.run_id
     if not run_id.strip() or len(run_id) > _MAX_RUN_ID or not run_id.isprintable():
         message = f"must be printable text of 1 to {_MAX_RUN_ID} characters"

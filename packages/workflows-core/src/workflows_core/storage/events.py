@@ -401,7 +401,7 @@ def check_event(
     if payload_schema_ref is not None:
         names["payloadSchemaRef"] = payload_schema_ref
     problems = [
-        Problem("EVENT_INVALID", "must be a text that is not empty and has no NUL", field)
+        Problem("EVENT_INVALID", "must be UTF-8 text that is not empty and has no NUL", field)
         for field, value in names.items()
         if not value.strip() or not is_storable(value)
     ]

@@ -6,9 +6,9 @@ import json
 import re
 from typing import Any, Final
 
-from workflows_core.actions.json_text import MAX_PARSED_DEPTH, require_fit
+from workflows_core.actions.json_text import require_fit
 from workflows_core.errors import Json
-from workflows_core.wire.text import UNSTORABLE
+from workflows_core.wire.text import MAX_PARSED_DEPTH, UNSTORABLE
 
 MAX_PAYLOAD_BYTES: Final = 512 * 1024
 """Of an event or a run: both travel in histories, and an event has to fit into a signal, and that into a message."""

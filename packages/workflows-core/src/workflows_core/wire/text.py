@@ -1,13 +1,17 @@
-"""What no text of a document, a value or an event may have: some characters, and a name twice in one object."""
+"""What no document, value or event may have: some characters, a name twice in one object, too many levels."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """U+0000 and halves of surrogate pairs: a JSON text can spell them, PostgreSQL's `jsonb` refuses them."""
+
+
+MAX_PARSED_DEPTH: Final = 100
+"""Levels of lists and objects in a value from outside."""
 
 
 class NameTwice(ValueError):
