@@ -171,6 +171,34 @@ async def test_hole_8_a_parent_hears_of_a_child_that_was_terminated(db: Database
     assert result["scopes"]["error"]["details"]["cause"]["code"] == "RUN_ENDED_BY_TEMPORAL"
 
 
+async def test_what_a_terminated_run_has_started_is_cancelled_with_it(db: Database, client: Client) -> None:
+    """It went on for nobody: its parent was FAILED, and a redrive began another child beside it."""
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        child, _, _ = await authored.publish(document({**wait("NEVER", "'k'")}))
+        calls = [
+            {"id": f"c{n}", "type": "control.callWorkflow", "workflowId": child, "workflowVersion": 1} for n in range(2)
+        ]
+        branches = [{"steps": [one]} for one in calls]
+        run, other = [
+            await authored.start(document({"type": "control.parallel", "branches": branches})) for _ in range(2)
+        ]
+        while sorted((await status_of(db)).values()) != ["WAITING"] * 6:
+            await asyncio.sleep(0.02)
+        await run.handle.terminate("by hand")
+        await reconciler(db, client).one_pass()
+        below = [row["run_id"] for row in await rows(db, "workflow_runs") if row["parent_run_id"] == run.run_id]
+        for child_id in below:
+            cancelled = Started(authored, child_id, client.get_workflow_handle(workflow_id_of(child_id)))
+            async with asyncio.timeout(15):
+                lines = [line.message for line in (await cancelled.until("CANCELED")).logs]
+            assert any(run.run_id in line and "does not need it any more" in line for line in lines)
+        found = await status_of(db)
+    assert len(below) == 2
+    assert found.pop(run.run_id) == "FAILED"
+    assert found.pop(other.run_id) == "WAITING"
+    assert sorted(found.values()) == ["CANCELED", "CANCELED", "WAITING", "WAITING"]
+
+
 async def test_hole_8_a_run_that_temporal_does_not_know_is_of_unknown_outcome(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         workflow_id, version, content = await authored.publish(document(wait()))

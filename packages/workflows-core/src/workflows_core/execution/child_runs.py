@@ -14,7 +14,7 @@ from workflows_core.errors import ErrorCategory, Failure, Refused, StepFailed
 from workflows_core.execution.durably import durably
 from workflows_core.execution.payloads import decode, encode
 from workflows_core.launching.launcher import Launcher
-from workflows_core.launching.problems import RunNotRunning, SearchAttributesMissing, TemporalUnavailable
+from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable
 from workflows_core.launching.request import LaunchRequest
 from workflows_core.storage.database import Database
 from workflows_core.storage.runs import lineage
@@ -74,14 +74,9 @@ class ChildRunActivities:
 
     async def _cancel(self, wanted: dict[str, Any]) -> None:
         try:
-            await self.launcher.cancel(wanted["tenant"], wanted["childRunId"], wanted["reason"])
+            await self.launcher.cancel_unneeded(wanted["tenant"], wanted["childRunId"], wanted["reason"])
         except TemporalUnavailable as error:
             raise _again(error) from error
-        except RunNotRunning:
-            return
-        except Refused as error:
-            if error.code not in ("RUN_ENDED", "RUN_NOT_FOUND"):
-                raise
 
 
 def _failure(code: str, message: str, wanted: dict[str, Any]) -> Failure:

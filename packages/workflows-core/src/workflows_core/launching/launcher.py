@@ -177,6 +177,20 @@ class Launcher:
         async with self._db.tenant(tenant) as conn:
             await append_log(conn, run_id, "INFO", line, source="operator")
 
+    async def cancel_unneeded(self, tenant: str, run_id: str, reason: str) -> None:
+        """As `cancel`; a run that has ended already, or was never there, is as good.
+
+        Raises:
+            TemporalUnavailable: Try again.
+        """
+        try:
+            await self.cancel(tenant, run_id, reason)
+        except RunNotRunning:
+            return
+        except Refused as error:
+            if error.code not in ("RUN_ENDED", "RUN_NOT_FOUND"):
+                raise
+
     async def _start(self, tenant: str, admitted: Admitted) -> str | None:
         """Starts the workflow; the id of its first execution."""
         row, key = admitted.row, admitted.key

@@ -32,7 +32,7 @@ from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
 from workflows_core.storage.repairs import end_run, quiet_launches, quiet_runs
 from workflows_core.storage.rows import RunRow
-from workflows_core.storage.runs import get_run
+from workflows_core.storage.runs import get_run, open_children
 from workflows_core.wire import names
 from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
@@ -172,11 +172,19 @@ class Reconciler:
         execution: str,
         consumed: list[dict[str, Any]] | None,
     ) -> str:
+        # Before its own end, which no later pass would look behind.
+        await self._cancel_children(tenant, row.run_id)
         if not await end_run(self.db, tenant, row.run_id, status, failure, execution=execution, consumed=consumed):
             return "looked at"
         extra = {"event": "run_repaired"}
         _log.warning("run %s is now %s: %s", row.run_id, status, failure.message, extra=extra)
         return "ended"
+
+    async def _cancel_children(self, tenant: str, run_id: str) -> None:
+        async with self.db.tenant(tenant) as conn:
+            children = await open_children(conn, run_id)
+        for child in children:
+            await self.launcher.cancel_unneeded(tenant, child, f"run {run_id} was ended and does not need it any more")
 
 
 def _began_nothing(error: RPCError) -> bool:
