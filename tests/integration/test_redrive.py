@@ -6,10 +6,12 @@ import asyncio
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
+from harness.databases import MigratedDatabase
 from harness.forwarding import Forwarder
 from harness.ingress import ingress
 from harness.interpreted import document, wait
@@ -22,6 +24,7 @@ from workflows_core.ingress.router import run_id_of_start
 from workflows_core.launching.launcher import Launcher, LaunchPolicy
 from workflows_core.launching.problems import TemporalUnavailable
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
+from workflows_core.launching.request import LaunchedRun
 from workflows_core.publishing.contracts import import_schemas
 from workflows_core.redriving.redrive import plan_redrive, redrive, replay
 from workflows_core.storage.database import Database
@@ -309,6 +312,54 @@ async def test_a_redrive_never_goes_on_with_null_for_an_output_that_is_not_there
         run = await authored.start(document(*lost, act("bad")))
         await failed(run)
         assert (await plan_redrive(db, TENANT, run.run_id, "bad")).kept == ("root.steps[0]", "root.steps[1]")
+
+
+async def test_of_two_redrives_at_once_one_starts_and_the_other_is_told(db: Database, client: Client) -> None:
+    """Both had looked before either had started its run: everything behind the step was done twice."""
+    launcher = Launcher(db, client)
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["bad"] = ["ActionError"]
+        run = await authored.start(document(act("one"), act("bad")))
+        await failed(run)
+        first, second = [await plan_redrive(db, TENANT, run.run_id, "bad") for _ in range(2)]
+        await redrive(db, launcher, TENANT, first, "the receiver is back")
+        with pytest.raises(Refused, match=first.new_run_id) as refusal:
+            await redrive(db, launcher, TENANT, second, "somebody else saw it too")
+        started = again(authored, first.new_run_id)
+        await started.handle.result()
+        third = await plan_redrive(db, TENANT, run.run_id, "bad")
+        other = await replay(db, launcher, TENANT, run.run_id, "from the beginning", again=True)
+        with pytest.raises(Refused, match=other.run_id) as against_replay:
+            await redrive(db, launcher, TENANT, third, "once more", again=True)
+        await again(authored, other.run_id).handle.result()
+        last = await plan_redrive(db, TENANT, run.run_id, "bad")
+    assert {refusal.value.code, against_replay.value.code} == {"RUN_REPEATED_BEFORE"}
+    assert last.earlier == [first.new_run_id, other.run_id]
+    assert authored.effects.count("bad") == 3
+    assert sum("takes the place" in line.message for line in (await started.timeline()).logs) == 1
+
+
+async def test_of_two_replays_at_once_with_different_inputs_one_starts_and_the_other_is_told(
+    database: MigratedDatabase, db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(act("one")), {"n": 1})
+        await run.handle.result()
+        async with await psycopg.AsyncConnection.connect(database.admin_url) as held:
+            await held.execute("SELECT 1 FROM workflow_definitions FOR UPDATE")
+            launcher = Launcher(db, client)
+            both = [
+                asyncio.create_task(replay(db, launcher, TENANT, run.run_id, "another input", {"n": number}))
+                for number in (2, 3)
+            ]
+            while sum("another input" in line.message for line in (await run.timeline()).logs) < 2:
+                await asyncio.sleep(0.02)
+        found = await asyncio.gather(*both, return_exceptions=True)
+        started = next(one.run_id for one in found if isinstance(one, LaunchedRun))
+        await again(authored, started).handle.result()
+    (refusal,) = [one for one in found if isinstance(one, Refused)]
+    assert (refusal.code, started in refusal.message) == ("RUN_REPEATED_BEFORE", True)
+    assert authored.effects.count("one") == 2
 
 
 async def test_a_replay_begins_anew_with_the_same_or_another_input(db: Database, client: Client) -> None:

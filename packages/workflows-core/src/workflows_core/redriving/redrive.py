@@ -113,7 +113,7 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
         message = f"workflow {run.workflow_id!r} has no version {version}"
         raise Refused.one("WORKFLOW_VERSION_UNKNOWN", message, "version")
     plan = compile_plan(parse_definition(found.definition), JlensEngine(), answer_check)
-    new_run_id = str(uuid.uuid4())
+    new_run_id = _next_in_place_of(tenant, run_id, earlier)
     identity = RunIdentity(new_run_id, tenant, run.workflow_id, found.version, found.definition_hash, run.trigger_type)
     rewound = rewind(plan, recorded, identity, wanted)
     begun = [step.step_path for step in recorded.timeline.steps]
@@ -192,20 +192,24 @@ async def replay(
     """
     why = checked_reason(reason, "REASON_MISSING", "--reason")
     run = await _ended(db, tenant, run_id)
-    if not again:
-        async with db.tenant(tenant) as conn:
-            problems = _repeated_before(run_id, await runs_in_place_of(conn, run_id))
-        if problems:
-            raise Refused(problems)
+    async with db.tenant(tenant) as conn:
+        earlier = await runs_in_place_of(conn, run_id)
+    if earlier and not again:
+        raise Refused(_repeated_before(run_id, earlier))
     request = LaunchRequest(
         tenant=tenant,
         workflow=run.workflow_id,
         version=run.workflow_version,
         payload=run.input_json if payload is None else payload,
-        run_id=str(uuid.uuid4()),
+        run_id=_next_in_place_of(tenant, run_id, earlier),
         trigger_metadata={**meta_of_trigger(run.trigger_metadata_json), "replayOfRunId": run_id, "reason": why},
     )
     return await _start(db, launcher, request, run_id, f"replayed: {reason}")
+
+
+def _next_in_place_of(tenant: str, run_id: str, earlier: Sequence[str]) -> str:
+    """Id of one more run: the same for two who ask at once, of whom one starts it and the other one is told."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, "\x1f".join((tenant, run_id, *earlier))))
 
 
 def _repeated_before(run_id: str, earlier: Sequence[str]) -> list[Problem]:
@@ -234,12 +238,31 @@ async def _start(db: Database, launcher: Launcher, request: LaunchRequest, run_i
     new_run_id, takes = str(request.run_id), f"takes the place of run {run_id}, {text}"
     await _note(db, request.tenant, run_id, f"{text} (run {new_run_id})")
     try:
-        launched = await launcher.launch(request)
+        launched = await _launched(launcher, request, run_id)
     except Refused as error:
         await _note(db, request.tenant, run_id, f"the start of run {new_run_id} was answered with {error.code}")
-        await _note(db, request.tenant, new_run_id, takes)
+        if error.code != "RUN_REPEATED_BEFORE":
+            await _note(db, request.tenant, new_run_id, takes)
         raise
     await _note(db, request.tenant, new_run_id, takes)
+    return launched
+
+
+async def _launched(launcher: Launcher, request: LaunchRequest, run_id: str) -> LaunchedRun:
+    """Starts the run in a run's place.
+
+    Raises:
+        Refused: `RUN_REPEATED_BEFORE`: somebody who asked at the same time was first; else as the launch.
+    """
+    was_first = Refused(_repeated_before(run_id, [str(request.run_id)]))
+    try:
+        launched = await launcher.launch(request)
+    except Refused as error:
+        if error.code != "RUN_ID_TAKEN":
+            raise
+        raise was_first from error  # And has started it with another version or input.
+    if not launched.created:
+        raise was_first
     return launched
 
 

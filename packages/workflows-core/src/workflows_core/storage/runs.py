@@ -250,9 +250,10 @@ async def run_of_firing(conn: AsyncConnection, fire_key: str) -> RunRow | None:
 async def runs_in_place_of(conn: AsyncConnection, run_id: str) -> list[str]:
     """Ids of the runs that a redrive or a replay has started in a run's place, the first one first.
 
-    The run's own log names them, since nothing leads from a run to those that have its id in their metadata.
+    The run's own log names them, since nothing leads from a run to those that have its id in their metadata; one that
+    two have asked for at once it names twice.
     """
-    return list((await conn.execute(_IN_PLACE_OF, {"run_id": run_id})).scalars())
+    return list(dict.fromkeys((await conn.execute(_IN_PLACE_OF, {"run_id": run_id})).scalars()))
 
 
 async def list_runs(
