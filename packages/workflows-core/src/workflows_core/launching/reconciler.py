@@ -30,9 +30,9 @@ from workflows_core.launching.problems import is_not_there
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
-from workflows_core.storage.repairs import end_run, quiet_launches, quiet_runs
+from workflows_core.storage.repairs import end_run, open_children, quiet_launches, quiet_runs
 from workflows_core.storage.rows import RunRow
-from workflows_core.storage.runs import get_run, open_children
+from workflows_core.storage.runs import get_run
 from workflows_core.wire import names
 from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
@@ -181,9 +181,7 @@ class Reconciler:
         return "ended"
 
     async def _cancel_children(self, tenant: str, run_id: str) -> None:
-        async with self.db.tenant(tenant) as conn:
-            children = await open_children(conn, run_id)
-        for child in children:
+        for child in await open_children(self.db, tenant, run_id):
             await self.launcher.cancel_unneeded(tenant, child, f"run {run_id} was ended and does not need it any more")
 
 

@@ -15,6 +15,14 @@ from workflows_core.wire.records import RunStatus
 
 _QUIET = text("SELECT tenant, run_id FROM workflow_quiet_runs(:seconds, :tenant, :run, :limit)")
 _CUT_SHORT = text("SELECT tenant, run_id FROM workflow_quiet_launches(:seconds, :limit)")
+_OPEN_CHILDREN = text(
+    # By status, of which there is an index: of all runs that ever were, few are open.
+    """
+    SELECT run_id FROM workflow_runs
+     WHERE tenant = current_setting('workflows.tenant') AND status IN ('STARTING', 'RUNNING', 'WAITING')
+       AND parent_run_id = :run
+    """
+)
 _END = text(
     "SELECT workflow_end_run(:tenant, :run, :status, CAST(:error AS jsonb), :execution, CAST(:consumed AS jsonb))"
 )
@@ -33,6 +41,12 @@ async def quiet_launches(db: Database, seconds: float, limit: int) -> list[tuple
         return [
             (row.tenant, row.run_id) for row in await conn.execute(_CUT_SHORT, {"seconds": seconds, "limit": limit})
         ]
+
+
+async def open_children(db: Database, tenant: str, run_id: str) -> list[str]:
+    """Ids of the runs that the run has started and that have not ended."""
+    async with db.tenant(tenant) as conn:
+        return list((await conn.execute(_OPEN_CHILDREN, {"run": run_id})).scalars())
 
 
 async def end_run(

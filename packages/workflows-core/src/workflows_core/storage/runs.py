@@ -224,14 +224,6 @@ async def lineage(conn: AsyncConnection, run_id: str) -> list[str]:
     return found
 
 
-async def open_children(conn: AsyncConnection, run_id: str) -> list[str]:
-    """Ids of the runs that the run has started and that have not ended."""
-    # By status, of which there is an index: of all runs that ever were, few are open.
-    is_open = runs.c.status.in_(("STARTING", "RUNNING", "WAITING"))
-    wanted = select(runs.c.run_id).where(runs.c.tenant == this_tenant(), is_open, runs.c.parent_run_id == run_id)
-    return list((await conn.execute(wanted)).scalars())
-
-
 async def get_run(conn: AsyncConnection, run_id: str) -> RunRow | None:
     """The run, None when the tenant has none of this id."""
     row = (
