@@ -414,6 +414,38 @@ async def test_a_run_reset_with_temporals_own_tools_is_refused(db: Database, cli
     assert authored.effects.count("two") == 0
 
 
+async def test_many_failures_of_large_texts_are_told_in_short_and_the_run_goes_on(db: Database, client: Client) -> None:
+    """Each row of the steps around them repeated the text: no write could be scheduled, and the run stood still."""
+    large = {"vars.x": {"$expr": "$error(payload.text)"}}
+    failing: dict[str, Any] = {"id": "f", "type": "transform.assign", "config": {"assign": large}}
+    around = failing
+    for number in range(3):
+        around = {"id": f"p{number}", "type": "control.parallel", "branches": [{"steps": [around]}]}
+    loop = {"type": "control.forEach", "items": {"$expr": "[1..8]"}, "itemVar": "i", "body": [around]}
+    undone = act("book", onCompensate=[{**failing, "id": "undo"}])
+    seen = assign(seen="$error('the whole text: ' & ($length(error.message) > 100000))")
+    steps = document(
+        undone, {**loop, "onItemError": "continue"}, {**failing, "onError": {"policy": "continue"}, "id": "last"}, seen
+    )
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start({**steps, "compensateOn": ["failure"]}, {"text": "x" * 100_000})
+        async with asyncio.timeout(20):
+            with pytest.raises(WorkflowFailureError) as failed:
+                await run.handle.result()
+        timeline = await run.timeline()
+    assert "the whole text: true" in str(failed.value.cause)
+    said = {
+        kind: [s.error_json["message"] for s in timeline.steps if s.step_type == kind and s.error_json]
+        for kind in ("transform.assign", "control.parallel")
+    }
+    said["log"] = [line.message for line in timeline.logs if line.level == "ERROR"]
+    assert {kind: (len(found), max(map(len, found)) // 1000) for kind, found in said.items()} == {
+        "transform.assign": (11, 4),
+        "control.parallel": (24, 0),
+        "log": (1, 4),
+    }
+
+
 async def test_hole_2_continue_as_new_by_signal_count_keeps_what_came(db: Database, client: Client) -> None:
     async with authored_runtime(db, client, policy=RunPolicy(continue_after_signals=5)) as authored:
         run = await authored.start(document(wait("PAID", "payload.id"), wait("LATE", "payload.id")), {"id": "k1"})

@@ -18,7 +18,7 @@ from workflows_core.interpreter.bindings import Binding
 from workflows_core.interpreter.effort import Effort
 from workflows_core.interpreter.evaluation import RESUMED, Evaluator, chance_of, no_value, system_of
 from workflows_core.interpreter.messages import CancelAction, CancelChild, CancelTimer, Command, StartTimer
-from workflows_core.interpreter.outbox import Entry, EntryKind
+from workflows_core.interpreter.outbox import Entry, EntryKind, error_of_row, shortened
 from workflows_core.interpreter.plan import Assignments, Plan, PlanStep
 from workflows_core.interpreter.retry import retry_decision
 from workflows_core.interpreter.scopes import put
@@ -313,7 +313,7 @@ class Machine:
             "started_at": pending.started_at,
             "completed_at": None if status in ("STARTED", "RETRY_SCHEDULED") else self.at,
             "output_json": output,
-            "error_json": None if failure is None else failure.to_json(),
+            "error_json": None if failure is None else error_of_row(failure, frame.step_path),
             "generation": 0,
             "sequence": 0,
             "invocation": invocation,
@@ -326,7 +326,8 @@ class Machine:
 
     def log(self, level: str, message: str, step_path: str | None, context: dict[str, Any] | None = None) -> None:
         """Adds a line to the run's own log."""
-        line = {"level": level, "message": message, "step_path": step_path, "context_json": context, "at": self.at}
+        said = shortened(message)
+        line = {"level": level, "message": said, "step_path": step_path, "context_json": context, "at": self.at}
         self.add("log", line, _RECORD_BYTES)
 
     def close_wait(self, pending: Pending, outcome: WaitOutcome) -> None:

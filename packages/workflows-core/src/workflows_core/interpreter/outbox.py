@@ -11,11 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from workflows_core.errors import Failure
+from workflows_core.expressions.reading import json_bytes
 from workflows_core.wire.records import RunStatus
 
 MAX_ENTRIES = 50
 MAX_BYTES = 64 * 1024
 """At this many entries, or this many bytes of them, a write of its own is due."""
+
+MAX_TEXT = 4_000
+"""Characters of a message, or of a text in its details, that a row of a step or of the log has: what an author's own
+`$error` says, or the end of a child, may have hundreds of KiB, and a turn may have dozens of these rows."""
+
+_MAX_TEXT_AROUND = 500
+_MAX_DETAILS_BYTES = 32 * 1024
+_DEPTH = 3
+"""How far into details texts are shortened: those of a child that failed have its failure, which has details."""
 
 EntryKind = Literal["step", "log", "consumed", "closed", "refused"]
 _EVERY_WRITE: frozenset[EntryKind] = frozenset({"consumed", "closed", "refused"})
@@ -147,6 +158,34 @@ class Outbox:
             waits_written=None if written is None else frozenset(written),
             status_written=value["statusWritten"],
         )
+
+
+def shortened(text: str, characters: int = MAX_TEXT) -> str:
+    """A text as far as a row has it."""
+    return text if len(text) <= characters else f"{text[:characters]} … ({len(text)} characters)"
+
+
+def error_of_row(failure: Failure, step_path: str) -> dict[str, Any]:
+    """A failure as the row of a step has it; a step around the one that has failed says less of it."""
+    if failure.step_path == step_path:
+        details = None if failure.details is None else _shortened_in(failure.details)
+        return replace(failure, message=shortened(failure.message), details=details).to_json()
+    return replace(failure, message=shortened(failure.message, _MAX_TEXT_AROUND), details=None).to_json()
+
+
+def _shortened_in(details: Mapping[str, Any]) -> dict[str, Any]:
+    short = {name: _short(value, _DEPTH) for name, value in details.items()}
+    if (size := json_bytes(short)) > _MAX_DETAILS_BYTES:
+        return {"leftOut": f"details of {size} bytes, at most {_MAX_DETAILS_BYTES} are kept"}
+    return short
+
+
+def _short(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return shortened(value)
+    if isinstance(value, Mapping) and depth:
+        return {name: _short(member, depth - 1) for name, member in value.items()}
+    return value
 
 
 def _settled(entry: Entry, sequence: int) -> bool:
