@@ -87,6 +87,20 @@ async def test_numbers_are_added() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("sign", [1, -1])
+async def test_a_sum_that_no_number_holds_is_told_as_such(sign: int) -> None:
+    """It was told as an output that is not as declared, as if the action were at fault."""
+    store = MemoryStore()
+    await store.set("counters", "orders", sign * 1.7e308)
+    assert await CORE.call("store.increment", {**AT, "by": -sign}, store=store)
+    with pytest.raises(
+        ActionFailed, match=r"the sum at .counters., .orders. is beyond the largest number, 1\.8e\+308"
+    ) as failed:
+        await CORE.call("store.increment", {**AT, "by": sign * 1.7e308}, store=store)
+    assert (failed.value.failure.category, failed.value.failure.code) == ("ValidationError", "STORE_VALUE_INVALID")
+
+
+@pytest.mark.asyncio
 async def test_values_are_listed_by_prefix() -> None:
     store = MemoryStore()
     for key in ("b2", "a", "b1", "b3"):

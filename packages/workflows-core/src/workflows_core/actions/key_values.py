@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -151,7 +152,13 @@ async def _delete(value: Any, context: ActionContext) -> Json:
 
 
 async def _increment(value: Any, context: ActionContext) -> Json:
-    written = await _store(context).increment(value["namespace"], value["key"], value.get("by", 1))
+    namespace, key = value["namespace"], value["key"]
+    written = await _store(context).increment(namespace, key, value.get("by", 1))
+    if abs(written.value) > sys.float_info.max:
+        message = (
+            f"the sum at {namespace!r}, {key!r} is beyond the largest number, {sys.float_info.max:.2g}: set it anew"
+        )
+        raise ActionFailed(message, category=ErrorCategory.VALIDATION, code="STORE_VALUE_INVALID")
     return {"value": written.value, "revision": written.revision}
 
 
