@@ -24,13 +24,15 @@ from harness.run_records import TENANT, publish, rows
 from harness.scheduled import HOURLY, ONCE, created, fired, following, published, row_of, until, warned
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.errors import Refused
-from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.launcher import Launcher, LaunchRequest
+from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.schedules import managing
 from workflows_core.schedules.days import read_calendars
 from workflows_core.schedules.firing import fire
 from workflows_core.schedules.managing import ScheduleRequest, create_schedule
 from workflows_core.schedules.temporal import ScheduleSync, matching_times
 from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import set_operation
 from workflows_core.storage.schedules import list_schedules, store_calendar
 from workflows_core.wire.names import workflow_id_of
 
@@ -103,6 +105,30 @@ async def test_an_overlap_is_skipped_while_the_last_run_is_open(db: Database, cl
         while (await handle.describe()).info.num_actions_skipped_overlap < 1:
             await asyncio.sleep(0.05)
         assert len(await rows(db, "workflow_runs")) == 1
+
+
+@pytest.mark.parametrize("way", ["cancelled while queued", "terminated"])
+async def test_a_launch_hears_at_once_of_a_run_that_others_have_ended(db: Database, client: Client, way: str) -> None:
+    """It looked after a minute, and then after an hour maybe, and what came meanwhile was left out."""
+    version = await published(db, wait("PAID", "'k'"), onConcurrencyLimit="wait")
+    launcher = Launcher(db, client)
+    async with following(db, client) as (_, sync):
+        if way == "cancelled while queued":
+            async with db.tenant(TENANT) as conn:
+                await set_operation(conn, version.workflow_id, concurrency_limit=1)
+            await launcher.launch(LaunchRequest(TENANT, "w"))
+        handle = await fired(db, client, sync)
+        run = next(row for row in await rows(db, "workflow_runs") if row["trigger_fire_key"] is not None)
+        launch = client.get_workflow_handle(run["trigger_metadata_json"]["scheduledLaunchId"])
+        if way == "terminated":
+            await client.get_workflow_handle(workflow_id_of(run["run_id"])).terminate("by hand")
+            await Reconciler(db, client, launcher, ReconcilerPolicy(quiet_seconds=0)).one_pass()
+        else:
+            assert run["status"] == "QUEUED"
+            await launcher.cancel(TENANT, run["run_id"], "not needed")
+        result = await asyncio.wait_for(launch.result(), 20)
+        assert result["status"] == {"terminated": "FAILED"}.get(way, "CANCELED")
+        assert (await handle.describe()).info.running_actions == []
 
 
 async def test_hole_46_next_times_leave_out_what_the_day_filter_does(db: Database, client: Client) -> None:

@@ -17,7 +17,7 @@ from workflows_core.wire import names
 
 FIRST_LOOK = timedelta(minutes=1)
 LONGEST_LOOK = timedelta(hours=1)
-"""The run says when it ends; one that cannot, such as a terminated one, is seen at the next look."""
+"""The run says when it ends, or who ends it in its place; what nobody could say is seen at the next look."""
 
 LOOKS_OF_ONE_HISTORY = 200
 """After so many a launch begins anew: Temporal ends a history of 51,200 events, which is looks of seven months."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -134,6 +134,7 @@ class Launcher:
             failure = Failure(ErrorCategory.VALIDATION, error.sentence, code=error.code, details={"stage": "launch"})
             async with self._db.tenant(tenant) as conn:
                 await mark_launch_failed(conn, row.run_id, failure)
+            await self.tell_schedule(row)
             raise
         marked = await mark_running(self._db, tenant, row.run_id, first)
         return await self._launched(marked or row, created=admitted.created)
@@ -164,10 +165,12 @@ class Launcher:
                 raise Refused.one("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "runId")
             if row.status in FINAL_RUN_STATUSES:
                 raise Refused.one("RUN_ENDED", f"run {run_id} has ended already: it is {row.status}", "runId")
-            queued = Failure(ErrorCategory.CANCELLATION, "the run was cancelled before it started")
-            if await cancel_queued(conn, run_id, queued):
+            never_began = Failure(ErrorCategory.CANCELLATION, "the run was cancelled before it started")
+            if was_queued := await cancel_queued(conn, run_id, never_began):
                 await append_log(conn, run_id, "INFO", line, source="operator")
-                return
+        if was_queued:
+            await self.tell_schedule(row)
+            return
         if row.status in ("QUEUED", "STARTING"):
             # Whether the id is this tenant's in Temporal as well is not known before the run is RUNNING; one that was
             # QUEUED has just left its queue.
@@ -190,6 +193,18 @@ class Launcher:
         except Refused as error:
             if error.code not in ("RUN_ENDED", "RUN_NOT_FOUND"):
                 raise
+
+    async def tell_schedule(self, row: RunRow) -> None:
+        """Tells the launch that waits for the end of a run, which cannot tell it itself; for runs of schedules.
+
+        Nobody has to hear it: the launch looks for itself, but maybe after an hour, and its schedule waits for it.
+        """
+        trigger = row.trigger_metadata_json
+        launch = trigger.get("scheduledLaunchId") if isinstance(trigger, dict) else None
+        if isinstance(launch, str):
+            with suppress(Refused, RPCError):
+                async with self._rpc(f"telling launch {launch}", row.run_id):
+                    await self._client.get_workflow_handle(launch).signal(names.SIGNAL_RUN_ENDED, row.run_id)
 
     async def _start(self, tenant: str, admitted: Admitted) -> str | None:
         """Starts the workflow; the id of its first execution."""

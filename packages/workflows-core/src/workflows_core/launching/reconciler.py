@@ -176,6 +176,7 @@ class Reconciler:
         await self._cancel_children(tenant, row.run_id)
         if not await end_run(self.db, tenant, row.run_id, status, failure, execution=execution, consumed=consumed):
             return "looked at"
+        await self.launcher.tell_schedule(row)
         extra = {"event": "run_repaired"}
         _log.warning("run %s is now %s: %s", row.run_id, status, failure.message, extra=extra)
         return "ended"
