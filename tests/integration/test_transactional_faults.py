@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -17,12 +18,14 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from harness.authored import Started, authored_runtime
 from harness.databases import MigratedDatabase
 from harness.interpreted import document
-from harness.run_records import TENANT, rows
+from harness.run_records import TENANT, a_call, rows
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.core_pack import core_pack
 from workflows_core.actions.http_policy import HttpPolicy
+from workflows_core.execution import durably
 from workflows_core.storage.database import Database
 from workflows_core.storage.key_values import PostgresKeyValueStore
+from workflows_core.storage.ledger import start_again
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 Admin = psycopg.AsyncConnection[Any]
@@ -138,6 +141,51 @@ async def test_a_fault_of_the_database_in_a_transactional_action_is_tried_again(
     assert [(found.status, found.attempt) for found in timeline.steps] == [("SUCCEEDED", 1)] * len(steps)
     stored = {row["key"]: (row["value"], row["revision"]) for row in await rows(db, "workflow_data_store")}
     assert stored == {"first": (2, 2), "second": (2, 2)}
+
+
+def breaking_off(times: int, handled: list[str]) -> Any:
+    """A pack whose action has its transaction broken off by the database, so many times."""
+
+    async def break_off(_: Any, context: ActionContext) -> Any:
+        handled.append(context.run_id)
+        if len(handled) <= times:
+            assert isinstance(context.store, PostgresKeyValueStore)
+            await context.store._conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return {}
+
+    anything = {"type": "object"}
+    broken = Action("tx.broken", 1, break_off, anything, anything, "Breaks off.", effect=Effect.TRANSACTIONAL)
+    return {"tx": lambda: [broken]}
+
+
+async def test_a_transactional_action_that_kills_its_workers_is_found_out(db: Database, client: Client) -> None:
+    """Nothing told of its starts: it went on for ever, and healthy ones that ran beside it were taken for it."""
+    handled: list[str] = []
+    call = a_call(action_id="tx.broken", idempotency_key="the key")
+    for number in range(4):
+        await start_again(db, call, f"dead-{number}")
+    for number in range(5):
+        await start_again(db, call, f"dead-alone-{number}", alone=True)
+    async with authored_runtime(db, client, more=breaking_off(1, handled)) as authored:
+        again = step("tx.broken")
+        again["config"]["idempotencyKey"] = {"$expr": "'the key'"}
+        run = await authored.start(document(again))
+        async with asyncio.timeout(30):
+            error = await failed(run)
+    # Of the first start of an activity nobody knows; its transaction was broken off, and the next one looked.
+    assert len(handled) == 1
+    assert (error["category"], error["code"]) == ("ActionCrashed", "ACTION_CRASHED")
+
+
+async def test_what_the_database_breaks_off_again_and_again_is_not_taken_for_a_crash(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durably, "_DATABASE_RETRY", timedelta(milliseconds=10))
+    handled: list[str] = []
+    async with authored_runtime(db, client, more=breaking_off(12, handled)) as authored:
+        run = await authored.start(document(step("tx.broken"), step("test.act", "after", name="after")))
+        await run.handle.result()
+    assert len(handled) == 13
 
 
 async def failed(run: Started) -> Mapping[str, Any]:

@@ -84,22 +84,27 @@ class RegularAction:
         """
         try:
             return await self._run()
-        except asyncio.CancelledError:
-            # Such as by a worker that drains; for the ledger only, which a database that is away must not hold up.
-            with suppress(Exception):
-                await asyncio.wait_for(ledger.release(self.db, self.call, self.token), _RELEASE_SECONDS)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) or is_unavailable(error):
+                await self._release()
             raise
         finally:
             await self.held.aclose()
 
+    async def _release(self) -> None:
+        """Says that this start was not lost, such as where a worker drains or the database broke a transaction off."""
+        # For the ledger only, which a database that is away must not hold up.
+        with suppress(Exception):
+            await asyncio.wait_for(ledger.release(self.db, self.call, self.token), _RELEASE_SECONDS)
+
     async def _run(self) -> Any:
         try:
             action = required_action(self.registry, self.call)
-            if action.effect is Effect.TRANSACTIONAL:
-                return await self._kept(lambda: self._transactional(action))
             done, output = await self._before(action)
             if done:
                 return output
+            if action.effect is Effect.TRANSACTIONAL:
+                return await self._kept(lambda: self._transactional(action))
             async with self._watched(action):
                 output = await self._handle(action)
         except StepFailed as error:
@@ -110,7 +115,11 @@ class RegularAction:
 
     async def _before(self, action: Action) -> tuple[bool, Any]:
         """What must be known or written before the handler; (True, output) when the effect is there already."""
-        first = activity.info().attempt == 1 and self.call["attempt"] == 1 and not self.call["authored_key"]
+        first = activity.info().attempt == 1
+        if first and action.effect is Effect.TRANSACTIONAL:
+            # It reads its row in its own transaction, which leaves nothing of a start that is lost: later ones count.
+            return False, None
+        first = first and self.call["attempt"] == 1 and not self.call["authored_key"]
         if first and action.effect is not Effect.AT_MOST_ONCE:
             return False, None
         before = await self._start_again()
