@@ -11,14 +11,16 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import Client
 
-from harness.authored import authored_runtime
+from harness.authored import TENANT, authored_runtime
 from harness.interpreted import document
 from harness.run_records import rows
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.launching.launcher import Launcher
+from workflows_core.redriving.redrive import plan_redrive, redrive
 from workflows_core.storage.database import Database
 from workflows_core.storage.key_values import PostgresKeyValueStore
-from workflows_core.wire.names import SIGNAL_QUOTA_RESUME
+from workflows_core.wire.names import SIGNAL_QUOTA_RESUME, workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -85,6 +87,21 @@ async def test_a_step_is_counted_once_though_its_begin_and_its_end_are_told_apar
         await run.handle.result()
     # Five steps, and one more attempt of one.
     assert quota.left == 3
+
+
+async def test_what_a_redriven_run_has_kept_is_not_counted_again(db: Database, client: Client) -> None:
+    quota = Steps(left=99)
+    mark = {"id": "m", "type": "state.set", "config": {"state": "S"}}
+    async with authored_runtime(db, client, quota=quota) as authored:
+        authored.effects.failures["bad"] = ["ActionError"]
+        run = await authored.start(document(act("one"), mark, act("two"), mark | {"id": "n"}, act("bad")))
+        await asyncio.gather(run.handle.result(), return_exceptions=True)
+        assert quota.left == 99 - 5
+        planned = await plan_redrive(db, TENANT, run.run_id, "bad")
+        await redrive(db, Launcher(db, client), TENANT, planned, "the receiver is back")
+        await client.get_workflow_handle(workflow_id_of(planned.new_run_id)).result()
+    assert len(planned.kept) == 4
+    assert quota.left == 99 - 6
 
 
 async def test_a_start_that_temporal_repeats_is_counted_once(db: Database, client: Client) -> None:

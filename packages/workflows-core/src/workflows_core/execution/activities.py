@@ -155,7 +155,7 @@ class RunActivities:
             )
         if self.quota is not None and _COUNTED not in activity.info().heartbeat_details:
             write = work.call["write"]
-            ended = sum(step["completed_at"] is not None for step in write["steps"])
+            ended = sum(step["completed_at"] is not None and not step.get("kept") for step in write["steps"])
             refused = await self.quota.reserve(write["tenant"], write["run_id"], 1 + ended)
             if refused is not None:
                 raise StepFailed(quota_exceeded(refused))

@@ -151,7 +151,7 @@ class Recorded:
 
     def as_written(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The row of a kept step for the new run, with attempt and times of this one's."""
-        kept, row = {**record, "invocation": None}, self.steps.get(record["step_path"])
+        kept, row = {**record, "invocation": None, "kept": True}, self.steps.get(record["step_path"])
         if row is None:
             return kept
         kept["started_at"] = milliseconds(row.started_at)

@@ -50,6 +50,8 @@ class StepRecord(TypedDict):
     generation: int
     sequence: int
     invocation: InvocationRecord | None
+    # Of a step that a redriven run has kept, and another run has done.
+    kept: NotRequired[bool]
 
 
 class FilterRecord(TypedDict):
