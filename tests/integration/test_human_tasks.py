@@ -14,13 +14,15 @@ from harness.ingress import ingress
 from harness.interpreted import document
 from harness.run_records import publish, rows
 from workflows_core.errors import Refused
+from workflows_core.execution import driver
+from workflows_core.execution.worker import authored_replayer
 from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.launching.reminders import TaskReminders
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
 from workflows_core.storage.human_tasks import answer_task, assign_task, claim_task, list_tasks, release_task
-from workflows_core.wire.names import HUMAN_TASK_REMINDER, QUERY_SUMMARY, SIGNAL_HUMAN_TASK
+from workflows_core.wire.names import HUMAN_TASK_REMINDER, QUERY_SUMMARY, SIGNAL_EVENT, SIGNAL_HUMAN_TASK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SCHEMA = {"type": "object", "required": ["approved"], "properties": {"approved": {"type": "boolean"}}}
@@ -236,6 +238,37 @@ async def test_an_answer_for_no_open_task_is_noted(db: Database, client: Client)
     lines = await log_of(run)
     assert sum("no task 'another' is open" in line for line in lines) == 1
     assert sum("its body is no answer" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("begun", ["now", "by a build before"])
+async def test_of_answers_that_come_before_their_task_the_first_that_fits_is_taken(
+    db: Database, client: Client, begun: str
+) -> None:
+    """Only the first one was tried, and the task stayed open with the right answer at hand."""
+    first = {"id": "a", "type": "action.call"}
+    first["config"] = {"actionId": "test.act", "version": 1, "inputMapping": {"name": "first"}}
+    async with authored_runtime(db, client) as authored:
+        gate = authored.effects.gates["first"] = asyncio.Event()
+        run = await authored.start(document(first, task()), {"id": "A-1"})
+        task_id = f"{run.run_id}:root.steps[1]:1"
+        for number, payload in enumerate([{"approved": "yes"}, {"approved": True}, {"approved": False}]):
+            answer = {"eventId": f"e{number}", "eventName": "HUMAN_TASK_COMPLETED", "correlationKey": task_id}
+            await run.handle.signal(SIGNAL_EVENT, {**answer, "payload": payload})
+        with pytest.MonkeyPatch.context() as before:
+            if begun != "now":
+                before.setattr(driver, "as_executed", lambda state: state)
+            while (await run.handle.query(QUERY_SUMMARY))["keptEvents"] < 3:
+                await asyncio.sleep(0.05)
+            gate.set()
+            if begun != "now":
+                await run.until("WAITING")
+                await run.handle.signal(SIGNAL_HUMAN_TASK, {"taskId": task_id, "payload": {"approved": False}})
+            async with asyncio.timeout(15):
+                result = await run.handle.result()
+        # What is open goes on as it began.
+        await authored_replayer().replay_workflow(await run.handle.fetch_history())
+    assert result["scopes"]["vars"]["approved"] is (begun == "now")
+    assert sum("does not fit the task's schema" in line for line in await log_of(run)) == 1
 
 
 async def test_a_claim_keeps_others_from_answering_until_it_is_taken_over_or_released(

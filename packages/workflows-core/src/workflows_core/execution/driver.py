@@ -28,7 +28,7 @@ from workflows_core.execution.handed_over import handed_over
 from workflows_core.execution.last_calls import LastCall, last_call, outcome_of, require_agreement
 from workflows_core.execution.payloads import decode, size_of
 from workflows_core.execution.run_view import details_of, result_of
-from workflows_core.execution.semantics import require_supported
+from workflows_core.execution.semantics import as_executed, require_supported
 from workflows_core.execution.shielding import shielded
 from workflows_core.execution.short_calls import ShortCalls
 from workflows_core.interpreter.messages import (
@@ -143,7 +143,7 @@ class RunDriver:
         while self._may_step and self._state.outcome is None:
             self.state, commands = step(
                 self.plan,
-                self._state,
+                as_executed(self._state),
                 self.inbox.popleft(),
                 max_steps=MAX_STEPS_AT_ONCE,
                 max_effort=self.budget.effort_left,

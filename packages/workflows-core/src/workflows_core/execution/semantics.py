@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from workflows_core.interpreter.state import SUPPORTED_SEMANTICS
+from dataclasses import replace
+
+from temporalio import workflow
+
+from workflows_core.interpreter.signals import has_several_answers
+from workflows_core.interpreter.state import SUPPORTED_SEMANTICS, State
 from workflows_core.wire.records import LoadedRun
+
+PATCH_TRIES_ANSWERS = "tries-answers"
+"""Runs of builds before it tried the first kept answer only, and do so where they have it in their history."""
 
 _FIRST = 1
 """Of runs whose history does not say."""
@@ -33,3 +41,10 @@ def require_supported(semantics: int) -> None:
     """
     if semantics not in SUPPORTED_SEMANTICS:
         raise SemanticsNotSupported(semantics)
+
+
+def as_executed(state: State) -> State:
+    """The state, told what its history has of a meaning that came with this build; asked only where it matters."""
+    if state.tries_answers or not has_several_answers(state) or not workflow.patched(PATCH_TRIES_ANSWERS):
+        return state
+    return replace(state, tries_answers=True)

@@ -8,7 +8,7 @@ from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.interpreter.messages import CancelTimer, EventReceived, TaskAnswered
 from workflows_core.interpreter.plan import CallWorkflowStep, EventWaitStep, HumanTaskStep
-from workflows_core.interpreter.state import Frame, Pending
+from workflows_core.interpreter.state import Frame, Pending, State
 from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.names import HUMAN_TASK_COMPLETED
 from workflows_core.wire.records import WaitRecord
@@ -28,9 +28,15 @@ def open_event_wait(machine: Machine, frame: Frame, step: EventWaitStep, pending
 
 
 def open_task(machine: Machine, frame: Frame, step: HumanTaskStep, pending: Pending) -> None:
-    """Opens the task; an answer kept from earlier resolves it at once."""
+    """Opens the task; an answer kept from earlier that fits resolves it at once."""
     human_steps.open_task(machine, frame, step, pending)
     _take_kept_event(machine, frame)
+
+
+def has_several_answers(state: State) -> bool:
+    """Whether answers are kept of which the first may not fit its task, and another one may."""
+    answers = [kept for kept in state.kept_events if kept["signal"]["eventName"] == HUMAN_TASK_COMPLETED]
+    return len(answers) > 1
 
 
 def receive(machine: Machine, event: EventReceived) -> None:
@@ -116,7 +122,9 @@ def _take_kept_event(machine: Machine, frame: Frame) -> None:
             if signal is not None and matches(_facts(signal), wait):
                 machine.kept_events = tuple(e for e in machine.kept_events if e is not kept)
                 _consume(machine, opened, pending, wait, signal)
-                return
+                was_refused = machine.frames.get(opened.path) is opened
+                if not (was_refused and machine.state.tries_answers):
+                    return
 
 
 def _keep(machine: Machine, signal: EventSignal) -> None:

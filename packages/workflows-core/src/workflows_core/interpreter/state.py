@@ -162,6 +162,8 @@ class State:
         undo: What compensation would run, oldest first.
         ending: The outcome that is decided while compensation still runs.
         effort: What the expressions of the last `step` may have cost; not part of what is carried on.
+        tries_answers: Whether a task that opens tries all answers that came before it, and not the first one only; not
+            part of what is carried on either, since each history says it.
     """
 
     identity: RunIdentity
@@ -184,6 +186,7 @@ class State:
     ending: Outcome | None = None
     outcome: Outcome | None = None
     effort: int = field(default=0, compare=False)
+    tries_answers: bool = field(default=False, compare=False)
 
     @property
     def runnable(self) -> bool:
