@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 
 from harness.authored import TENANT, authored_runtime
 from harness.interpreted import counted, document, wait
+from workflows_core.execution import regular_action
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 from workflows_core.storage.runs import NewRun, insert_run
@@ -54,6 +57,22 @@ async def test_a_run_acts_and_everything_is_recorded(db: Database, client: Clien
         ("root.steps[2]", "SUCCEEDED", 1),
     ]
     assert [(i.action_id, i.status) for i in timeline.invocations] == [("test.act", "SUCCEEDED")] * 2
+
+
+async def test_an_action_does_not_end_before_its_begin_though_the_clock_is_set_back(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was shown with so many milliseconds below zero."""
+    async with authored_runtime(db, client) as authored:
+        gate = authored.effects.gates["one"] = asyncio.Event()
+        run = await authored.start(document(act("one"), wait()), {"id": "k1"})
+        while not authored.effects.count("one"):
+            await asyncio.sleep(0.02)
+        monkeypatch.setattr(regular_action, "time", SimpleNamespace(time=lambda: time.time() - 3_600))
+        gate.set()
+        timeline = await run.until("WAITING")
+    (ended,) = [step for step in timeline.steps if step.step_type == "action.call"]
+    assert (ended.status, ended.duration_ms) == ("SUCCEEDED", 0)
 
 
 async def test_history_is_the_handwritten_one_plus_seven_events(db: Database, client: Client) -> None:

@@ -243,7 +243,8 @@ class RegularAction:
         return [step for step in self.write["steps"] if (step["step_path"], step["visit"]) != here]
 
     def _step(self, status: StepStatus, output: Any, failure: Failure | None) -> StepRecord:
-        ended_at = int(time.time() * 1000)
+        # Not before its begin, also where the clock was set back meanwhile.
+        ended_at = max(self.started_at, int(time.time() * 1000))
         error = None
         if failure is not None:
             error = Failure(
