@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from sqlalchemy import text
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
-from temporalio.exceptions import ActivityError, ApplicationError
 
 from harness.authored import Started, authored_runtime
 from harness.databases import MigratedDatabase
@@ -219,16 +218,39 @@ async def test_a_link_that_no_index_holds_fails_its_step_with_the_sizes(db: Data
     assert "INSERT" not in error["message"]
 
 
+def with_a_key_that_no_index_holds(action: str) -> dict[str, Any]:
+    called = step(action, namespace="n", key="k")
+    called["config"]["idempotencyKey"] = {"$expr": f"'{long_name(random.Random(6), 2000)}'"}  # noqa: S311 - as above
+    return called
+
+
 @pytest.mark.parametrize("action", ["store.increment", "test.act"])
-async def test_an_action_whose_key_no_index_holds_ends_its_run(db: Database, client: Client, action: str) -> None:
-    """A transactional one was tried again for ever."""
-    counted = step(action, namespace="n", key="k")
-    counted["config"]["idempotencyKey"] = {"$expr": f"'{long_name(random.Random(6), 2000)}'"}  # noqa: S311 - as above
+async def test_an_action_whose_key_no_index_holds_fails_its_step(db: Database, client: Client, action: str) -> None:
+    """A transactional one was tried again for ever; then its record kept all that came behind from being written."""
+    book = step("test.act", "book", name="book") | {"onCompensate": [step("test.act", "unbook", name="unbook")]}
     async with authored_runtime(db, client, more=PACKS) as authored:
-        run = await authored.start(document(counted))
-        with pytest.raises(WorkflowFailureError) as failed:
+        steps = document(book, with_a_key_that_no_index_holds(action))
+        run = await authored.start({**steps, "compensateOn": ["failure"]})
+        with pytest.raises(WorkflowFailureError):
             await run.handle.result()
-    assert isinstance(failed.value.cause, ActivityError)
-    assert isinstance(failed.value.cause.cause, ApplicationError)
-    assert failed.value.cause.cause.details[0]["failure"]["code"] == "INDEXED_VALUE_TOO_LONG"
+        timeline = await run.timeline()
+    assert timeline.run.error_json is not None
+    assert (timeline.run.status, timeline.run.error_json["code"]) == ("FAILED", "INDEXED_VALUE_TOO_LONG")
+    assert {found.definition_step_id: found.status for found in timeline.steps} == {
+        "book": "SUCCEEDED",
+        "done": "FAILED",
+        "unbook": "SUCCEEDED",
+    }
     assert await rows(db, "workflow_data_store") == []
+
+
+async def test_a_short_action_whose_key_no_index_holds_has_no_row_in_the_ledger(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client, more=PACKS) as authored:
+        run = await authored.start(document(with_a_key_that_no_index_holds("test.echo")))
+        await run.handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.status == "SUCCEEDED"
+    assert [(found.status, found.output_json) for found in timeline.steps] == [
+        ("SUCCEEDED", {"namespace": "n", "key": "k"})
+    ]
+    assert timeline.invocations == []

@@ -25,6 +25,10 @@ MAX_RECORDED_INPUT_BYTES = 512 * 1024
 """Of a call that its run records itself: what is larger would make the write too large that carries it."""
 
 
+MAX_RECORDED_KEY_BYTES = 2_048
+"""Of an authored key likewise: the index of a longer one may refuse it, and with it each write that comes behind."""
+
+
 def call(machine: Machine, frame: Frame, step: ActionStep, pending: Pending) -> None:
     """Evaluates input and key and asks for the call."""
     evaluator = machine.evaluator(frame)
@@ -72,7 +76,7 @@ def succeeded(machine: Machine, frame: Frame, pending: Pending, event: ActionSuc
     except StepFailed as error:
         machine.fail(frame, error.failure, pending.attempt, pending.started_at, final=True, invocation=invocation)
         return
-    if invocation is not None:
+    if not event.recorded:
         inline = event.output if event.size <= INLINE_OUTPUT_BYTES else None
         machine.record(frame, "SUCCEEDED", pending, output=inline, invocation=invocation, size=event.size)
     machine.advance(frame)
@@ -115,8 +119,10 @@ def resume(machine: Machine) -> None:
         )
 
 
-def _invocation(pending: Pending, status: Any, output: Any, error: dict[str, Any] | None) -> InvocationRecord:
+def _invocation(pending: Pending, status: Any, output: Any, error: dict[str, Any] | None) -> InvocationRecord | None:
     call_of = pending.call or {}
+    if len(call_of["idempotency_key"].encode(errors="surrogatepass")) > MAX_RECORDED_KEY_BYTES:
+        return None
     return {
         "action_id": call_of["action_id"],
         "action_version": call_of["action_version"],
