@@ -245,8 +245,8 @@ async def test_of_answers_that_come_before_their_task_the_first_that_fits_is_tak
     db: Database, client: Client, begun: str
 ) -> None:
     """Only the first one was tried, and the task stayed open with the right answer at hand."""
-    first = {"id": "a", "type": "action.call"}
-    first["config"] = {"actionId": "test.act", "version": 1, "inputMapping": {"name": "first"}}
+    config = {"actionId": "test.act", "version": 1, "inputMapping": {"name": "first"}}
+    first = {"id": "a", "type": "action.call", "config": config}
     async with authored_runtime(db, client) as authored:
         gate = authored.effects.gates["first"] = asyncio.Event()
         run = await authored.start(document(first, task()), {"id": "A-1"})
