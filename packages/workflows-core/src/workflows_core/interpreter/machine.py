@@ -302,6 +302,10 @@ class Machine:
     ) -> None:
         """Adds the step's row to the outbox; its fence is stamped when a write takes it."""
         step = self.step_of(frame)
+        error = None
+        if failure is not None:
+            # What an action says of itself is bounded where it was called.
+            error = error_of_row(failure, frame.step_path) if invocation is None else failure.to_json()
         record: StepRecord = {
             "step_path": frame.step_path,
             "visit": 1,
@@ -313,7 +317,7 @@ class Machine:
             "started_at": pending.started_at,
             "completed_at": None if status in ("STARTED", "RETRY_SCHEDULED") else self.at,
             "output_json": output,
-            "error_json": None if failure is None else error_of_row(failure, frame.step_path),
+            "error_json": error,
             "generation": 0,
             "sequence": 0,
             "invocation": invocation,
