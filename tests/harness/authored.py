@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
 from workflows_core.actions.action import Action, ActionContext, Effect
@@ -159,6 +160,15 @@ class Started:
             found = await run_timeline(conn, self.run_id)
         assert found is not None
         return found
+
+    async def failed_tasks(self) -> list[str]:
+        """What its failed workflow tasks say."""
+        history = await self.handle.fetch_history()
+        return [
+            event.workflow_task_failed_event_attributes.failure.message
+            for event in history.events
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+        ]
 
     async def until(self, status: str) -> RunTimeline:
         """Waits until the row says so; the test's own time-out bounds it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 from dataclasses import replace
@@ -18,9 +19,14 @@ from harness.authored import authored_runtime
 from harness.ingress import ingress
 from harness.interpreted import act, document, wait
 from harness.run_records import publish
+from harness.scheduled import HOURLY, created, following, published, until
 from service_host.payload_codec import ENCODING, PayloadUnreadable, encrypting, parse_keys
+from service_host.settings import TemporalSettings
+from service_host.temporal import try_temporal
+from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.execution.payloads import encode
 from workflows_core.execution.worker import authored_replayer
+from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
 from workflows_core.wire.names import QUERY_SUMMARY, SIGNAL_EVENT
 
@@ -92,6 +98,46 @@ async def test_a_key_is_replaced_while_a_run_is_open(db: Database, client: Clien
     assert b"new" in await history_bytes(client, run.handle.id)
     with pytest.raises(PayloadUnreadable, match=r"key 'new', which this process does not have"):
         await before.get_workflow_handle(run.handle.id).result()
+
+
+async def test_a_worker_without_keys_leaves_alone_what_is_encrypted(
+    db: Database, client: Client, temporal: EmbeddedTemporal
+) -> None:
+    """As while keys are being brought to one process after the other: the SDK dropped such an event for good."""
+    settings = {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": temporal.namespace}
+    keyless = await try_temporal(TemporalSettings.model_validate(settings), "worker")
+    keyed = encrypted(client, key("k1"))
+    async with authored_runtime(db, keyless) as authored, ingress(db, keyed):
+        run = await authored.start(document(wait("PAID", "payload.id"), act("a", {"name": "a"})), {"id": "k-1"})
+        await run.until("WAITING")
+        await publish(db, "paid", "k-1")
+        while not (failed := await run.failed_tasks()):
+            await asyncio.sleep(0.1)
+        assert "key 'k1', and this process has no keys: set TEMPORAL_PAYLOAD_KEYS" in failed[0]
+    async with authored_runtime(db, keyed), ingress(db, keyed):
+        again = keyed.get_workflow_handle(run.handle.id)
+        assert (await again.result())["scopes"]["vars"]["event"] == {"amount": 5}
+    with pytest.raises(PayloadUnreadable, match="this process has no keys"):
+        await keyless.get_workflow_handle(run.handle.id).result()
+
+
+async def test_a_schedule_gets_the_new_key_and_fires_once_the_old_one_is_gone(db: Database, client: Client) -> None:
+    """Temporal kept it as it was made, so each firing after the rotation stood still, and the later ones were left out.
+
+    It was made before there were any keys, got the first one, then the second.
+    """
+    old, new = key("old"), key("new")
+    await published(db)
+    async with following(db, encrypted(client, new)) as (_, sync):
+        row = await created(db, HOURLY)
+        await ScheduleSync(db, client).one_pass()
+        for keys in (old, f"{old},{new}", f"{new},{old}"):
+            rotated = ScheduleSync(db, encrypted(client, keys))
+            assert await rotated.one_pass() == 0
+            assert await rotated.one_pass(everything=True) == (keys != f"{old},{new}")
+        assert await sync.one_pass(everything=True) == 0
+        await client.get_schedule_handle(row.runner_schedule_id).trigger()
+        assert (await until(db, row.id, "SUCCEEDED")).last_error is None
 
 
 async def test_a_payload_that_was_changed_or_has_another_key_is_refused_by_name() -> None:

@@ -7,7 +7,6 @@ import uuid
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
@@ -60,7 +59,7 @@ async def test_a_build_leaves_alone_a_run_of_a_meaning_that_it_does_not_execute(
 ) -> None:
     async with authored_runtime(db, client) as authored:
         run = await begun_by_another_release(authored, document(MEANING))
-        while not (failed := await failed_tasks(run)):
+        while not (failed := await run.failed_tasks()):
             await asyncio.sleep(0.1)
         assert f"the run has semantics {NEWER} and this build executes 1, 2:" in failed[0]
         assert (await run.timeline()).run.status == "STARTING"
@@ -81,13 +80,3 @@ async def test_a_run_that_began_before_filters_needed_values_goes_on_as_it_began
         error = (await begun_now.timeline()).run.error_json
     assert error is not None
     assert "the value of filter status has no value" in error["message"]
-
-
-async def failed_tasks(run: Started) -> list[str]:
-    """What its failed workflow tasks say."""
-    history = await run.handle.fetch_history()
-    return [
-        event.workflow_task_failed_event_attributes.failure.message
-        for event in history.events
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
-    ]

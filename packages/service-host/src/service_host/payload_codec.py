@@ -1,7 +1,7 @@
 """Encryption of what Temporal keeps: AES-256-GCM over each payload, with keys that only our processes have.
 
 The first key encrypts, every key decrypts, so that a key can be replaced while runs are open. A payload that is not
-encrypted is passed on as it is: histories from before, and callers without a codec, stay readable.
+encrypted is passed on as it is: histories from before, and callers without keys, stay readable.
 """
 
 from __future__ import annotations
@@ -91,22 +91,50 @@ class AesGcmCodec(PayloadCodec):
             return payload
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415
 
-        name = payload.metadata.get(KEY_ID, b"")
-        cipher = self._ciphers.get(name.decode("utf-8", "replace"))
+        name = _key_of(payload)
+        cipher = self._ciphers.get(name)
         if cipher is None:
             raise PayloadUnreadable(
-                f"a payload is encrypted with key {name.decode('utf-8', 'replace')!r:.80}, which this process does not "
+                f"a payload is encrypted with key {name!r:.80}, which this process does not "
                 f"have: add it to TEMPORAL_PAYLOAD_KEYS, behind the one that encrypts ({self._current!r})"
             )
         try:
-            plain = cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], name)
+            plain = cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], name.encode())
         except (InvalidTag, ValueError):
             # The second of one that is shorter than what stands before the text.
             raise PayloadUnreadable(
-                f"a payload does not decrypt with key {name.decode()!r}: another key has its name here, "
-                "or it was changed"
+                f"a payload does not decrypt with key {name!r}: another key has its name here, or it was changed"
             ) from None
         return Payload.FromString(plain)
+
+
+class KeylessCodec(PayloadCodec):
+    """Of a process without keys: passes payloads on, and refuses those that another one has encrypted.
+
+    The SDK itself drops a signal that it cannot read, and takes an encrypted failure for one of that text.
+    """
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Every payload as it is."""
+        return list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Every payload as it is.
+
+        Raises:
+            PayloadUnreadable: One is encrypted.
+        """
+        for payload in payloads:
+            if payload.metadata.get("encoding") == ENCODING:
+                raise PayloadUnreadable(
+                    f"a payload is encrypted with key {_key_of(payload)!r:.80}, and this process has no keys: "
+                    "set TEMPORAL_PAYLOAD_KEYS"
+                )
+        return list(payloads)
+
+
+def _key_of(payload: Payload) -> str:
+    return payload.metadata.get(KEY_ID, b"").decode("utf-8", "replace")
 
 
 def encrypting(converter: DataConverter, keys: Mapping[str, bytes]) -> DataConverter:
@@ -116,3 +144,8 @@ def encrypting(converter: DataConverter, keys: Mapping[str, bytes]) -> DataConve
         payload_codec=AesGcmCodec(keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )
+
+
+def refusing(converter: DataConverter) -> DataConverter:
+    """The converter of a process without keys; one that has a codec of its own stays as it is."""
+    return converter if converter.payload_codec is not None else replace(converter, payload_codec=KeylessCodec())

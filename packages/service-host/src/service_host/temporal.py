@@ -29,7 +29,7 @@ from temporalio.runtime import (
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from service_host.errors import Unreachable
-from service_host.payload_codec import encrypting, parse_keys
+from service_host.payload_codec import encrypting, parse_keys, refusing
 from service_host.reaching import ATTEMPT_SECONDS, until_reached
 from service_host.settings import TemporalSettings
 from service_host.tracing import Tracing, interceptors_of, tracing_to
@@ -158,7 +158,7 @@ def tracing_of(settings: TemporalSettings, identity: str) -> Tracing | None:
 
 def _converter(settings: TemporalSettings, converter: DataConverter) -> DataConverter:
     if settings.temporal_payload_keys is None:
-        return converter
+        return refusing(converter)
     return encrypting(converter, parse_keys(settings.temporal_payload_keys.get_secret_value()))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
 from temporalio.client import (
     Client,
@@ -317,9 +318,20 @@ class ScheduleSync:
             return False
         if described.schedule.state.paused is row.enabled:
             return False
+        if not await self._is_encoded_as_ours(described.schedule):
+            return False
         if _is_due(row):
             await self._make_up(row, described)
         return True
+
+    async def _is_encoded_as_ours(self, schedule: Schedule) -> bool:
+        """Whether what its firings begin with is plain, or has the key, as what is written now.
+
+        Temporal keeps it as it was made for as long as there is the schedule, whose key may go before that.
+        """
+        (ours,) = await self.client.data_converter.encode([{}])
+        given = schedule.action.args if isinstance(schedule.action, ScheduleActionStartWorkflow) else ()
+        return all(isinstance(one, Payload) and one.metadata == ours.metadata for one in given)
 
 
 def _is_due(row: ScheduleRow) -> bool:
