@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
 
 from temporalio.client import Client
@@ -19,9 +20,10 @@ class Forwarder:
         port: The port, the same in every opening.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        """Reserves a free port; nothing listens on it yet."""
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Reserves a free port; nothing listens on it yet. With `tls` it speaks TLS to those who come."""
         self._target = (host, port)
+        self._tls = tls
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             self.port = int(reserved.getsockname()[1])
         self._server: asyncio.Server | None = None
@@ -36,7 +38,7 @@ class Forwarder:
 
     async def open(self) -> None:
         """Listen and forward from now on."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
 
     async def close(self) -> None:
         """Refuse new connections and cut those that are open."""

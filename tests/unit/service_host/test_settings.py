@@ -166,6 +166,14 @@ def test_an_api_key_means_tls_unless_told_otherwise(given: dict[str, str], uses_
     assert load_settings(Settings, {**COMPLETE, **given}).temporal_uses_tls is uses_tls
 
 
+@pytest.mark.parametrize("key", ["two\nlines", "with a space", "schlüssel", "a\tb"])
+def test_an_api_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    """The SDK sends none then, and the server's refusal says nothing of it."""
+    code, message = refused({**COMPLETE, "TEMPORAL_API_KEY": key})["TEMPORAL_API_KEY"]
+    assert code == "SETTING_INVALID"
+    assert message.startswith("***: holds a space, a line break or a character outside ASCII")
+
+
 def test_a_validator_of_a_service_may_set_the_code() -> None:
     with pytest.raises(StartRefused) as caught:
         load_settings(Coded, {"LETTER": "b"})

@@ -136,6 +136,15 @@ class TemporalSettings(EnvironmentSettings):
             raise ValueError("not host:port")
         return value
 
+    @field_validator("temporal_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        # Else it would not be sent, in silence, and the server would say that it knows nobody.
+        key = "" if value is None else value.get_secret_value()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("holds a space, a line break or a character outside ASCII")
+        return value
+
     @field_validator("temporal_payload_keys")
     @classmethod
     def _keys(cls, value: SecretStr | None) -> SecretStr | None:

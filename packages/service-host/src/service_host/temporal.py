@@ -37,8 +37,17 @@ from service_host.tracing import Tracing, interceptors_of, tracing_to
 PERMANENT: Final = frozenset({RPCStatusCode.NOT_FOUND, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED})
 """Answers that waiting does not change: the namespace is not there, or not for us."""
 
-_OPERATING_SYSTEM_MESSAGE = re.compile(r'message: "([^"]+)"')
+_SAID = re.compile(r'(?:message|error): "([^"]+)"')
 _LONGEST_REASON: Final = 300
+_CERTIFICATE = "the server's certificate is not accepted: "
+_WRONG_TLS: Final = {
+    "UnknownIssuer": f"{_CERTIFICATE}TEMPORAL_TLS_CA, or without it the system, does not have the CA that signed it",
+    "NotValidForName": f"{_CERTIFICATE}it is for another name; TEMPORAL_TLS_SERVER_NAME says which one it has to have",
+    "InvalidCertificate(Expired": f"{_CERTIFICATE}it has expired",
+    "InvalidContentType": "what answers there does not speak TLS; without it, set TEMPORAL_TLS=false",
+}
+"""What stands in the core's words, and what it means."""
+_HUNG_UP: Final = "transport error"
 
 
 def identity_of(service: str) -> str:
@@ -126,7 +135,7 @@ async def try_temporal(
     except TimeoutError:
         raise Unreachable("Temporal", where, f"no answer within {ATTEMPT_SECONDS:g} s") from None
     except (RuntimeError, RPCError, ValueError) as error:
-        raise Unreachable("Temporal", where, _reason(error)) from error
+        raise Unreachable("Temporal", where, _reason(error, settings)) from error
     await ask_namespace(client)
     return client
 
@@ -177,7 +186,17 @@ def _tls(settings: TemporalSettings) -> bool | TLSConfig:
     )
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, settings: TemporalSettings) -> str:
     text = str(error)
-    found = _OPERATING_SYSTEM_MESSAGE.search(text)
-    return found.group(1) if found else text[:_LONGEST_REASON]
+    for words, meaning in _WRONG_TLS.items():
+        if words in text:
+            return meaning
+    found = _SAID.search(text)
+    said = found.group(1) if found else text[:_LONGEST_REASON]
+    if said != _HUNG_UP:
+        return said
+    if not settings.temporal_uses_tls:
+        return "the server hangs up: where it wants TLS, set TEMPORAL_TLS=true"
+    if settings.temporal_tls_cert is None:
+        return "the server hangs up: it may want a client certificate, TEMPORAL_TLS_CERT and TEMPORAL_TLS_KEY"
+    return "the server hangs up: it may not accept the client certificate of TEMPORAL_TLS_CERT"
