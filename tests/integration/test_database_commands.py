@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from harness.databases import MigratedDatabase
@@ -78,6 +81,26 @@ async def test_a_login_is_refused_before_the_schema_has_its_roles(empty: Embedde
     assert "p%s:" not in logged
     assert (await workflows(LOGIN, "db", "upgrade", "--url", empty.url()))["before"] is None
     await workflows(LOGIN, "db", "create-login", "early", "--url", empty.url())
+
+
+async def test_a_role_that_is_no_service_s_is_made_no_login(database: MigratedDatabase) -> None:
+    """The role of the narrow functions could be logged in as, and the superuser's password was another one."""
+    for name in ("postgres", "workflow_definer", "workflow_application"):
+        message = await refused(LOGIN, "db", "create-login", name, "--url", database.admin_url)
+        assert f"error LOGIN_NOT_FITTING at {name}: " in message
+        assert message.endswith(" take another name\n")
+    with psycopg.connect(database.admin_url) as connection:
+        found = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'workflow_definer'").fetchall()
+    assert found == [(False,)]
+
+
+async def test_a_login_that_two_make_at_once_is_made(database: MigratedDatabase) -> None:
+    """The second one was told of a key of PostgreSQL's own tables."""
+    for _ in range(5):
+        name = f"together_{secrets.token_hex(4)}"
+        made = ("db", "create-login", name, "--url", database.admin_url)
+        answers = await asyncio.gather(*(workflows(LOGIN, *made) for _ in range(3)))
+        assert answers == [{"login": name, "service": "workflows"}] * 3
 
 
 @pytest.mark.parametrize(

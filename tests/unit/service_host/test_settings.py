@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -172,6 +173,18 @@ def test_an_api_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) 
     code, message = refused({**COMPLETE, "TEMPORAL_API_KEY": key})["TEMPORAL_API_KEY"]
     assert code == "SETTING_INVALID"
     assert message.startswith("***: holds a space, a line break or a character outside ASCII")
+
+
+@pytest.mark.parametrize("password", [b"schl\xfcssel", b"a\0b"])
+def test_a_secret_that_is_no_text_is_refused_and_not_shown(password: bytes) -> None:
+    """Set in another encoding, a password ended `check` and `db create-login` with a trace."""
+    given = os.fsdecode(password)
+    assert refused({**COMPLETE, "DB_PASSWORD_SERVER": given}) == {
+        "DB_PASSWORD_SERVER": (
+            "SETTING_INVALID",
+            "***: is no text: it has bytes that are not UTF-8, or a null byte",
+        )
+    }
 
 
 def test_a_validator_of_a_service_may_set_the_code() -> None:

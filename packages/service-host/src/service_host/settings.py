@@ -267,7 +267,14 @@ def load_settings(
     """
     given = {name: value for name, value in environ.items() if value != ""}
     fields = {_variable(name, field): field for name, field in cls.model_fields.items()}
-    problems = _read_files(given, [name for name, field in fields.items() if _is_secret(field)])
+    secrets = [name for name, field in fields.items() if _is_secret(field)]
+    problems = _read_files(given, secrets)
+    problems += [
+        # Of all others the types say so.
+        StartProblem("SETTING_INVALID", name, "***: is no text: it has bytes that are not UTF-8, or a null byte")
+        for name in secrets
+        if not _is_text(given.get(name, ""))
+    ]
     problems += [
         StartProblem("SETTING_RETIRED", name, f"is no longer read: {successor}")
         for name, successor in (retired or {}).items()
@@ -311,6 +318,11 @@ def _read_files(given: dict[str, str], secrets: Sequence[str]) -> list[StartProb
             if not given[variable]:
                 problems.append(StartProblem("SETTING_INVALID", named, f"{given[named]!r} is empty"))
     return problems
+
+
+def _is_text(value: str) -> bool:
+    """Whether every program can be given it; bytes of the environment that are not UTF-8 come as halves of pairs."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _is_secret(field: FieldInfo) -> bool:

@@ -30,6 +30,16 @@ temporal-worker's may do nothing with authored tables, its own migration gives i
 use.
 """
 
+_OWN_ROLES = frozenset({"workflow_definer", *filter(None, ROLES.values())})
+"""The schema's own, which nobody logs in as."""
+
+_MAY_MORE = """
+    SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolname = current_user
+           OR EXISTS (SELECT FROM pg_class WHERE relowner = found.oid AND relnamespace = 'public'::regnamespace)
+    FROM pg_roles AS found WHERE rolname = %s
+"""
+"""Whether a role that is there is somebody else's than a service's."""
+
 _FIRST = "0023"
 """The revision of the first release."""
 
@@ -94,9 +104,12 @@ def create_login(admin_url: str | URL, name: str, password: str, service: str = 
         service: Key of `ROLES`.
 
     Raises:
+        Refused: `LOGIN_NOT_FITTING`: the name is that of a role which may do more, or of the schema.
         sqlalchemy.exc.DBAPIError: The database is not reachable.
         psycopg.Error: It refuses a statement; nothing is changed then.
     """
+    if name in _OWN_ROLES:
+        raise Refused.one("LOGIN_NOT_FITTING", f"{name} is a role of the schema, and no login: take another name", name)
     login, wanted = sql.Identifier(name), ROLES[service]
     with _connected(admin_url) as connection:
         # By the driver itself: SQLAlchemy's errors quote the statement, and this one has a password.
@@ -104,7 +117,15 @@ def create_login(admin_url: str | URL, name: str, password: str, service: str = 
         assert isinstance(driver, psycopg.Connection)
         # And only its verifier leaves this process: a server may log any statement, and logs one that it refuses.
         secret = sql.Literal(driver.pgconn.encrypt_password(password.encode(), name.encode()).decode())
-        found = driver.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+        # One after the other: of two that make the same one, the second changes it.
+        driver.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        found = driver.execute(_MAY_MORE, [name]).fetchone()
+        if found and found[0]:
+            message = (
+                f"role {name} is there, and no service's: it is a superuser, may make roles, is not bound by row-level "
+                "security, owns tables, or is the one that the URL names; take another name"
+            )
+            raise Refused.one("LOGIN_NOT_FITTING", message, name)
         verb = sql.SQL("ALTER" if found else "CREATE")
         driver.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, secret))
         for role in sorted({role for role in ROLES.values() if role is not None}):
