@@ -153,6 +153,8 @@ def test_an_unknown_action_is_refused_with_the_nearest_name() -> None:
     (problem,) = found(call("text.joins"))
     assert seen([problem]) == [("UNKNOWN_ACTION", "root.steps[0].config.actionId")]
     assert problem.suggestion == "text.join"
+    # It said that no process had announced it, of which nobody had asked.
+    assert "what processes announce was not looked at: correct the name, or look with --announced" in problem.message
 
 
 def test_an_unknown_version_is_refused_with_the_known_ones() -> None:
@@ -242,6 +244,14 @@ def test_what_is_read_from_the_payload_is_held_against_its_schema(source: str, e
     step = call("typed", inputMapping={"count": {"$expr": source}})
     problems = found(step, payload_schema=PAYLOAD)
     assert [(p.code, p.severity, p.suggestion) for p in problems if p.code != "VARIABLE_NOT_DEFINED"] == expected
+
+
+def test_a_payload_schema_without_fields_is_said_to_have_none() -> None:
+    step = call("typed", inputMapping={"count": {"$expr": "payload.count"}})
+    (problem,) = found(step, payload_schema={"type": "object", "properties": {}, "additionalProperties": False})
+    assert problem.message == "nothing is known of payload.count: the payload's schema has no field there"
+    (problem,) = found(step, payload_schema=PAYLOAD | {"properties": {"other": {}}})
+    assert problem.message == "nothing is known of payload.count: the payload's schema has only other there"
 
 
 @pytest.mark.parametrize("keyword", ["additionalProperties", "anyOf", "patternProperties"])

@@ -202,9 +202,12 @@ def _unknown_action(path: str, step: ActionCallStep, actions: KnownActions) -> P
         known = ", ".join(str(known) for known in versions)
         message, suggestion = f"action {name!r} has no version {version}; it has {known}", f"{name}@{versions[-1]}"
         return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=suggestion)
-    message = (
-        f"no action is called {name!r}: it is not one of core's, and no process has announced it within a day; "
-        "correct the name, or start the process that has it first"
+    # Nobody is known to lack an action where nobody has looked, as without a database.
+    looked = actions.lacking(name, version) is not None
+    message = f"no action is called {name!r}: it is not one of core's, and " + (
+        "no process has announced it within a day; correct the name, or start the process that has it first"
+        if looked
+        else "what processes announce was not looked at: correct the name, or look with --announced"
     )
     return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=nearest(name, actions.ids()))
 

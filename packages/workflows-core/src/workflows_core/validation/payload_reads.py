@@ -62,7 +62,7 @@ def _assign_problems(
         return  # Said as INVALID_ASSIGN_PATH.
     found = _look_up(schema, target.segments) if target.scope == "payload" else None
     if isinstance(found, _Unknown):
-        message = f"the payload's schema has no {found.name!r} there, only {', '.join(found.known)}"
+        message = f"the payload's schema has no {found.name!r} there{_only(found, ', only ')}"
         suggestion = nearest(found.name, found.known)
         yield Problem("ASSIGN_PATH_UNKNOWN", message, where, severity="warning", step_id=step_id, suggestion=suggestion)
 
@@ -87,7 +87,8 @@ def _mapping_problems(
     read = _READ.fullmatch(source)
     found = None if read is None else _look_up(schema, read[1].split(".")[1:])
     if isinstance(found, _Unknown):
-        message = f"nothing is known of {source.strip()}: the payload's schema has only {', '.join(found.known)} there"
+        has = _only(found, "only ") or "no field"
+        message = f"nothing is known of {source.strip()}: the payload's schema has {has} there"
         suggestion = nearest(found.name, found.known)
         yield Problem(
             "MAPPING_TYPE_UNKNOWN", message, where, severity="warning", step_id=step_id, suggestion=suggestion
@@ -124,3 +125,7 @@ def _kinds(schema: Mapping[str, Any]) -> frozenset[str]:
 
 def _words(kinds: frozenset[str]) -> str:
     return " or ".join(sorted(kinds - ({"number"} if "integer" in kinds else set())))
+
+
+def _only(unknown: _Unknown, before: str) -> str:
+    return before + ", ".join(unknown.known) if unknown.known else ""
