@@ -191,7 +191,19 @@ async def test_migrate_without_the_right_to_create_a_schema_is_an_error_not_a_tr
     code, _, error = await ended(SCRIPT, "migrate", environment=environment)
     assert code == 1
     assert "permission denied" in error
+    assert "; DB_USER_ADMIN and DB_PASSWORD_ADMIN have to name a role that may create a schema" in error
     assert "Traceback" not in error
+
+
+async def test_migrate_before_the_login_is_there_says_what_makes_it(
+    environment: dict[str, str], postgres: EmbeddedPostgres
+) -> None:
+    early = {**as_admin(environment, postgres), "DB_USER_SERVER": "not_made_yet"}
+    code, _, error = await ended(SCRIPT, "migrate", environment=early)
+    assert code == 1
+    assert 'role "not_made_yet" does not exist; make the service\'s login first: `workflows db create-login' in error
+    code, output, _ = await ended(SCRIPT, "migrate", environment=as_admin(environment, postgres))
+    assert (code, output.strip()) == (0, "schema temporal_worker: applied 0001_jobs")
 
 
 async def test_migrate_is_the_admin_s_also_without_a_password_of_his(environment: dict[str, str]) -> None:

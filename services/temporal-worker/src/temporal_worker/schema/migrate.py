@@ -15,6 +15,12 @@ from temporal_worker.settings import Settings
 _LOCK: Final = 7_310_551_009_247
 """Advisory lock: two migrations at once wait for each other."""
 
+_REMEDIES: Final = {
+    "42501": "; DB_USER_ADMIN and DB_PASSWORD_ADMIN have to name a role that may create a schema, or its owner",
+    "42704": "; make the service's login first: `workflows db create-login NAME --service temporal-worker`",
+}
+"""What helps, by PostgreSQL's code: the role may not, and a role is not there."""
+
 
 def revisions() -> tuple[str, ...]:
     """Names of all revisions this build knows, in order."""
@@ -46,7 +52,8 @@ def migrate(settings: Settings) -> tuple[str, ...]:
         ) as connection:
             return _apply(connection, settings.db_user_server)
     except psycopg.Error as error:
-        raise Unreachable("PostgreSQL", where_is(settings), str(error).strip().splitlines()[0]) from error
+        reason = str(error).strip().splitlines()[0] + _REMEDIES.get(error.sqlstate or "", "")
+        raise Unreachable("PostgreSQL", where_is(settings), reason) from error
 
 
 def _apply(connection: psycopg.Connection[tuple[str]], user: str) -> tuple[str, ...]:
