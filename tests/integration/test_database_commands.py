@@ -128,6 +128,17 @@ async def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
         assert "hidden" not in message
 
 
+async def test_the_driver_s_own_variables_say_whether_tls_is_required(
+    environment: dict[str, str], database: MigratedDatabase
+) -> None:
+    """docs/operating/workflow-worker.md promises it; the tests' server has no TLS."""
+    required = {**environment, **LOGIN, "PGSSLMODE": "require"}
+    for arguments in (("runs", "list"), ("db", "upgrade", "--url", database.admin_url)):
+        message = await refused(required, *arguments)
+        assert "DATABASE_UNAVAILABLE" in message
+        assert "server does not support SSL, but SSL was required" in message
+
+
 async def test_an_option_that_is_empty_names_no_tenant(environment: dict[str, str]) -> None:
     code, output, error = await command(environment, "runs", "list", "--tenant", "")
     assert (code, output) == (1, "")
