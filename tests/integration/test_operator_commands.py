@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, RemoveSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,10 +24,13 @@ from harness.interpreted import document, wait
 from harness.operator import command, publish, refused, workflows
 from harness.run_records import rows
 from harness.scheduled import HOURLY, created, following, published, row_of, until
+from workflows_cli.embedded import EmbeddedTemporal
+from workflows_core.launching.readiness import SearchAttributesCheck, registered_types
 from workflows_core.schedules.days import read_calendars
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
 from workflows_core.storage.schedules import change_schedule, store_calendar
+from workflows_core.wire.names import SEARCH_PARENT, SEARCH_TENANT, SEARCH_VERSION, SEARCH_WORKFLOW
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -222,22 +225,58 @@ async def test_a_paused_schedule_makes_up_for_the_past_and_a_failed_one_says_tha
             assert said_so in await refused(environment, "schedules", *asked)
 
 
-async def test_what_temporal_refuses_is_told_with_its_words(environment: dict[str, str], client: Client) -> None:
-    name = f"full-{uuid.uuid4().hex}"
+async def namespace_with(client: Client, attributes: dict[str, IndexedValueType.ValueType]) -> str:
+    """A namespace of its own that has these search attributes."""
+    name = f"prepared-{uuid.uuid4().hex}"
     await client.workflow_service.register_namespace(
         RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
     )
-    attributes = {f"Taken{number}": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for number in range(10)}
-    full = AddSearchAttributesRequest(namespace=name, search_attributes=attributes)
+    request = AddSearchAttributesRequest(namespace=name, search_attributes=attributes)
     while True:
         # The server knows a new namespace after a while.
         try:
-            await client.operator_service.add_search_attributes(full)
-            break
+            await client.operator_service.add_search_attributes(request)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             await asyncio.sleep(0.1)
+        else:
+            return name
+
+
+async def test_a_search_attribute_of_another_type_is_told_with_what_mends_it(
+    environment: dict[str, str], client: Client, temporal: EmbeddedTemporal
+) -> None:
+    """Setup and check said that all were registered, and each start said to run setup."""
+    name = await namespace_with(client, {SEARCH_VERSION: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD})
+    theirs = {**environment, "TEMPORAL_NAMESPACE": name}
+    there = await Client.connect(temporal.address, namespace=name)
+    wrong = "WorkflowVersion is of type Keyword and has to be Int: remove it in Temporal"
+    while not await registered_types(there):
+        await asyncio.sleep(0.1)
+    assert (await refused(theirs, "setup")).startswith(f"error SEARCH_ATTRIBUTE_TYPE_WRONG: namespace {name}: {wrong}")
+    others = dict.fromkeys((SEARCH_PARENT, SEARCH_TENANT, SEARCH_WORKFLOW), IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD)
+    await there.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace=name, search_attributes=others)
+    )
+    check = SearchAttributesCheck(there)
+    while "lacks" in (verdict := await check())[1]:
+        await asyncio.sleep(0.1)
+    assert verdict[0] is False
+    assert wrong in verdict[1]
+    await there.operator_service.remove_search_attributes(
+        RemoveSearchAttributesRequest(namespace=name, search_attributes=[SEARCH_VERSION])
+    )
+    while (await check())[1] != f"namespace {name} lacks WorkflowVersion; run `workflows setup`":
+        await asyncio.sleep(0.1)
+    assert (await workflows(theirs, "setup"))["registered"] == ["WorkflowVersion"]
+    while not (await check())[0]:
+        await asyncio.sleep(0.1)
+
+
+async def test_what_temporal_refuses_is_told_with_its_words(environment: dict[str, str], client: Client) -> None:
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    name = await namespace_with(client, {f"Taken{number}": keyword for number in range(10)})
     message = await refused({**environment, "TEMPORAL_NAMESPACE": name}, "setup")
     assert message.startswith("error TEMPORAL_REFUSED: Temporal refuses: INVALID_ARGUMENT: ")
     assert "cannot have more than 10 search attribute of type Keyword" in message

@@ -12,17 +12,17 @@ from pydantic import Field, SecretStr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 
 from service_host.errors import StartRefused
 from service_host.postgres import database_reason
 from service_host.settings import EnvironmentSettings, load_settings
 from workflows_cli.dev.state import StackState
-from workflows_cli.embedded.temporal import AUTHORED_SEARCH_ATTRIBUTES
 from workflows_cli.errors import of_database
 from workflows_cli.migrations.upgrade import ROLES, create_login, current, head, upgrade
 from workflows_cli.session import Session, command
 from workflows_core.errors import Refused
+from workflows_core.launching.readiness import SEARCH_ATTRIBUTES, registered_types, type_problem
 from workflows_core.storage.database import sqlstate
 
 _CHECK = "check --url or WORKFLOWS_ADMIN_URL"
@@ -160,8 +160,11 @@ async def setup(session: Session) -> int:
     """Register the search attributes of runs in the namespace."""
     client = await session.temporal()
     namespace = session.settings.temporal_namespace
-    listed = await client.operator_service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-    missing = {name: kind for name, kind in AUTHORED_SEARCH_ATTRIBUTES.items() if name not in listed.custom_attributes}
+    types = await registered_types(client)
+    wrong = type_problem(types)
+    if wrong is not None:
+        raise Refused.one("SEARCH_ATTRIBUTE_TYPE_WRONG", f"namespace {namespace}: {wrong}")
+    missing = {name: kind for name, kind in SEARCH_ATTRIBUTES.items() if name not in types}
     if missing:
         kinds = {name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in missing.items()}
         await client.operator_service.add_search_attributes(

@@ -23,15 +23,7 @@ from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
 from workflows_cli.embedded.loopback import LOOPBACK, child_environment, free_ports
 from workflows_cli.embedded.server import EmbeddedServer
 from workflows_cli.embedded.state import StateDirectory
-from workflows_core.wire import names
-
-AUTHORED_SEARCH_ATTRIBUTES: Mapping[str, str] = {
-    names.SEARCH_TENANT: "Keyword",
-    names.SEARCH_WORKFLOW: "Keyword",
-    names.SEARCH_VERSION: "Int",
-    names.SEARCH_PARENT: "Keyword",
-}
-"""What runs carry, and its type; `workflows setup` registers the same in a namespace that has none."""
+from workflows_core.launching.readiness import SEARCH_ATTRIBUTES
 
 DYNAMIC_CONFIG: Mapping[str, Any] = {
     "matching.enableFairness": True,
@@ -66,7 +58,7 @@ class EmbeddedTemporal(EmbeddedServer):
         port: int | None = None,
         ui: bool = False,
         ui_port: int | None = None,
-        search_attributes: Mapping[str, str] = AUTHORED_SEARCH_ATTRIBUTES,
+        search_attributes: Mapping[str, str] = SEARCH_ATTRIBUTES,
         dynamic_config: Mapping[str, Any] = DYNAMIC_CONFIG,
     ) -> None:
         """Starts nothing yet.
