@@ -39,6 +39,7 @@ def test_wrong_settings_are_all_named_and_nothing_starts(command: list[str]) -> 
         WORKFLOW_SERVER_HOST="0.0..0",
         WORKFLOW_MAIL_SMTP_HOST="mail..example",
         WORKFLOW_MAIL_SMTP_CA=__file__,
+        WORKFLOW_MAIL_FROM="The shop <shop@example.com>",
         WORKFLOW_SERVER_PORT="99999",
         TEMPORAL_TASK_QUEUE="workflow-runtime-v2",
         WORKFLOW_SECRETS_DIR="/nowhere",
@@ -49,5 +50,7 @@ def test_wrong_settings_are_all_named_and_nothing_starts(command: list[str]) -> 
         assert named in run.stderr
     assert "WORKFLOW_SECRETS_DIR" in run.stderr
     assert "holds no certificate in PEM form" in run.stderr
+    # Each message that is sent without a sender of its own would fail by it.
+    assert "SETTING_INVALID WORKFLOW_MAIL_FROM: ***: is no address of ASCII such as shop@example.com; " in run.stderr
     assert "Traceback" not in run.stderr
     assert run.stdout == ""

@@ -20,7 +20,7 @@ from service_host.settings import (
     load_settings,
 )
 from workflows_bootstrap.inference.settings import InferenceSettings, ProviderKind
-from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind
+from workflows_bootstrap.mail.settings import MailSettings, SmtpSecurity, TransportKind, require_sender
 from workflows_core.settings import ACTION_PACKS_VARIABLE, ActionSettings, listed
 
 RETIRED: Mapping[str, str] = {
@@ -163,6 +163,14 @@ class Settings(ActionSettings, TemporalSettings, PostgresSettings, ListeningSett
             smtp_ca=self.mail_smtp_ca,
             http_url=None if self.mail_http_url is None else str(self.mail_http_url),
         )
+
+    @field_validator("mail_from")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        # As below.
+        if value is not None:
+            require_sender(value)
+        return value
 
     @field_validator("mail_smtp_ca")
     @classmethod

@@ -68,6 +68,22 @@ def is_line(text: str) -> bool:
     return _NO_LINE.search(text) is None
 
 
+def require_address(email: str) -> None:
+    """Does nothing for an address that a message can be sent to or from.
+
+    Raises:
+        ValueError: With what is wrong with it.
+    """
+    if not email.isascii():
+        raise ValueError("it has other characters than ASCII; write an international domain as xn--…")
+    try:
+        parsed = Address(addr_spec=email)
+    except (ValueError, IndexError, AttributeError, HeaderParseError) as error:
+        raise ValueError(str(error)) from None
+    if not parsed.username or ("." not in parsed.domain.strip(".") and parsed.domain != "localhost"):
+        raise ValueError("it needs a name, @ and a domain")
+
+
 def mailbox(value: Any, field_name: str, scrub: Callable[[Any], Any]) -> Mailbox:
     """A mailbox of an action's input, checked; `scrub` as of the action's context.
 
@@ -78,12 +94,8 @@ def mailbox(value: Any, field_name: str, scrub: Callable[[Any], Any]) -> Mailbox
     try:
         if not is_line(email + name):
             raise ValueError("it has a line break or another control character")
-        if not email.isascii():
-            raise ValueError("it has other characters than ASCII; write an international domain as xn--…")
-        parsed = Address(addr_spec=email)
-        if not parsed.username or ("." not in parsed.domain.strip(".") and parsed.domain != "localhost"):
-            raise ValueError("it needs a name, @ and a domain")
-    except (ValueError, IndexError, AttributeError, HeaderParseError) as error:
+        require_address(email)
+    except ValueError as error:
         shown = scrub(value["email"])
         # What is wrong with a secret would show a part of it.
         reason = str(error) if shown == value["email"] else "it holds a secret, which is not shown"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from workflows_bootstrap.mail.message import is_line, require_address
+
 
 class TransportKind(StrEnum):
     """How mail is sent."""
@@ -48,3 +50,19 @@ class MailSettings:
     smtp_ca: Path | None = None
     http_url: str | None = None
     timeout_seconds: float = 30.0
+
+
+def require_sender(address: str) -> None:
+    """Does nothing for what can stand in From: an address alone.
+
+    Raises:
+        ValueError: With what would be right.
+    """
+    try:
+        if not is_line(address):
+            raise ValueError
+        require_address(address.strip())
+    except ValueError:
+        # In our own words: the library's repeat the value.
+        message = "is no address of ASCII such as shop@example.com; a name before it is for a step's `from` to give"
+        raise ValueError(message) from None
