@@ -26,6 +26,8 @@ from service_host.temporal import try_temporal
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.execution.payloads import encode
 from workflows_core.execution.worker import authored_replayer
+from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
 from workflows_core.wire.names import QUERY_SUMMARY, SIGNAL_EVENT
@@ -41,6 +43,11 @@ def key(name: str) -> str:
 def encrypted(client: Client, keys: str) -> Client:
     converter = encrypting(DataConverter.default, parse_keys(keys))
     return Client(client.service_client, namespace=client.namespace, data_converter=converter)
+
+
+async def without_keys(temporal: EmbeddedTemporal) -> Client:
+    settings = {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": temporal.namespace}
+    return await try_temporal(TemporalSettings.model_validate(settings), "worker")
 
 
 async def history_bytes(client: Client, workflow_id: str) -> bytes:
@@ -104,8 +111,7 @@ async def test_a_worker_without_keys_leaves_alone_what_is_encrypted(
     db: Database, client: Client, temporal: EmbeddedTemporal
 ) -> None:
     """As while keys are being brought to one process after the other: the SDK dropped such an event for good."""
-    settings = {"TEMPORAL_ADDRESS": temporal.address, "TEMPORAL_NAMESPACE": temporal.namespace}
-    keyless = await try_temporal(TemporalSettings.model_validate(settings), "worker")
+    keyless = await without_keys(temporal)
     keyed = encrypted(client, key("k1"))
     async with authored_runtime(db, keyless) as authored, ingress(db, keyed):
         run = await authored.start(document(wait("PAID", "payload.id"), act("a", {"name": "a"})), {"id": "k-1"})
@@ -119,6 +125,27 @@ async def test_a_worker_without_keys_leaves_alone_what_is_encrypted(
         assert (await again.result())["scopes"]["vars"]["event"] == {"amount": 5}
     with pytest.raises(PayloadUnreadable, match="this process has no keys"):
         await keyless.get_workflow_handle(run.handle.id).result()
+
+
+async def test_what_an_ended_run_took_is_asked_again_once_the_keys_are_there(
+    db: Database, client: Client, temporal: EmbeddedTemporal
+) -> None:
+    """Of a process without the key the reconciler died; by a worker without it the run's events were lost to view."""
+    ours, other, keyless = encrypted(client, key("k1")), encrypted(client, key("k2")), await without_keys(temporal)
+    async with authored_runtime(db, ours) as authored:
+        run = await authored.start(document(wait("PAID", "payload.id")), {"id": "k-1"})
+        await run.until("WAITING")
+    await run.handle.terminate()
+    for worker, asker, said in (
+        (ours, keyless, "not answered for"),
+        (other, ours, "not answered for"),
+        (keyless, keyless, "not answered for"),
+        (ours, ours, "ended"),
+    ):
+        async with authored_runtime(db, worker):
+            policy = ReconcilerPolicy(quiet_seconds=0)
+            assert await Reconciler(db, asker, Launcher(db, asker), policy).one_pass() == {said: 1}
+    assert (await run.timeline()).run.status == "FAILED"
 
 
 async def test_a_schedule_gets_the_new_key_and_fires_once_the_old_one_is_gone(db: Database, client: Client) -> None:

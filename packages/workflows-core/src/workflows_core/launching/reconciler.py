@@ -11,9 +11,9 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
+from temporalio.api.errordetails.v1 import QueryFailedFailure, WorkflowNotReadyFailure
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
@@ -38,6 +38,8 @@ from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 10
+_NO_KEY: Final = "PayloadUnreadable"
+"""Type of what a worker's query fails with that cannot decrypt the history (service_host.payload_codec)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Reconciler:
         failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
         try:
             consumed = await self._consumed(row)
-        except RPCError as error:
+        except (RPCError, _Unreadable) as error:
             _log.warning(
                 "run %s has ended, and Temporal does not say yet what it took: %s",
                 row.run_id,
@@ -141,6 +143,7 @@ class Reconciler:
 
         Raises:
             RPCError: It may tell later: Temporal does not answer, or nobody polls who could replay the history.
+            _Unreadable: As well: who was asked, or we, cannot decrypt what they are told.
         """
         handle = self.client.get_workflow_handle(row.temporal_workflow_id, run_id=execution)
         try:
@@ -158,10 +161,15 @@ class Reconciler:
                 return [] if before is None else await self._consumed(row, before)
             if isinstance(error, RPCError) and not is_not_there(error):
                 raise
+            if _lacks_a_key(error):
+                raise _Unreadable("the process that was asked lacks a payload key") from error
             _log.warning(
                 "run %s cannot say what it took: %s", row.run_id, error, extra={"event": "run_outcome_unknown"}
             )
             return None
+        except Exception as error:
+            # Of the client's codec: one run's answer ends no pass over the others.
+            raise _Unreadable(str(error)) from error
 
     async def _end(
         self,
@@ -184,6 +192,20 @@ class Reconciler:
     async def _cancel_children(self, tenant: str, run_id: str) -> None:
         for child in await open_children(self.db, tenant, run_id):
             await self.launcher.cancel_unneeded(tenant, child, f"run {run_id} was ended and does not need it any more")
+
+
+class _Unreadable(Exception):
+    """Indicates an answer that may be read later, with the keys that are missing now."""
+
+
+def _lacks_a_key(error: BaseException) -> bool:
+    """Whether the worker that was asked could not read the history, which another one, or it with its keys, can."""
+    refused = error.__context__
+    for detail in refused.grpc_status.details if isinstance(refused, RPCError) else ():
+        failed = QueryFailedFailure()
+        if detail.Unpack(failed) and failed.failure.application_failure_info.type == _NO_KEY:
+            return True
+    return False
 
 
 def _began_nothing(error: RPCError) -> bool:
