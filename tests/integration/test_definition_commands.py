@@ -89,7 +89,8 @@ async def test_a_draft_that_somebody_else_has_saved_meanwhile_stays(
     assert (await workflows(environment, *save, "1"))["draftVersion"] == 2
     assert "DRAFT_CHANGED" in await refused(environment, *save, "1")
     release = ("definitions", "publish", "orders", "--expect-draft")
-    assert "DRAFT_CHANGED" in await refused(environment, *release, "1")
+    # By the name that was given, and not by an id.
+    assert "DRAFT_CHANGED: the draft of 'orders' is no longer draft 1" in await refused(environment, *release, "1")
     assert "its draft is draft 3 now" in await said(environment, *release, "2")
     assert "DRAFT_CHANGED" in await refused(environment, *save, "2")
     assert (await workflows(environment, *release, "3"))["draftVersion"] == 4

@@ -104,13 +104,13 @@ async def publish_version(
     """
     held = (
         await conn.execute(
-            select(definitions.c.draft_version, definitions.c.published_version)
+            select(definitions.c.key, definitions.c.draft_version, definitions.c.published_version)
             .where(definitions.c.tenant == this_tenant(), definitions.c.workflow_id == workflow_id)
             .with_for_update()
         )
     ).one_or_none()
     if held is None or expected_draft_version not in (None, held.draft_version):
-        raise _changed(workflow_id, expected_draft_version)
+        raise _changed(workflow_id if held is None else held.key, expected_draft_version)
     version = (held.published_version or 0) + 1
     final = {**document, "id": workflow_id, "version": version}
     row = (
