@@ -224,6 +224,7 @@ async def test_a_cursor_with_a_nul_is_refused(api: httpx.AsyncClient) -> None:
         (b"{}", {}, (422, "REQUEST_INVALID")),
         (b'{"workflow": 7}', {}, (422, "REQUEST_INVALID")),
         (b'{"workflow": "orders", "version": 0}', {}, (422, "REQUEST_INVALID")),
+        (b'{"workflow": "orders", "version": true}', {}, (422, "REQUEST_INVALID")),
         (b'{"workflow": "orders", "payload": {"a": NaN}}', {}, (422, "LAUNCH_INVALID")),
         (b'{"workflow": "orders", "payload": "\\u0000"}', {}, (422, "LAUNCH_INVALID")),
         (b'{"workflow": "ord\\u0000ers"}', {}, (422, "REQUEST_INVALID")),

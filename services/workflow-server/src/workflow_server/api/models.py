@@ -44,7 +44,9 @@ class StartRun(_Body):
 
     workflow: Annotated[Name, Field(description="Key or id of a published workflow.", examples=["order-payment"])]
     version: Annotated[
-        int | None, Field(ge=1, le=2**31 - 1, description="Published version; by default the newest.")
+        # Strict, or `true` would be version 1.
+        int | None,
+        Field(strict=True, ge=1, le=2**31 - 1, description="Published version; by default the newest."),
     ] = None
     payload: Annotated[Any, Field(description="JSON value the run starts with.", examples=[{"orderId": "17"}])] = None
 
