@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from harness.interpreted import document
 from workflows_cli.embedded import EmbeddedPostgres
 from workflows_cli.migrations.upgrade import create_login, current, upgrade
+from workflows_core.errors import Refused
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.revision import REQUIRED_REVISION
@@ -102,6 +103,25 @@ def test_a_login_may_do_what_its_service_does(owned: tuple[str, str], service: s
                 "has_function_privilege(%s, %s, 'EXECUTE')" if "(" in thing else "has_table_privilege(%s, %s, 'SELECT')"
             )
             assert connection.execute(f"SELECT {ask}", [name, thing]).fetchone() == (wanted_right,), thing
+
+
+def test_the_owner_of_the_tables_is_made_no_login_and_makes_logins(owned: tuple[str, str]) -> None:
+    """Whoever owns other tables of the database may be one."""
+    with psycopg.connect(owned[1], autocommit=True) as connection:
+        connection.execute("ALTER ROLE migrator NOCREATEROLE")
+        try:
+            with pytest.raises(
+                Refused, match="LOGIN_NOT_FITTING at migrator: role migrator is there, and no service's"
+            ):
+                create_login(owned[1], "migrator", "p", "workflow-server")
+        finally:
+            connection.execute("ALTER ROLE migrator CREATEROLE")
+        connection.execute("CREATE ROLE shop LOGIN")
+        connection.execute("CREATE TABLE shop_orders ()")
+        connection.execute("ALTER TABLE shop_orders OWNER TO shop")
+        create_login(owned[1], "shop", "p", "workflow-server")
+    for service in ("workflows", "workflow-worker"):
+        create_login(owned[0], "made_by_the_owner", "p", service)
 
 
 def test_narrow_functions_are_for_no_role_but_ours(owned: tuple[str, str]) -> None:

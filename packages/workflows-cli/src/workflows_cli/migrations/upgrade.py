@@ -35,7 +35,7 @@ _OWN_ROLES = frozenset({"workflow_definer", *filter(None, ROLES.values())})
 
 _MAY_MORE = """
     SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolname = current_user
-           OR EXISTS (SELECT FROM pg_class WHERE relowner = found.oid AND relnamespace = 'public'::regnamespace)
+           OR EXISTS (SELECT FROM pg_class WHERE relowner = found.oid AND oid = to_regclass(%s))
     FROM pg_roles AS found WHERE rolname = %s
 """
 """Whether a role that is there is somebody else's than a service's."""
@@ -119,11 +119,11 @@ def create_login(admin_url: str | URL, name: str, password: str, service: str = 
         secret = sql.Literal(driver.pgconn.encrypt_password(password.encode(), name.encode()).decode())
         # One after the other: of two that make the same one, the second changes it.
         driver.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        found = driver.execute(_MAY_MORE, [name]).fetchone()
+        found = driver.execute(_MAY_MORE, [VERSION_TABLE, name]).fetchone()
         if found and found[0]:
             message = (
                 f"role {name} is there, and no service's: it is a superuser, may make roles, is not bound by row-level "
-                "security, owns tables, or is the one that the URL names; take another name"
+                "security, owns the schema's tables, or is the one that the URL names; take another name"
             )
             raise Refused.one("LOGIN_NOT_FITTING", message, name)
         verb = sql.SQL("ALTER" if found else "CREATE")
