@@ -193,6 +193,9 @@ async def test_a_server_that_is_not_there_has_no_tls_or_says_nothing() -> None:
             timeout_seconds=2,
         )
         assert (await send(tls)).code == "EMAIL_UNREACHABLE"
+        starttls = await send(replace(plain, smtp_security=SmtpSecurity.STARTTLS))
+    assert starttls.code == "EMAIL_UNREACHABLE"
+    assert "offers no STARTTLS; WORKFLOW_MAIL_SMTP_SECURITY says how it is spoken to" in starttls.message
     async with chat_server(NoAnswer.SILENCE) as silent:
         port = int(silent.url.split(":")[2].split("/")[0])
         quiet = MailSettings(

@@ -117,7 +117,12 @@ class SmtpTransport:
                 return ActionFailed(message, category=ErrorCategory.ACTION, code="EMAIL_REFUSED", details=details)
             message = f"the SMTP server {where} puts the message off with code {error.code}"
             return ActionFailed(message, category=ErrorCategory.TRANSIENT, code="EMAIL_DEFERRED", details=details)
-        message = f"the SMTP server {where} cannot be reached, or its TLS is not right: {type(error).__name__}"
+        if type(error) is aiosmtplib.SMTPException and self._settings.smtp_security is SmtpSecurity.STARTTLS:
+            # The library's plain error, again: of connecting it says this.
+            reason = "offers no STARTTLS; WORKFLOW_MAIL_SMTP_SECURITY says how it is spoken to"
+        else:
+            reason = f"cannot be reached, or its TLS is not right: {type(error).__name__}"
+        message = f"the SMTP server {where} {reason}"
         return ActionFailed(message, category=ErrorCategory.TRANSIENT, code="EMAIL_UNREACHABLE")
 
     def _unknown(self, error: Exception) -> ActionFailed:
