@@ -21,6 +21,7 @@ from harness.ingress import ingress, route
 from harness.interpreted import document, wait
 from harness.run_records import (
     EXECUTION,
+    OPENED,
     TENANT,
     a_wait,
     a_write,
@@ -61,6 +62,26 @@ async def test_an_event_goes_to_every_open_wait_for_its_name_and_key(db: Databas
     await publish(db, "e1")
     await route(db, POLICY)
     assert await deliveries_of(db) == {("e1", "w1"): "new"}
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+async def test_an_event_goes_to_its_waits_however_many_pages_they_are(
+    db: Database, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """All at once they were more than a statement has time for, and the event was tried for ever."""
+    for module in ("storage.routing", "ingress.router"):
+        monkeypatch.setattr(f"workflows_core.{module}.MOST_WAITS", 2)
+    too_much = [{"path": "amount", "op": ">", "value": 9}]
+    waits = [a_wait(f"w{number}", opened_at=OPENED + number // 2) for number in range(count)]
+    waits[1] = a_wait("w1", filters=too_much)
+    unfit, oldest, younger = (a_wait(f"one-{number}", match="one", opened_at=OPENED + number) for number in range(3))
+    await write_run(db, a_write(1, waits=[*waits, {**unfit, "filters": too_much}, oldest, younger]), EXECUTION)
+    await write_run(db, a_write(1, run_id="run-2", waits=[a_wait("other", "key-2", opened_at=0)]), "execution-2")
+    await publish(db, "e1", None, correlation_keys=["key-1", "key-2"])
+    await route(db, POLICY)
+    expected = {"w0", "other", "one-1", *(f"w{number}" for number in range(2, count))}
+    assert await deliveries_of(db) == {("e1", wait_id): "new" for wait_id in expected}
+    assert await statuses(db) == {"e1": "routed"}
 
 
 async def test_hole_27_an_event_that_was_routed_before_its_wait_is_found_by_looking_back(db: Database) -> None:

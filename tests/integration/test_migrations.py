@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import NullPool, create_engine, make_url
 
 from harness.databases import DatabaseFactory, MigratedDatabase
+from workflows_cli import migrations
 from workflows_cli.embedded import EmbeddedPostgres
 from workflows_cli.migrations.upgrade import current, head, upgrade
 from workflows_core.errors import Refused
@@ -75,7 +81,7 @@ async def test_a_schema_that_serves_older_builds_says_which(db: Database, databa
     ready, text = await readiness.schema_verdict(db)
     assert (ready, text) == (
         True,
-        f"revision 9999, which serves builds for {REQUIRED_REVISION} and newer; this is one for {REQUIRED_REVISION}",
+        f"revision 9999, which serves builds for 0023 and newer; this is one for {REQUIRED_REVISION}",
     )
 
 
@@ -93,3 +99,37 @@ async def test_a_build_is_ready_on_a_newer_schema_that_still_serves_it(
     monkeypatch.setattr(readiness, "REQUIRED_REVISION", required)
     found, text = await readiness.schema_verdict(db)
     assert (found, says in text) == (ready, True), text
+
+
+@pytest.fixture
+def first_release(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database as the first release left it; answers its name."""
+    name = "of_the_first_release"
+    postgres.create_database(name)
+    engine = create_engine(make_url(postgres.url(name)).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0023")
+        yield name
+    finally:
+        postgres.drop_database(name)
+
+
+async def test_an_upgrade_leaves_what_builds_of_the_first_release_call(
+    postgres: EmbeddedPostgres, first_release: str
+) -> None:
+    """Functions with their arguments, results and who may call them."""
+    functions = (
+        "SELECT p.oid::regprocedure::text, pg_get_function_result(p.oid), p.prosecdef, pg_get_userbyid(p.proowner),"
+        "       has_function_privilege('workflow_runtime', p.oid, 'EXECUTE'),"
+        "       has_function_privilege('workflow_application', p.oid, 'EXECUTE')"
+        "  FROM pg_proc p WHERE p.proname LIKE 'workflow%'"
+    )
+    with psycopg.connect(postgres.url(first_release), autocommit=True) as connection:
+        before = set(connection.execute(functions).fetchall())
+        assert upgrade(postgres.url(first_release)) == REQUIRED_REVISION
+        assert before <= set(connection.execute(functions).fetchall())
+        assert connection.execute("SELECT workflow_oldest_served_revision()").fetchall() == [("0023",)]

@@ -151,3 +151,12 @@ async def test_a_connection_that_was_given_up_is_used_by_nobody(database: Migrat
             await asked
         assert is_unavailable(raised.value) == (how == "the limit of time")
         assert await whose(db) != pid
+
+
+async def test_a_transaction_that_goes_on_in_parts_has_its_time_for_each(database: MigratedDatabase) -> None:
+    async with engine_of(database.url) as engine:
+        db = Database(engine, within_seconds=1.5)
+        async with db.narrow() as conn:
+            db.within_seconds = 60
+            db.go_on(conn)
+            await rows_of(conn, _SLEEP, {"seconds": 2})

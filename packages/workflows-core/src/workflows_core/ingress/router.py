@@ -21,19 +21,21 @@ from workflows_core.publishing.contracts import payload_problems
 from workflows_core.storage.database import Database, is_unavailable
 from workflows_core.storage.deliveries import Delivery
 from workflows_core.storage.routing import (
+    MOST_WAITS,
     PendingEvent,
     claim_event,
     claim_for,
     event_failed,
     failed_attempts,
     is_awaited,
+    more_waits,
     pending_events,
     settle_event,
     stored_keys,
     take_event,
     take_next_event,
 )
-from workflows_core.storage.run_writes import new_delivery
+from workflows_core.storage.run_writes import add_deliveries, new_delivery
 from workflows_core.storage.statements import is_contended, is_fault_of_schema
 from workflows_core.wire.records import WaitRecord
 from workflows_core.wire.text import MAX_PARSED_DEPTH
@@ -97,7 +99,7 @@ async def route_event(
     """Routes one event. False when another router was quicker, or when it is behind one whose key is held."""
     async with db.narrow() as conn:
         event = await take_event(conn, tenant, event_id)
-        left = None if event is None else await _route(conn, event, policy, just_routed, held)
+        left = None if event is None else await _route(db, conn, event, policy, just_routed, held)
     just_routed.add(left or ())
     return left is not None
 
@@ -163,12 +165,13 @@ async def _route_next(db: Database, policy: IngressPolicy, just_routed: JustRout
     """
     async with db.narrow() as conn:
         found = await take_next_event(conn)
-        left = await _route(conn, found, policy, just_routed) if isinstance(found, PendingEvent) else None
+        left = await _route(db, conn, found, policy, just_routed) if isinstance(found, PendingEvent) else None
     just_routed.add(left or ())
     return 0 if found is None else 1
 
 
 async def _route(
+    db: Database,
     conn: AsyncConnection,
     event: PendingEvent,
     policy: IngressPolicy,
@@ -180,7 +183,7 @@ async def _route(
     if held is not None and held.hold(event.event_name, keys):
         return None
     try:
-        return await _route_by(conn, event, keys, just_routed)
+        return await _route_by(db, conn, event, keys, just_routed)
     except DBAPIError as error:
         if held is not None and is_contended(error):
             held.add(event.event_name, keys)
@@ -188,7 +191,7 @@ async def _route(
 
 
 async def _route_by(
-    conn: AsyncConnection, event: PendingEvent, keys: tuple[str, ...], just_routed: JustRouted
+    db: Database, conn: AsyncConnection, event: PendingEvent, keys: tuple[str, ...], just_routed: JustRouted
 ) -> list[Delivery] | None:
     fault = await fault_of(conn, event, keys)
     if fault is not None:
@@ -197,16 +200,12 @@ async def _route_by(
     waits = event.waits if event.waits is not None else await claim_event(conn, event, keys)
     if waits is None:
         return None
-    facts = EventFacts(event.event_id, event.event_name, keys, event.payload)
-    # A candidate has just the columns that matching reads.
-    found = [wait for wait in waits if matches(facts, cast(WaitRecord, wait))]
-    deliveries = [_to_wait(event.event_id, wait) for wait in found if wait["match"] == "all"]
-    for wait in found:
-        if wait["match"] == "one" and await claim_for(
-            conn, event.tenant, event.event_id, wait["wait_id"], wait["run_id"]
-        ):
-            deliveries.append(_to_wait(event.event_id, wait))
-            break
+    deliveries = await _to_waits(conn, event, keys, waits)
+    while len(waits) == MOST_WAITS:
+        await add_deliveries(conn, event.tenant, deliveries)
+        db.go_on(conn)
+        waits = await more_waits(conn, event, keys, waits[-1])
+        deliveries = await _to_waits(conn, event, keys, waits)
     key = keys[0] if keys else None
     for workflow_id in () if event.again else event.starts:
         run_id = run_id_of_start(event.tenant, event.event_id, workflow_id)
@@ -245,6 +244,23 @@ async def _dead(conn: AsyncConnection, event: PendingEvent, reason: str) -> None
     await event_failed(conn, event.tenant, event.event_id, reason, delay_seconds=0, max_attempts=1)
     extra = {"event": "event_routing_failed", "tenant": event.tenant}
     _log.warning("event %s of tenant %s is dead: %s", event.event_id, event.tenant, reason, extra=extra)
+
+
+async def _to_waits(
+    conn: AsyncConnection, event: PendingEvent, keys: tuple[str, ...], waits: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Deliveries to those of the waits that it fits, of which one at most is for one; with the claim of that one."""
+    facts = EventFacts(event.event_id, event.event_name, keys, event.payload)
+    # A candidate has just the columns that matching reads.
+    found = [wait for wait in waits if matches(facts, cast(WaitRecord, wait))]
+    deliveries = [_to_wait(event.event_id, wait) for wait in found if wait["match"] == "all"]
+    for wait in found:
+        if wait["match"] == "one" and await claim_for(
+            conn, event.tenant, event.event_id, wait["wait_id"], wait["run_id"]
+        ):
+            deliveries.append(_to_wait(event.event_id, wait))
+            break
+    return deliveries
 
 
 def _to_wait(event_id: str, wait: Mapping[str, Any]) -> dict[str, Any]:

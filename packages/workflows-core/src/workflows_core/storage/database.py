@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
@@ -46,6 +47,7 @@ class Database:
     def __init__(self, engine: AsyncEngine, within_seconds: float | None = None) -> None:
         self.engine = engine
         self.within_seconds = within_seconds
+        self._limits: WeakKeyDictionary[AsyncConnection, asyncio.Timeout] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncIterator[AsyncConnection]:
@@ -63,8 +65,14 @@ class Database:
     @asynccontextmanager
     async def narrow(self) -> AsyncIterator[AsyncConnection]:
         """One transaction without a tenant: for the narrow functions and for tables without tenants."""
-        async with asyncio.timeout(self.within_seconds), self.engine.begin() as connection:
+        async with asyncio.timeout(self.within_seconds) as limit, self.engine.begin() as connection:
+            self._limits[connection] = limit
             yield connection
+
+    def go_on(self, connection: AsyncConnection) -> None:
+        """A transaction of `narrow` may take as long again from now: what it does comes in bounded parts."""
+        if self.within_seconds is not None:
+            self._limits[connection].reschedule(asyncio.get_running_loop().time() + self.within_seconds)
 
     async def alone(self, statement: TextClause, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of one statement in a transaction of its own: one round trip, for functions that set a tenant.

@@ -16,13 +16,17 @@ from workflows_core.storage.json_text import json_text
 from workflows_core.storage.statements import rows_of, value_of
 
 _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
-_TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id)")
-_TAKE_NEXT = text("SELECT workflow_take_next_event()")
+_TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id, :most)")
+_TAKE_NEXT = text("SELECT workflow_take_next_event(:most)")
 _STORED_KEYS = text(
     "SELECT event_id, event_name, correlation_keys FROM workflow_runtime_events"
     " WHERE tenant = :tenant AND event_id = ANY(CAST(:event_ids AS text[]))"
 )
-_CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]))")
+_CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]), :most)")
+_MORE_WAITS = text(
+    "SELECT workflow_waits_of_event("
+    ":tenant, :event_id, :event_name, CAST(:keys AS text[]), CAST(:after AS timestamptz), :after_id, :most)"
+)
 _AWAITED = text(
     "SELECT EXISTS (SELECT 1 FROM workflow_run_waits WHERE tenant = :tenant AND event_name = :event_name"
     " AND key = ANY(CAST(:keys AS text[])) AND status = 'WAITING')"
@@ -44,6 +48,10 @@ _FAILED = text(
     RETURNING status
     """
 )
+
+
+MOST_WAITS = 5_000
+"""As many waits as are read at a time, of the hundred thousands that an event may concern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ async def pending_events(db: Database, limit: int) -> list[tuple[str, str]]:
 
 async def take_event(conn: AsyncConnection, tenant: str, event_id: str) -> PendingEvent | None:
     """Sets the transaction's tenant, and takes the event; None when it is not pending any more."""
-    found = await value_of(conn, _TAKE, {"tenant": tenant, "event_id": event_id})
+    found = await value_of(conn, _TAKE, {"tenant": tenant, "event_id": event_id, "most": MOST_WAITS})
     return None if found is None else _pending(found)
 
 
@@ -99,7 +107,7 @@ async def take_next_event(conn: AsyncConnection) -> PendingEvent | Literal["gone
 
     `gone` when another router was quicker. Does not wait for long for who holds its key or row.
     """
-    found = await value_of(conn, _TAKE_NEXT, {})
+    found = await value_of(conn, _TAKE_NEXT, {"most": MOST_WAITS})
     if found is None:
         return None
     return _pending(found) if found else "gone"
@@ -136,13 +144,31 @@ async def stored_keys(db: Database, tenant: str, event_ids: Sequence[str]) -> di
 async def claim_event(
     conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]
 ) -> list[Mapping[str, Any]] | None:
-    """Locks the event's keys, then the event; the open waits for its name and keys, oldest first.
+    """Locks the event's keys, then the event; the first `MOST_WAITS` open waits for its name and keys, oldest first.
 
-    Each has wait_id, run_id, event_name, key, filters, match. None when another router was quicker.
+    Each has wait_id, run_id, event_name, key, filters, created_at, match. None when another router was quicker.
     """
-    values = {"tenant": event.tenant, "event_id": event.event_id, "event_name": event.event_name, "keys": list(keys)}
-    found: list[Mapping[str, Any]] | None = await value_of(conn, _CLAIM, values)
+    found: list[Mapping[str, Any]] | None = await value_of(conn, _CLAIM, _of_keys(event, keys))
     return found
+
+
+async def more_waits(
+    conn: AsyncConnection, event: PendingEvent, keys: Sequence[str], last: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """As `claim_event`, the next ones behind the last one before, of an event that is claimed."""
+    values = _of_keys(event, keys) | {"after": last["created_at"], "after_id": last["wait_id"]}
+    found: list[Mapping[str, Any]] = await value_of(conn, _MORE_WAITS, values)
+    return found
+
+
+def _of_keys(event: PendingEvent, keys: Sequence[str]) -> dict[str, Any]:
+    return {
+        "tenant": event.tenant,
+        "event_id": event.event_id,
+        "event_name": event.event_name,
+        "keys": list(keys),
+        "most": MOST_WAITS,
+    }
 
 
 async def is_awaited(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]) -> bool:
