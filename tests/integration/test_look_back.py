@@ -23,7 +23,7 @@ from harness.run_records import (
 )
 from workflows_core.storage.database import Database
 from workflows_core.storage.deliveries import ready_deliveries
-from workflows_core.storage.run_writes import HANDED_SECONDS, MAX_HANDED_BYTES, PAGE, write_run
+from workflows_core.storage.run_writes import HANDED_SECONDS, MAX_HANDED_BYTES, MAX_MISSED_BYTES, PAGE, write_run
 
 
 async def write(db: Database, sequence: int, **changes: Any) -> None:
@@ -39,6 +39,24 @@ async def test_look_back_finds_an_event_behind_many_that_do_not_fit(db: Database
     await route(db)
     await write(db, 1, waits=[a_wait(filters=[{"path": "amount", "op": ">", "value": 40}])])
     assert await deliveries_of(db) == {("big", "wait-1"): "new"}
+
+
+@pytest.mark.asyncio
+async def test_look_back_finds_an_event_behind_large_ones_and_reads_few_of_those_at_a_time(db: Database) -> None:
+    """A page of the largest has 25 MB."""
+    for number in range(5):
+        await publish(db, f"large-{number}", payload={"amount": 1, "text": "x" * (MAX_MISSED_BYTES // 3)})
+    await publish(db, "big", payload={"amount": 50})
+    await route(db)
+    await write(db, 1, waits=[a_wait(filters=[{"path": "amount", "op": ">", "value": 40}])])
+    assert await deliveries_of(db) == {("big", "wait-1"): "new"}
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("DELETE FROM workflow_event_deliveries"))
+        page = text("SELECT event_id FROM workflow_missed_events(:tenant, 'wait-1', '[]', '-infinity', '', :bytes)")
+        values = {"tenant": TENANT, "bytes": MAX_MISSED_BYTES}
+        assert list((await conn.execute(page, values)).scalars()) == ["large-0", "large-1", "large-2"]
+        everything = text("SELECT count(*) FROM workflow_missed_events(:tenant, 'wait-1', '[]', '-infinity', '')")
+        assert (await conn.execute(everything, {"tenant": TENANT})).scalar_one() == 6
 
 
 async def ready(db: Database) -> list[str]:

@@ -32,7 +32,8 @@ _MISSED = text(
         UNION ALL
         SELECT e.processed_at, e.event_id FROM workflow_runtime_events e
          WHERE e.tenant = :tenant AND e.event_id = :after_id
-    ) AS behind, LATERAL workflow_missed_events(:tenant, :wait_id, CAST(:consumed AS jsonb), behind.at, behind.id) AS m
+    ) AS behind,
+    LATERAL workflow_missed_events(:tenant, :wait_id, CAST(:consumed AS jsonb), behind.at, behind.id, :bytes) AS m
     """
 )
 _WAIT = text(
@@ -41,7 +42,10 @@ _WAIT = text(
 )
 _NOW = text("SELECT extract(epoch FROM clock_timestamp()) * 1000")
 PAGE = 50
-"""As many as `workflow_missed_events` answers at a time."""
+"""As many as `workflow_missed_events` answers at a time at most."""
+
+MAX_MISSED_BYTES = 1024 * 1024
+"""Of their payloads: with so many the page ends."""
 
 HANDED_SECONDS = 5.0
 """Then the sender sends a delivery that was handed over and is not consumed: the answer may have got lost."""
@@ -148,8 +152,6 @@ async def _missed_one(
             event = event_facts(row)
             if matches(event, wait) and await _may_have(conn, tenant, run_id, event.event_id, wait):
                 return event
-        if len(page) < PAGE:
-            return None
         page = await _missed(conn, tenant, wait["wait_id"], consumed, page[-1]["event_id"])
     return None
 
@@ -157,7 +159,13 @@ async def _missed_one(
 async def _missed(
     conn: AsyncConnection, tenant: str, wait_id: str, consumed: Sequence[ConsumedRecord], after_id: str | None
 ) -> list[dict[str, Any]]:
-    values = {"tenant": tenant, "wait_id": wait_id, "consumed": json_text(list(consumed)), "after_id": after_id}
+    values = {
+        "tenant": tenant,
+        "wait_id": wait_id,
+        "consumed": json_text(list(consumed)),
+        "after_id": after_id,
+        "bytes": MAX_MISSED_BYTES,
+    }
     return await rows_of(conn, _MISSED, values)
 
 
@@ -204,7 +212,11 @@ def event_facts(row: Mapping[str, Any]) -> EventFacts:
 
 
 def _values(write: RunWrite, execution: str) -> dict[str, Any]:
-    return {"write": json_text(write), "execution": execution, "semantics": SEMANTICS_VERSION}
+    return {
+        "write": json_text({**write, "look_back_bytes": MAX_MISSED_BYTES}),
+        "execution": execution,
+        "semantics": SEMANTICS_VERSION,
+    }
 
 
 def is_bare(write: RunWrite) -> bool:
