@@ -252,10 +252,11 @@ async def test_a_queued_run_that_can_never_start_stops_none_behind_it(db: Databa
     assert await status_of(db, "behind") == "RUNNING"
 
 
+@pytest.mark.parametrize("batch_size", [100, 1], ids=["some", "a whole batch"])
 async def test_a_workflow_that_somebody_holds_keeps_no_queued_run_of_another_one_waiting(
-    db: Database, client: Client, database: MigratedDatabase
+    db: Database, client: Client, database: MigratedDatabase, batch_size: int
 ) -> None:
-    """The pass ended with it, and the next one began with it again."""
+    """The pass ended with it, and the next one began with it again; or it had none but that one's runs."""
     launcher = Launcher(db, client)
     await published(db, "held", limit=1)
     await ask_to_wait(db, limit=1)
@@ -270,7 +271,7 @@ async def test_a_workflow_that_somebody_holds_keeps_no_queued_run_of_another_one
         await admin.execute(f"ALTER DATABASE {database.name} SET lock_timeout = '100ms'")
     async with engine_of(database.url) as engine:
         impatient = Database(engine)
-        queue = QueuedStarts(impatient, Launcher(impatient, client))
+        queue = QueuedStarts(impatient, Launcher(impatient, client), batch_size=batch_size)
         async with holding(database, "SELECT 1 FROM workflow_definitions WHERE key = 'held' FOR UPDATE"):
             assert await queue.one_pass() == 1
             assert await status_of(db, "behind") == "RUNNING"

@@ -15,7 +15,6 @@ from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database, unavailable_reason
 from workflows_core.storage.queued_runs import startable_runs
-from workflows_core.storage.runs import get_run
 from workflows_core.storage.statements import is_contended
 
 _log = logging.getLogger(__name__)
@@ -55,18 +54,22 @@ class QueuedStarts:
             SearchAttributesMissing: Likewise.
             Exception: The database is away.
         """
-        async with self.db.narrow() as conn:
-            found = await startable_runs(conn, self.batch_size)
         done = 0
         held: set[tuple[str, str]] = set()
-        for tenant, run_id in found:
-            with about(tenant=tenant, run_id=run_id):
-                done += await self._start(tenant, run_id, held)
-        return done
+        while True:
+            before = len(held)
+            async with self.db.narrow() as conn:
+                found = await startable_runs(conn, self.batch_size, held)
+            for tenant, run_id, workflow_id in found:
+                with about(tenant=tenant, run_id=run_id):
+                    done += await self._start(tenant, run_id, workflow_id, held)
+            if len(found) < self.batch_size or len(held) == before:
+                return done
+            # Those of a workflow that somebody holds may have been all of them: others' runs stand behind.
 
-    async def _start(self, tenant: str, run_id: str, held: set[tuple[str, str]]) -> bool:
+    async def _start(self, tenant: str, run_id: str, workflow_id: str, held: set[tuple[str, str]]) -> bool:
         """Starts a run, unless its workflow is one of those (tenant, workflow id) that somebody holds in this pass."""
-        if held and (tenant, await self._workflow_of(tenant, run_id)) in held:
+        if (tenant, workflow_id) in held:
             return False
         try:
             launched = await self.launcher.resume(tenant, run_id)
@@ -80,13 +83,8 @@ class QueuedStarts:
         except DBAPIError as error:
             if not is_contended(error):
                 raise
-            held.add((tenant, await self._workflow_of(tenant, run_id)))
+            held.add((tenant, workflow_id))
             extra = {"event": "queued_run_waits"}
             _log.warning("run %s is put off: %s", run_id, unavailable_reason(error), extra=extra)
             return False
         return launched.status != "QUEUED"
-
-    async def _workflow_of(self, tenant: str, run_id: str) -> str:
-        async with self.db.tenant(tenant) as conn:
-            row = await get_run(conn, run_id)
-        return "" if row is None else row.workflow_id

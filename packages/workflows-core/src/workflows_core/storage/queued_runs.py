@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,7 +13,10 @@ from workflows_core.storage.json_text import json_text
 from workflows_core.storage.rows import QueuePlace, RunRow
 from workflows_core.storage.tables import definitions, runs, this_tenant
 
-_STARTABLE = text("SELECT tenant, run_id FROM workflow_startable_runs(:limit)")
+_STARTABLE = text(
+    "SELECT tenant, run_id, workflow_id FROM workflow_startable_runs("
+    ":limit, CAST(:left_tenants AS text[]), CAST(:left_workflows AS text[]))"
+)
 _LOCK = text(
     "SELECT status FROM workflow_runs WHERE tenant = current_setting('workflows.tenant') AND run_id = :run FOR UPDATE"
 )
@@ -32,9 +37,22 @@ _END = text(
 )
 
 
-async def startable_runs(conn: AsyncConnection, limit: int) -> list[tuple[str, str]]:
-    """Tenant and id of QUEUED runs for which there seems to be room, the longest waiting first; without a tenant."""
-    return [(row.tenant, row.run_id) for row in await conn.execute(_STARTABLE, {"limit": limit})]
+async def startable_runs(
+    conn: AsyncConnection, limit: int, left: Collection[tuple[str, str]] = ()
+) -> list[tuple[str, str, str]]:
+    """Tenant, id and workflow id of QUEUED runs for which there seems to be room, the longest waiting first.
+
+    Args:
+        conn: Without a tenant.
+        limit: As many at most.
+        left: Tenant and workflow id of workflows whose runs are left out.
+    """
+    values = {
+        "limit": limit,
+        "left_tenants": [tenant for tenant, _ in left],
+        "left_workflows": [workflow for _, workflow in left],
+    }
+    return [(row.tenant, row.run_id, row.workflow_id) for row in await conn.execute(_STARTABLE, values)]
 
 
 async def has_queued(conn: AsyncConnection, workflow_id: str) -> bool:
