@@ -11,6 +11,7 @@ from temporalio.client import Client
 
 from harness.authored import Started, authored_runtime
 from harness.databases import MigratedDatabase
+from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.run_records import rows
 from workflows_core.actions.core_pack import core_pack
@@ -86,3 +87,26 @@ async def test_what_is_written_next_is_recorded(
         timeline = await run.timeline()
     assert timeline.run.status == "SUCCEEDED"
     assert [row["value"] for row in await rows(db, "workflow_data_store")] == [1] * (COUNT in behind)
+
+
+async def test_the_parent_of_a_child_whose_row_was_lost_is_told_of_its_end(
+    db: Database, database: MigratedDatabase, client: Client
+) -> None:
+    """It waited for ever: the row that came back was nobody's child."""
+    async with authored_runtime(db, client) as authored, ingress(db, client):
+        child, _, _ = await authored.publish(
+            document(wait("PAID", "'k1'"), {"type": "control.return", "value": {"$expr": "7"}})
+        )
+        call = {"type": "control.callWorkflow", "workflowId": child, "workflowVersion": 1}
+        parent = await authored.start(document({**call, "outputMapping": {"given": {"$expr": "childRun.result"}}}))
+        await parent.until("WAITING")
+        (row,) = [found for found in await rows(db, "workflow_runs") if found["parent_run_id"] is not None]
+        run = Started(authored, row["run_id"], client.get_workflow_handle(row["temporal_workflow_id"]))
+        await run.until("WAITING")
+        await lose(database, run)
+        await sent(run, "PAID", "k1")
+        await run.handle.result()
+        (again,) = [found for found in await rows(db, "workflow_runs") if found["run_id"] == run.run_id]
+        assert (again["parent_run_id"], again["root_run_id"]) == (parent.run_id, parent.run_id)
+        result = await parent.handle.result()
+    assert result["scopes"]["vars"]["given"] == 7

@@ -10,15 +10,18 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from temporalio import activity
-from temporalio.common import RawValue
+from temporalio.common import RawValue, SearchAttributeKey
+from temporalio.converter import decode_typed_search_attributes
 
 from workflows_core.execution.payloads import decode
 from workflows_core.storage.begun_runs import restore_row
 from workflows_core.storage.database import Database
 from workflows_core.storage.statements import RunRowMissing
+from workflows_core.wire import names
 from workflows_core.wire.messages import RunInput
 
 _LOG = logging.getLogger(__name__)
+_PARENT = SearchAttributeKey.for_keyword(names.SEARCH_PARENT)
 _T = TypeVar("_T")
 
 
@@ -28,18 +31,19 @@ async def with_row(db: Database, work: Callable[[], Awaitable[_T]]) -> _T:
         return await work()
     except RunRowMissing as error:
         _LOG.warning("%s: it gets one of what Temporal knows of its start", error)
-        await restore_row(db, await _begun())
+        await restore_row(db, *await _begun())
         return await work()
 
 
-async def _begun() -> RunInput:
-    """What the execution was started with."""
+async def _begun() -> tuple[RunInput, str | None]:
+    """What the execution was started with, and the run that has started it."""
     info, client = activity.info(), activity.client()
     history = client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id).fetch_history_events(
         page_size=1
     )
     async for event in history:
-        payloads = event.workflow_execution_started_event_attributes.input.payloads
-        [raw] = await client.data_converter.decode(payloads, [RawValue])
-        return RunInput.from_wire(decode(raw))
+        started = event.workflow_execution_started_event_attributes
+        [raw] = await client.data_converter.decode(started.input.payloads, [RawValue])
+        parent = decode_typed_search_attributes(started.search_attributes).get(_PARENT)
+        return RunInput.from_wire(decode(raw)), parent
     raise RuntimeError(f"Temporal has no history of {info.workflow_id}")

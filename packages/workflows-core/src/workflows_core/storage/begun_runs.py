@@ -60,14 +60,15 @@ async def begun_run(where: Database | AsyncConnection, tenant: str, run_id: str)
     return BegunRun(**row) if row["recorded"] else BegunRun(recorded=False, started_at=row["started_at"])
 
 
-async def restore_row(db: Database, begun: RunInput) -> None:
-    """Gives a run a row again of what it was started with; one that has a row keeps it."""
+async def restore_row(db: Database, begun: RunInput, parent_run_id: str | None) -> None:
+    """Gives a run a row again of what it was started with, and by which run; one that has a row keeps it."""
     run = {
         "tenant": begun.tenant_id,
         "run_id": begun.run_id,
         "workflow_id": begun.workflow_id,
         "workflow_version": begun.workflow_version,
         "trigger_type": begun.trigger_type,
+        "parent_run_id": parent_run_id,
     }
     async with db.tenant(begun.tenant_id) as conn:
         await conn.execute(_ENSURE, {"run": json_text(run), "semantics": SEMANTICS_VERSION})
