@@ -38,7 +38,7 @@ from workflows_core.launching.events import events_to_replay, publish_checked, r
 from workflows_core.publishing.contracts import import_events, import_schemas
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
-from workflows_core.storage.events import EventRow, count_events, list_events
+from workflows_core.storage.events import MAX_DELIVERIES, EventRow, count_events, list_events
 from workflows_core.storage.run_writes import write_run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -453,3 +453,44 @@ async def test_those_who_look_read_few_rows_of_many(many: Database) -> None:
         async with many.tenant(TENANT) as conn:
             await look(conn)
             assert (await conn.execute(read)).scalar_one() < 1000, name
+
+
+async def test_an_event_with_very_many_deliveries_is_told_with_some_and_their_number(db: Database) -> None:
+    """All of them were read with it, and with each list that has it: more than a statement has time for."""
+    count = MAX_DELIVERIES + 3
+    waits = [a_wait(f"w{number:03}", opened_at=OPENED + number) for number in range(count)]
+    await write_run(db, a_write(1, waits=waits), EXECUTION)
+    await publish(db, "e1")
+    await route(db)
+    last = f"w{count - 1:03}"
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(
+            text("UPDATE workflow_event_deliveries SET status = 'dead' WHERE target_id = :id"), {"id": last}
+        )
+        (listed,) = await list_events(conn)
+    assert (len(listed.deliveries), listed.delivery_count) == (MAX_DELIVERIES, count)
+    assert listed.deliveries[-1]["targetId"] == last, "what came to nothing is told first"
+    assert [one["targetId"] for one in listed.deliveries[:-1]] == [
+        f"w{number:03}" for number in range(MAX_DELIVERIES - 1)
+    ]
+    told = await verdicts(db, "e1")
+    assert {told[f"w{number:03}"][0] for number in range(count - 4, count - 1)} == {"new"}
+    assert set(told.values()) == {("new", None), ("dead", None)}
+    assert await notes_of(db, "e1") == [f"it has {count} deliveries, of which {MAX_DELIVERIES} are told here"]
+
+
+async def test_a_replay_asks_the_oldest_waits_only_and_says_that_there_are_others(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows_core.ingress.explaining.MAX_PROSPECTS", 2)
+    waits = [a_wait(f"w{number}", opened_at=OPENED + number) for number in range(3)]
+    await publish(db, "e1")
+    await route(db)
+    for open_now, others in ((waits[:2], []), (waits, ["others"])):
+        await write_run(db, a_write(1, waits=open_now), EXECUTION)
+        async with db.tenant(TENANT) as conn:
+            await conn.execute(text("DELETE FROM workflow_event_deliveries"))
+            (event,) = await list_events(conn)
+            found = await would_reach(conn, TENANT, event, JlensEngine())
+        assert [one.target_id for one in found if one.verdict == "match"] == ["w0", "w1"]
+        assert [one.target_id for one in found if one.verdict == "unknown"] == others

@@ -76,7 +76,8 @@ async def list_(session: Session, name: str | None, status: str | None, limit: i
         found = await list_events(conn, name=name, status=status, limit=limit)
         rows = await session.shown(conn, [row.to_json() for row in found])
     shown = [
-        {**row, "deliveries": [_outcome(one) for one in row["deliveries"]], "reason": _reasons(row)} for row in rows
+        {**row, "deliveries": [*map(_outcome, row["deliveries"]), *_others(row)], "reason": _reasons(row)}
+        for row in rows
     ]
     session.emit(rows, table(shown, ("eventId", "eventName", "keys", "status", "deliveries", "createdAt", "reason")))
     return 0
@@ -243,6 +244,11 @@ def _outcome(delivery: Mapping[str, Any]) -> str:
     workflow = delivery["workflowKey"] or delivery["targetId"]
     target = f"start of {workflow}" if is_to_come else f"run {delivery['runId']}"
     return f"{target} {delivery['status']}"
+
+
+def _others(event: Mapping[str, Any]) -> list[str]:
+    others = event["deliveryCount"] - len(event["deliveries"])
+    return [f"and {others} others"] if others else []
 
 
 def _reasons(event: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,7 @@ from workflows_core.storage.near_misses import (
     WaitFacts,
     claimed_by,
     consumed_by,
+    deliveries_to,
     events_for,
     get_wait,
     in_catalog,
@@ -44,6 +45,9 @@ from workflows_core.wire.records import WaitRecord
 
 MAX_CANDIDATES = 50
 """Waits of an event, and events of a wait, that are explained; those with the right key come first."""
+
+MAX_PROSPECTS = 1000
+"""Waits that are asked whether they would take a replay: the oldest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,9 @@ async def explain_event(
     waits = await waits_for(conn, event_id, event.event_name, list(keys), since, MAX_CANDIDATES)
     claimed = await claimed_by(conn, event_id)
     consumed = await consumed_by(conn, event_id, {wait.run_id for wait in waits})
+    if event.delivery_count > len(event.deliveries):
+        those = await deliveries_to(conn, event_id, {wait.wait_id for wait in waits})
+        delivered |= {(one["targetKind"], one["targetId"]): one for one in those}
     for wait in waits:
         found = delivered.pop(("wait", wait.wait_id), None)
         if found is not None:
@@ -134,8 +141,8 @@ async def would_reach(
 ) -> list[Candidate]:
     """Who would get a replay of this event now, and who would not and why: by what decides it for a real one.
 
-    Verdicts are `match`, of a wait also `no match`, of a start also `undeliverable`, and of the event itself `dead` or
-    `refused`: then it goes to nobody.
+    Verdicts are `match`, of a wait also `no match` (of those that are too many to be asked `unknown`), of a start also
+    `undeliverable`, and of the event itself `dead` or `refused`: then it goes to nobody.
     """
     try:
         new_id = checked_replay(tenant, event)
@@ -172,7 +179,8 @@ async def _waits(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]
     facts = EventFacts(event.event_id, event.event_name, tuple(keys), event.payload)
     found: list[Candidate] = []
     claimed: str | None = None
-    for wait in await open_waits(conn, event.event_name, list(keys)):
+    waits = await open_waits(conn, event.event_name, list(keys), MAX_PROSPECTS + 1)
+    for wait in waits[:MAX_PROSPECTS]:
         why = mismatch(facts, _record(wait))
         if why is None and wait.has_one:
             why = "another event is on its way to the wait, which takes one"
@@ -180,6 +188,9 @@ async def _waits(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]
             why = _beside(wait, claimed, {})
             claimed = claimed or wait.wait_id
         found.append(Candidate("wait", wait.wait_id, wait.run_id, "match" if why is None else "no match", why))
+    if len(waits) > MAX_PROSPECTS:
+        why = f"more than {MAX_PROSPECTS} waits are open for its keys: the others were not asked"
+        found.append(Candidate("wait", "others", None, "unknown", why))
     return found
 
 
@@ -261,6 +272,8 @@ async def _notes(
     notes = []
     if event.error_message is not None:
         notes.append(event.error_message)
+    if event.delivery_count > len(event.deliveries):
+        notes.append(f"it has {event.delivery_count} deliveries, of which {len(event.deliveries)} are told here")
     if not keys:
         notes.append("it has no correlation key, and none can be derived from its payload: no wait can match it")
     if not await in_catalog(conn, event.event_name):

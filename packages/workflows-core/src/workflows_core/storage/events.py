@@ -28,7 +28,10 @@ _PAYLOADS = text(
     "SELECT event_id, payload FROM workflow_runtime_events"
     " WHERE tenant = current_setting('workflows.tenant') AND event_id = ANY(CAST(:ids AS text[]))"
 )
-_EVENTS = """
+MAX_DELIVERIES: Final = 100
+"""Of an event that are read with it: starts first, then those that came to nothing, then the oldest."""
+
+_EVENTS = f"""
     SELECT e.event_id, e.event_name, e.correlation_keys, e.payload::text AS payload, e.status, e.attempts, e.created_at,
            e.processed_at, e.error_message, e.replay_of, e.payload_schema_ref,
            CASE WHEN e.occurred_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00' THEN e.occurred_at END
@@ -40,11 +43,15 @@ _EVENTS = """
                                             AND w.workflow_id = d.target_id),
                          'runId', d.run_id, 'status', d.status, 'attempts', d.attempts, 'reason', d.reason)
                          ORDER BY d.ordinal)
-                       FROM workflow_event_deliveries d
-                      WHERE d.tenant = e.tenant AND d.event_id = e.event_id), '[]') AS deliveries
+                       FROM (SELECT * FROM workflow_event_deliveries o
+                              WHERE o.tenant = e.tenant AND o.event_id = e.event_id
+                              ORDER BY o.target_kind, o.status IN ('new', 'accepted', 'consumed'), o.ordinal
+                              LIMIT {MAX_DELIVERIES}) AS d), '[]') AS deliveries,
+           (SELECT count(*) FROM workflow_event_deliveries o
+             WHERE o.tenant = e.tenant AND o.event_id = e.event_id) AS delivery_count
       FROM workflow_runtime_events e
      WHERE e.tenant = current_setting('workflows.tenant')
-"""
+"""  # noqa: S608 - a constant of ours
 _OF_NAME = "AND (CAST(:name AS text) IS NULL OR e.event_name = :name)"
 _NEWEST = "ORDER BY e.created_at DESC, e.event_id DESC LIMIT :limit"
 _LIST = text(
@@ -147,8 +154,9 @@ class EventRow:
         replay_of: The event that it repeats.
         payload_schema_ref: The payload's schema, as the publisher named it.
         occurred_at: The publisher's own time; None also where no process has such a time.
-        deliveries: One per run it goes to: deliveryId, targetKind, targetId, workflowKey (of a start), runId, status,
-            attempts, reason.
+        deliveries: One per run it goes to, `MAX_DELIVERIES` at most: deliveryId, targetKind, targetId, workflowKey (of
+            a start), runId, status, attempts, reason.
+        delivery_count: How many it has.
     """
 
     event_id: str
@@ -165,6 +173,7 @@ class EventRow:
     payload_schema_ref: str | None
     occurred_at: datetime | None
     deliveries: tuple[Mapping[str, Any], ...]
+    delivery_count: int
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready but for the times, which stay `datetime`."""
@@ -183,6 +192,7 @@ class EventRow:
             "occurredAt": self.occurred_at,
             **({} if self.unreadable is None else {"unreadable": self.unreadable}),
             "deliveries": [dict(delivery) for delivery in self.deliveries],
+            "deliveryCount": self.delivery_count,
         }
 
 
@@ -372,6 +382,7 @@ def _event(row: Mapping[Any, Any]) -> EventRow:
         payload_schema_ref=row["payload_schema_ref"],
         occurred_at=row["occurred_at"],
         deliveries=tuple(row["deliveries"]),
+        delivery_count=row["delivery_count"],
     )
 
 

@@ -40,8 +40,9 @@ _WAITS_FOR = text(
             AND w.resolved_at >= :since
           ORDER BY w.created_at DESC, w.wait_id LIMIT :limit)
         UNION
-        SELECT d.target_id FROM workflow_event_deliveries d
-         WHERE d.tenant = current_setting('workflows.tenant') AND d.event_id = :event_id AND d.target_kind = 'wait')
+        (SELECT d.target_id FROM workflow_event_deliveries d
+          WHERE d.tenant = current_setting('workflows.tenant') AND d.event_id = :event_id AND d.target_kind = 'wait'
+          ORDER BY d.ordinal LIMIT :limit))
     SELECT {_WAIT_COLUMNS}
       FROM workflow_run_waits w
      WHERE w.tenant = current_setting('workflows.tenant') AND w.wait_id = ANY (ARRAY(SELECT wait_id FROM found))
@@ -60,7 +61,17 @@ _OPEN_WAITS = text(
      WHERE w.tenant = current_setting('workflows.tenant') AND w.event_name = :event_name
        AND w.key = ANY (CAST(:keys AS text[])) AND w.status = 'WAITING'
      ORDER BY w.created_at, w.wait_id
+     LIMIT :limit
     """  # noqa: S608 - a constant of ours
+)
+_DELIVERIES_TO = text(
+    """
+    SELECT jsonb_build_object('targetKind', d.target_kind, 'targetId', d.target_id, 'runId', d.run_id,
+                              'status', d.status, 'reason', d.reason)
+      FROM workflow_event_deliveries d
+     WHERE d.tenant = current_setting('workflows.tenant') AND d.event_id = :event_id AND d.target_kind = 'wait'
+       AND d.target_id = ANY (CAST(:wait_ids AS text[]))
+    """
 )
 _WAIT = text(
     f"SELECT {_WAIT_COLUMNS} FROM workflow_run_waits w"  # noqa: S608 - a constant of ours
@@ -176,10 +187,16 @@ async def waits_for(
     return [WaitFacts.of(row) for row in await conn.execute(_WAITS_FOR, values)]
 
 
-async def open_waits(conn: AsyncConnection, event_name: str, keys: list[str]) -> list[OpenWait]:
+async def open_waits(conn: AsyncConnection, event_name: str, keys: list[str], limit: int) -> list[OpenWait]:
     """Waits for an event name and one of the keys that are open now, oldest first."""
-    found = await conn.execute(_OPEN_WAITS, {"event_name": event_name, "keys": keys})
+    found = await conn.execute(_OPEN_WAITS, {"event_name": event_name, "keys": keys, "limit": limit})
     return [OpenWait.of(row) for row in found]
+
+
+async def deliveries_to(conn: AsyncConnection, event_id: str, wait_ids: Collection[str]) -> list[Mapping[str, Any]]:
+    """The deliveries of an event to some waits: targetKind, targetId, runId, status, reason."""
+    found = await conn.execute(_DELIVERIES_TO, {"event_id": event_id, "wait_ids": sorted(wait_ids)})
+    return list(found.scalars())
 
 
 async def get_wait(conn: AsyncConnection, wait_id: str) -> WaitFacts | None:
