@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import cast
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
+from harness.databases import MigratedDatabase, engine_of
+from service_host.progress import Progress
+from workflow_worker.backlog import BacklogWatch
+from workflows_cli.migrations.upgrade import create_login
+from workflows_core.launching.reminders import TaskReminders
+from workflows_core.storage.announcing import keep_announced
 from workflows_core.storage.database import Database
 from workflows_core.storage.processes import Announcement, announce, beat, leave, live_processes
 
@@ -65,3 +75,45 @@ async def test_who_leaves_is_gone_at_once_and_its_row_after_a_day(db: Database) 
         kept = (await conn.execute(text("SELECT identity FROM workflow_processes ORDER BY 1"))).scalars().all()
         live = [process.identity for process in await live_processes(conn)]
     assert (kept, live) == (["b@host:2", "c@host:3"], ["c@host:3"])
+
+
+@dataclass
+class Told:
+    """What loops tell, until they have told so much."""
+
+    lines: list[str] = field(default_factory=list)
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def mark(self, detail: str = "") -> None:
+        self.lines.append(f"ok {detail}")
+
+    def degraded(self, reason: str) -> None:
+        self.lines.append(reason)
+        self.enough.set()
+
+    async def pause(self, _: float) -> bool:
+        return self.enough.is_set()
+
+
+async def test_with_the_login_of_another_service_loops_go_on_and_say_what_they_may_not(
+    database: MigratedDatabase,
+) -> None:
+    """They died and were started again, each time with a traceback; the process ended."""
+    login = f"other_{secrets.token_hex(4)}"
+    create_login(database.admin_url, login, "p", "temporal-worker")
+    url = make_url(database.url).set(username=login, password="p")
+    async with engine_of(url.render_as_string(hide_password=False)) as engine:
+        other = Database(engine)
+        beats, reminds, reads = Told(), Told(), Told()
+        await keep_announced(other, Announcement(IDENTITY, "workflow-worker", "1", [], []), beats)
+        await BacklogWatch(other).run(cast(Progress, reads))
+        reminding = asyncio.create_task(TaskReminders(other).run(reminds))
+        told = asyncio.create_task(reminds.enough.wait())
+        await asyncio.wait([reminding, told], return_when=asyncio.FIRST_COMPLETED)
+        for task in (reminding, told):
+            task.cancel()
+        await asyncio.gather(reminding, told, return_exceptions=True)
+    refused = "PostgreSQL refuses: permission denied for"
+    assert beats.lines == [f"{refused} table workflow_processes"]
+    assert reads.lines == [f"{refused} function workflow_backlog"]
+    assert reminds.lines == [f"{refused} function workflow_tasks_to_remind"]

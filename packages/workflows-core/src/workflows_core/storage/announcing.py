@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from workflows_core.progress import LoopProgress
-from workflows_core.storage.database import Database, is_unavailable, unavailable_reason
+from workflows_core.storage.database import Database, is_unavailable, may_not, unavailable_reason
 from workflows_core.storage.processes import Announcement, announce, beat, leave
 
 BEAT_SECONDS = 15.0
@@ -24,7 +24,7 @@ class BeatProgress(LoopProgress, Protocol):
 
 
 async def keep_announced(db: Database, announcement: Announcement, progress: BeatProgress) -> None:
-    """Runs until told to stop, then says that the process is gone; a database that is away only degrades it."""
+    """Runs until told to stop, then says that the process is gone; a database that is away or refuses degrades it."""
     announced = False
     while True:
         try:
@@ -32,7 +32,7 @@ async def keep_announced(db: Database, announcement: Announcement, progress: Bea
                 if not announced or not await beat(conn, announcement.identity):
                     await announce(conn, announcement)
         except Exception as error:
-            if not is_unavailable(error):
+            if not is_unavailable(error) and not may_not(error):
                 raise
             progress.degraded(unavailable_reason(error))
         else:
@@ -45,5 +45,5 @@ async def keep_announced(db: Database, announcement: Announcement, progress: Bea
             await leave(conn, announcement.identity)
     except Exception as error:
         # Others see it gone a little later, by its silence.
-        if not is_unavailable(error):
+        if not is_unavailable(error) and not may_not(error):
             raise

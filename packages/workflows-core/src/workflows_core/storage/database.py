@@ -22,6 +22,7 @@ _REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a c
 
 _OLDEST_SERVED = text("SELECT workflow_oldest_served_revision()")
 
+_INSUFFICIENT_PRIVILEGE = "42501"
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_FUNCTION = "42883"
 _NOT_OUR_FAULT = (
@@ -135,6 +136,11 @@ def is_unavailable(error: BaseException) -> bool:
     if state is None:
         return isinstance(error, (OperationalError, InterfaceError))
     return state.startswith(_NOT_OUR_FAULT)
+
+
+def may_not(error: BaseException) -> bool:
+    """Whether the login lacks a right, which may be given to it: it is another service's, or was taken one."""
+    return sqlstate(error) == _INSUFFICIENT_PRIVILEGE
 
 
 def unavailable_reason(error: BaseException) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from workflows_core.storage.database import Database, is_unavailable, sqlstate, unavailable_reason
+from workflows_core.storage.database import Database, is_unavailable, may_not, unavailable_reason
 from workflows_core.storage.revision import REQUIRED_REVISION
 
-_MAY_NOT = "42501"
 _OF_ANOTHER = (
     "the login may not use the schema as this process does: DB_USER_SERVER has to be one of "
     "`workflows db create-login NAME --service SERVICE`, made for this service"
@@ -28,7 +27,7 @@ async def schema_verdict(db: Database, needed: str | None = None) -> tuple[bool,
         asked = needed if found is not None and found >= REQUIRED_REVISION else None
         may_use = asked is None or await _may_call(db, asked)
     except Exception as error:
-        if sqlstate(error) == _MAY_NOT:
+        if may_not(error):
             return False, _OF_ANOTHER
         if not is_unavailable(error):
             raise
