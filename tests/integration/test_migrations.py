@@ -133,3 +133,20 @@ async def test_an_upgrade_leaves_what_builds_of_the_first_release_call(
         assert upgrade(postgres.url(first_release)) == REQUIRED_REVISION
         assert before <= set(connection.execute(functions).fetchall())
         assert connection.execute("SELECT workflow_oldest_served_revision()").fetchall() == [("0023",)]
+
+
+async def test_an_upgrade_and_writes_that_have_read_before_do_not_wait_for_each_other(
+    postgres: EmbeddedPostgres, first_release: str
+) -> None:
+    url = postgres.url(first_release)
+    waiting = (
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = %s AND NOT granted"
+    )
+    with psycopg.connect(url) as writing, psycopg.connect(url, autocommit=True) as watching:
+        writing.execute("SELECT 1 FROM workflow_run_waits")
+        upgrading = asyncio.create_task(asyncio.to_thread(upgrade, url))
+        while watching.execute(waiting, [first_release]).fetchone() == (0,):
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(writing.execute, "UPDATE workflow_run_waits SET status = 'WAITING'")
+        writing.commit()
+        assert await upgrading == REQUIRED_REVISION

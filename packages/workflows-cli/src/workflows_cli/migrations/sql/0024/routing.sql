@@ -2,6 +2,8 @@
 -- Builds of before take all of them at once; what they call is made of the same pieces.
 
 -- Pages are in the order of this index, so that none costs more than what it answers.
+-- At once with the lock that taking away the other one needs: writes that read the table first would wait for each other with this.
+LOCK TABLE workflow_run_waits IN ACCESS EXCLUSIVE MODE;
 CREATE INDEX workflow_run_waits_open_in_order ON workflow_run_waits (tenant, event_name, key, created_at, wait_id)
     WHERE status = 'WAITING';
 DROP INDEX workflow_run_waits_open;
