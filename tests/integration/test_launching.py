@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from harness.authored import TENANT, authored_runtime
@@ -278,6 +279,33 @@ async def test_a_workflow_that_somebody_holds_keeps_no_queued_run_of_another_one
             assert await status_of(db, "h0") == "QUEUED"
         assert await queue.one_pass() == 1
         assert await status_of(db, "h0") == "RUNNING"
+
+
+async def test_a_workflow_that_is_held_for_long_is_waited_for_once(
+    db: Database, client: Client, database: MigratedDatabase
+) -> None:
+    """Each pass waited for a statement's whole time-out before it came to the runs of others."""
+    await published(db, "held", limit=1)
+    await published(db, "orders", limit=1)
+    async with db.tenant(TENANT) as conn:
+        for run_id, key in (("h0", "held"), ("first", "orders"), ("second", "orders")):
+            await insert_run(conn, NewRun(run_id, f"id-{key}", 1, "hash", status="QUEUED"))
+        await conn.execute(text("UPDATE workflow_runs SET started_at = now() - interval '1h' WHERE run_id = 'h0'"))
+    patient = create_async_engine(
+        database.url.replace("postgresql://", "postgresql+psycopg://", 1),
+        connect_args={"options": "-c statement_timeout=600000"},
+    )
+    queue = QueuedStarts(Database(patient), Launcher(Database(patient), client))
+    async with holding(database, "SELECT 1 FROM workflow_definitions WHERE key = 'held' FOR UPDATE") as held:
+        passing = asyncio.create_task(queue.one_pass())
+        await held.time_out()
+        assert await passing == 1
+        await end(db, "first")
+        assert await queue.one_pass() == 1
+        assert [await status_of(db, run_id) for run_id in ("h0", "second")] == ["QUEUED", "RUNNING"]
+    assert await queue.one_pass() == 1
+    assert await status_of(db, "h0") == "RUNNING"
+    await patient.dispose()
 
 
 async def test_a_cancel_that_meets_the_start_of_a_queued_run_cancels_no_other_tenants_run(
