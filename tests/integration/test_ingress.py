@@ -71,11 +71,10 @@ async def test_an_event_goes_to_its_waits_however_many_pages_they_are(
     """All at once they were more than a statement has time for, and the event was tried for ever."""
     for module in ("storage.routing", "ingress.router"):
         monkeypatch.setattr(f"workflows_core.{module}.MOST_WAITS", 2)
-    too_much = [{"path": "amount", "op": ">", "value": 9}]
     waits = [a_wait(f"w{number}", opened_at=OPENED + number // 2) for number in range(count)]
-    waits[1] = a_wait("w1", filters=too_much)
-    unfit, oldest, younger = (a_wait(f"one-{number}", match="one", opened_at=OPENED + number) for number in range(3))
-    await write_run(db, a_write(1, waits=[*waits, {**unfit, "filters": too_much}, oldest, younger]), EXECUTION)
+    ones = [a_wait(f"one-{number}", match="one", opened_at=OPENED + number) for number in range(3)]
+    waits[1]["filters"] = ones[0]["filters"] = [{"path": "amount", "op": ">", "value": 9}]
+    await write_run(db, a_write(1, waits=[*waits, *ones]), EXECUTION)
     await write_run(db, a_write(1, run_id="run-2", waits=[a_wait("other", "key-2", opened_at=0)]), "execution-2")
     await publish(db, "e1", None, correlation_keys=["key-1", "key-2"])
     await route(db, POLICY)
