@@ -30,7 +30,7 @@ from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.schedules.temporal import ScheduleSync
 from workflows_core.storage.database import Database
-from workflows_core.wire.names import QUERY_SUMMARY, SIGNAL_EVENT
+from workflows_core.wire.names import AUTHORED_QUEUE, QUERY_SUMMARY, RUN_WORKFLOW, SIGNAL_EVENT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MARK = "a-name-nobody-may-read"
@@ -107,24 +107,41 @@ async def test_a_key_is_replaced_while_a_run_is_open(db: Database, client: Clien
         await before.get_workflow_handle(run.handle.id).result()
 
 
-async def test_a_worker_without_keys_leaves_alone_what_is_encrypted(
-    db: Database, client: Client, temporal: EmbeddedTemporal
+async def test_encryption_is_switched_on_in_two_steps_of_which_none_loses_a_signal(
+    db: Database, client: Client
 ) -> None:
-    """As while keys are being brought to one process after the other: the SDK dropped such an event for good."""
-    keyless = await without_keys(temporal)
-    keyed = encrypted(client, key("k1"))
-    async with authored_runtime(db, keyless) as authored, ingress(db, keyed):
-        run = await authored.start(document(wait("PAID", "payload.id"), act("a", {"name": "a"})), {"id": "k-1"})
+    """As while keys come to one process after the other: without the first step the SDK drops the event."""
+    ours = key("k1")
+    plain, keyed = encrypted(client, f"plain,{ours}"), encrypted(client, ours)
+    async with authored_runtime(db, plain) as authored, ingress(db, keyed):
+        run = await authored.start(document(wait("PAID", "payload.id"), act("a", {"name": MARK})), {"id": "k-1"})
         await run.until("WAITING")
         await publish(db, "paid", "k-1")
-        while not (failed := await run.failed_tasks()):
+        result = await run.handle.result()
+    assert result["scopes"]["vars"]["event"] == {"amount": 5}
+    assert MARK.encode() in await history_bytes(client, run.handle.id)
+
+
+async def test_a_process_without_keys_names_the_one_that_it_lacks(
+    db: Database, client: Client, temporal: EmbeddedTemporal
+) -> None:
+    keyless, keyed = await without_keys(temporal), encrypted(client, key("k1"))
+    said = "key 'k1', and this process has no keys: set TEMPORAL_PAYLOAD_KEYS"
+    fail = {"type": "action.call", "config": {"actionId": "test.fail", "version": 1, "inputMapping": {"why": MARK}}}
+    async with authored_runtime(db, keyed) as authored:
+        run = await authored.start(document(act("a", {"name": "a"})), {"id": "k-1"})
+        await run.handle.result()
+        failed = await authored.start(document(fail), {"id": "k-1"})
+        with pytest.raises(WorkflowFailureError):
+            await failed.handle.result()
+    for handle in (run.handle, failed.handle):
+        with pytest.raises(PayloadUnreadable, match=said):
+            await keyless.get_workflow_handle(handle.id).result()
+    async with authored_runtime(db, keyless):
+        started = await keyed.start_workflow(RUN_WORKFLOW, {}, id="encrypted-start", task_queue=AUTHORED_QUEUE)
+        while said.encode() not in await history_bytes(client, started.id):
             await asyncio.sleep(0.1)
-        assert "key 'k1', and this process has no keys: set TEMPORAL_PAYLOAD_KEYS" in failed[0]
-    async with authored_runtime(db, keyed), ingress(db, keyed):
-        again = keyed.get_workflow_handle(run.handle.id)
-        assert (await again.result())["scopes"]["vars"]["event"] == {"amount": 5}
-    with pytest.raises(PayloadUnreadable, match="this process has no keys"):
-        await keyless.get_workflow_handle(run.handle.id).result()
+    await started.terminate()
 
 
 async def test_what_an_ended_run_took_is_asked_again_once_the_keys_are_there(

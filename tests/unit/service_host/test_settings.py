@@ -241,6 +241,8 @@ def test_hosts_and_folders_of_sockets_are_taken(host: str) -> None:
         ("k1:????", "the key of 'k1' is not base64"),
         ("k1:aGVsbG8=", "the key of 'k1' has 5 bytes, not 32"),
         (f"k1:{'A' * 43}=,k1:{'A' * 43}=", "entry 2 repeats the name 'k1'"),
+        ("plain", "plain needs keys behind it"),
+        (" plain ,k:aGVsbG8=", "the key of 'k' has 5 bytes"),
     ],
 )
 def test_a_payload_key_that_is_none_is_named_and_not_shown(value: str, said: str) -> None:

@@ -11,11 +11,21 @@ import binascii
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    EncodingPayloadConverter,
+    PayloadCodec,
+    PayloadConverter,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,20 +35,38 @@ KEY_ID: Final = "encryption-key-id"
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _KEY_NAME: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_PLAIN: Final = "plain"
 
 
 class PayloadUnreadable(Exception):
     """Indicates a payload that no key of this process decrypts."""
 
 
-def parse_keys(text: str) -> Mapping[str, bytes]:
-    """Reads `name:base64,name:base64`; the first is the one that encrypts.
+@dataclass(frozen=True, slots=True)
+class PayloadKeys:
+    """What a process encrypts and decrypts with.
+
+    Attributes:
+        by_name: 32 bytes each.
+        current: Name of the one that encrypts; None while nothing is encrypted yet.
+    """
+
+    by_name: Mapping[str, bytes]
+    current: str | None
+
+
+def parse_keys(text: str) -> PayloadKeys:
+    """Reads `name:base64,name:base64`; the first is the one that encrypts. `plain` in its place encrypts nothing.
 
     Raises:
         ValueError: Says which entry is wrong, by its place and never by its value.
     """
     keys: dict[str, bytes] = {}
-    for number, entry in enumerate(text.split(","), 1):
+    entries = text.split(",")
+    encrypts = entries[0].strip() != _PLAIN
+    if not encrypts and not entries[1:]:
+        raise ValueError("plain needs keys behind it: they decrypt what other processes encrypt")
+    for number, entry in list(enumerate(entries, 1))[0 if encrypts else 1 :]:
         name, separator, encoded = entry.strip().partition(":")
         if not separator or not _KEY_NAME.match(name):
             raise ValueError(f"entry {number} is not name:key, with a name of letters, digits, '.', '_' and '-'")
@@ -51,26 +79,23 @@ def parse_keys(text: str) -> Mapping[str, bytes]:
         if len(key) != KEY_BYTES:
             raise ValueError(f"the key of {name!r} has {len(key)} bytes, not {KEY_BYTES}")
         keys[name] = key
-    return keys
+    return PayloadKeys(keys, next(iter(keys)) if encrypts else None)
 
 
 class AesGcmCodec(PayloadCodec):
-    """Encrypts with the first of its keys.
+    """Encrypts with the current one of its keys, and decrypts with each."""
 
-    Args:
-        keys: 32 bytes each, by name.
-    """
-
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+    def __init__(self, keys: PayloadKeys) -> None:
         # Loaded here, so that a process without keys does not carry it.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
-        self._ciphers: Mapping[str, AESGCM] = {name: AESGCM(key) for name, key in keys.items()}
-        self._current = next(iter(keys))
+        self._ciphers: Mapping[str, AESGCM] = {name: AESGCM(key) for name, key in keys.by_name.items()}
+        self._current = keys.current
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Every payload encrypted, its metadata included."""
-        return [self._encrypted(payload) for payload in payloads]
+        """Every payload encrypted, its metadata included; as it is while no key is current."""
+        current = self._current
+        return list(payloads) if current is None else [self._encrypted(payload, current) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Every payload as it was.
@@ -80,10 +105,10 @@ class AesGcmCodec(PayloadCodec):
         """
         return [self._decrypted(payload) for payload in payloads]
 
-    def _encrypted(self, payload: Payload) -> Payload:
+    def _encrypted(self, payload: Payload, current: str) -> Payload:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        name = self._current.encode()
-        sealed = self._ciphers[self._current].encrypt(nonce, payload.SerializeToString(), name)
+        name = current.encode()
+        sealed = self._ciphers[current].encrypt(nonce, payload.SerializeToString(), name)
         return Payload(metadata={"encoding": ENCODING, KEY_ID: name}, data=nonce + sealed)
 
     def _decrypted(self, payload: Payload) -> Payload:
@@ -96,7 +121,7 @@ class AesGcmCodec(PayloadCodec):
         if cipher is None:
             raise PayloadUnreadable(
                 f"a payload is encrypted with key {name!r:.80}, which this process does not "
-                f"have: add it to TEMPORAL_PAYLOAD_KEYS, behind the one that encrypts ({self._current!r})"
+                f"have: add it to TEMPORAL_PAYLOAD_KEYS, behind the one that encrypts ({self._current or _PLAIN!r})"
             )
         try:
             plain = cipher.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], name.encode())
@@ -108,44 +133,68 @@ class AesGcmCodec(PayloadCodec):
         return Payload.FromString(plain)
 
 
-class KeylessCodec(PayloadCodec):
-    """Of a process without keys: passes payloads on, and refuses those that another one has encrypted.
+class _Encrypted(EncodingPayloadConverter):
+    """Names the key of a payload that this process has no keys for."""
 
-    The SDK itself drops a signal that it cannot read, and takes an encrypted failure for one of that text.
-    """
+    @property
+    def encoding(self) -> str:
+        """Of payloads that another process has encrypted."""
+        return ENCODING.decode()
 
-    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Every payload as it is."""
-        return list(payloads)
+    def to_payload(self, value: Any) -> Payload | None:
+        """Nothing: another converter's."""
+        return None
 
-    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Every payload as it is.
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        """Refuses it.
 
         Raises:
-            PayloadUnreadable: One is encrypted.
+            PayloadUnreadable: Always.
         """
-        for payload in payloads:
-            if payload.metadata.get("encoding") == ENCODING:
-                raise PayloadUnreadable(
-                    f"a payload is encrypted with key {_key_of(payload)!r:.80}, and this process has no keys: "
-                    "set TEMPORAL_PAYLOAD_KEYS"
-                )
-        return list(payloads)
+        raise _keyless(payload)
+
+
+class _KeylessPayloadConverter(CompositePayloadConverter):
+    def __init__(self) -> None:
+        super().__init__(*DefaultPayloadConverter.default_encoding_payload_converters, _Encrypted())
+
+
+class _KeylessFailureConverter(DefaultFailureConverter):
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        if failure.encoded_attributes.metadata.get("encoding") == ENCODING:
+            # Its text says nothing, and would be taken for the failure's own.
+            raise _keyless(failure.encoded_attributes)
+        return super().from_failure(failure, payload_converter)
+
+
+def _keyless(payload: Payload) -> PayloadUnreadable:
+    return PayloadUnreadable(
+        f"a payload is encrypted with key {_key_of(payload)!r:.80}, and this process has no keys: "
+        "set TEMPORAL_PAYLOAD_KEYS"
+    )
 
 
 def _key_of(payload: Payload) -> str:
     return payload.metadata.get(KEY_ID, b"").decode("utf-8", "replace")
 
 
-def encrypting(converter: DataConverter, keys: Mapping[str, bytes]) -> DataConverter:
+def encrypting(converter: DataConverter, keys: PayloadKeys) -> DataConverter:
     """The converter with encryption of payloads and of the texts of failures."""
-    return replace(
-        converter,
-        payload_codec=AesGcmCodec(keys),
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
-    )
+    converter = replace(converter, payload_codec=AesGcmCodec(keys))
+    if keys.current is None:
+        return converter
+    return replace(converter, failure_converter_class=DefaultFailureConverterWithEncodedAttributes)
 
 
 def refusing(converter: DataConverter) -> DataConverter:
-    """The converter of a process without keys; one that has a codec of its own stays as it is."""
-    return converter if converter.payload_codec is not None else replace(converter, payload_codec=KeylessCodec())
+    """The converter of a process without keys; one that is not the SDK's own stays as it is.
+
+    No codec, which each workflow task would have to wait for.
+    """
+    if converter != DataConverter.default:
+        return converter
+    return replace(
+        converter,
+        payload_converter_class=_KeylessPayloadConverter,
+        failure_converter_class=_KeylessFailureConverter,
+    )

@@ -203,8 +203,11 @@ def _lacks_a_key(error: BaseException) -> bool:
     refused = error.__context__
     for detail in refused.grpc_status.details if isinstance(refused, RPCError) else ():
         failed = QueryFailedFailure()
-        if detail.Unpack(failed) and failed.failure.application_failure_info.type == _NO_KEY:
-            return True
+        failure = failed.failure if detail.Unpack(failed) else None
+        while failure is not None:
+            if failure.application_failure_info.type == _NO_KEY:
+                return True
+            failure = failure.cause if failure.HasField("cause") else None
     return False
 
 
