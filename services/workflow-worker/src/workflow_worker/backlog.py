@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
 from workflows_core.storage.backlog import Backlog, read_backlog
-from workflows_core.storage.database import Database, is_unavailable, may_not, unavailable_reason
+from workflows_core.storage.database import Database, may_pass, unavailable_reason
 
 READ_SECONDS: Final = 5.0
 TOO_OLD_SECONDS: Final = 60.0
@@ -44,7 +44,7 @@ class BacklogWatch(Collector):
                 self._found = await read_backlog(self._db)
             except Exception as error:
                 self._found = None
-                if not is_unavailable(error) and not may_not(error):
+                if not may_pass(error):
                     raise
                 progress.degraded(unavailable_reason(error))
             else:

@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 
 from workflows_core.errors import WorkflowsError
 from workflows_core.progress import LoopProgress
-from workflows_core.storage.database import is_unavailable, may_not, unavailable_reason
+from workflows_core.storage.database import may_pass, unavailable_reason
 
 _Done = TypeVar("_Done")
 
@@ -43,7 +43,7 @@ async def repeat(
         except RPCError as error:
             progress.degraded(f"Temporal does not answer: {error}")
         except Exception as error:
-            if not is_unavailable(error) and not may_not(error):
+            if not may_pass(error):
                 raise
             progress.degraded(unavailable_reason(error))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from workflows_core.progress import LoopProgress
-from workflows_core.storage.database import Database, is_unavailable, may_not, unavailable_reason
+from workflows_core.storage.database import Database, may_pass, unavailable_reason
 from workflows_core.storage.processes import Announcement, announce, beat, leave
 
 BEAT_SECONDS = 15.0
@@ -32,7 +32,7 @@ async def keep_announced(db: Database, announcement: Announcement, progress: Bea
                 if not announced or not await beat(conn, announcement.identity):
                     await announce(conn, announcement)
         except Exception as error:
-            if not is_unavailable(error) and not may_not(error):
+            if not may_pass(error):
                 raise
             progress.degraded(unavailable_reason(error))
         else:
@@ -45,5 +45,5 @@ async def keep_announced(db: Database, announcement: Announcement, progress: Bea
             await leave(conn, announcement.identity)
     except Exception as error:
         # Others see it gone a little later, by its silence.
-        if not is_unavailable(error) and not may_not(error):
+        if not may_pass(error):
             raise

@@ -143,6 +143,11 @@ def may_not(error: BaseException) -> bool:
     return sqlstate(error) == _INSUFFICIENT_PRIVILEGE
 
 
+def may_pass(error: BaseException) -> bool:
+    """Whether a loop goes on and tries again: the database is gone for now, or refuses a right that may be given."""
+    return is_unavailable(error) or may_not(error)
+
+
 def unavailable_reason(error: BaseException) -> str:
     """`PostgreSQL does not answer: ...`, or `refuses` for a fault of ours, with the driver's own words, on one line."""
     said = str(getattr(error, "orig", None) or error).strip()
