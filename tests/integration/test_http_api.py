@@ -186,6 +186,8 @@ async def test_a_fault_inside_a_route_is_answered_as_any_other(
         ("/v1/events", {"eventName": "PAID", "payload": deep(480)}, (422, "EVENT_INVALID")),
         ("/v1/events", {"eventName": "PAID", "payload": {"n": 10**400}}, (422, "EVENT_INVALID")),
         ("/v1/events", {"eventName": "PAID", "occurredAt": "0001-01-01T00:00:00+14:00"}, (422, "EVENT_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "occurredAt": 1730000000}, (422, "REQUEST_INVALID")),
+        ("/v1/events", {"eventName": "PAID", "occurredAt": "1730000000.5"}, (422, "REQUEST_INVALID")),
         ("/v1/events", {"eventName": "PAID", "eventId": "task-reminder:t:1"}, (422, "EVENT_INVALID")),
         ("/v1/events", {"eventName": "PAID", "eventId": "run-ended:r"}, (422, "EVENT_INVALID")),
         ("/v1/events", {"eventName": "WORKFLOW_RUN_ENDED"}, (422, "EVENT_INVALID")),

@@ -145,7 +145,7 @@ async def would_reach(
     `undeliverable`, and of the event itself `dead` or `refused`: then it goes to nobody.
     """
     try:
-        new_id = checked_replay(tenant, event)
+        replay = checked_replay(tenant, event)
     except Refused as error:
         return [Candidate("event", event.event_id, None, "refused", error.message)]
     triggers = await published_triggers(conn, event.event_name)
@@ -153,7 +153,7 @@ async def would_reach(
     schema = None if ref is None else await get_schema(conn, ref)
     pending = PendingEvent(
         tenant=tenant,
-        event_id=new_id,
+        event_id=replay.event_id,
         event_name=event.event_name,
         correlation_key=event.keys[0] if event.keys else None,
         correlation_keys=event.keys,

@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workflows_core.errors import Json, Refused
-from workflows_core.interpreter.correlation import key_text
 from workflows_core.publishing.contracts import payload_problems, registered_schema
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.storage.deliveries import start_again
@@ -22,15 +21,14 @@ from workflows_core.storage.event_catalog import get_event as get_entry
 from workflows_core.storage.events import (
     EventRow,
     ReplayedEvent,
-    check_event,
     events_between,
     get_event,
     mark_replay,
-    publish_event,
     replay_alone,
     replayed_events,
     requeue,
 )
+from workflows_core.storage.new_events import NewEvent, insert_event
 from workflows_core.wire.names import RUN_ENDED, RUNTIME_EVENT_IDS
 
 
@@ -57,13 +55,12 @@ async def publish_checked(
         message = "is the runtime's own: choose an event id and a name that are yours"
         path = "eventName" if event_name == RUN_ENDED else "eventId"
         raise Refused.one("EVENT_INVALID", message, path)
-    key = key_text(correlation_key)
-    check_event(
+    event = NewEvent.of(
         tenant=tenant,
         event_id=event_id,
         event_name=event_name,
-        payload=payload,
-        keys=[] if key is None else [key],
+        payload={} if payload is None else payload,
+        keys=[correlation_key],
         payload_schema_ref=payload_schema_ref,
         occurred_at=occurred_at,
     )
@@ -75,19 +72,10 @@ async def publish_checked(
         )
         raise Refused.one("PAYLOAD_SCHEMA_REF_UNKNOWN", message, "payloadSchemaRef")
     if schema is not None:
-        problems = payload_problems(schema, {} if payload is None else payload, "EVENT_PAYLOAD_INVALID", "payload")
+        problems = payload_problems(schema, event.payload, "EVENT_PAYLOAD_INVALID", "payload")
         if problems:
             raise Refused(problems)
-    return await publish_event(
-        conn,
-        tenant=tenant,
-        event_id=event_id,
-        event_name=event_name,
-        payload=payload,
-        correlation_key=correlation_key,
-        payload_schema_ref=payload_schema_ref,
-        occurred_at=occurred_at,
-    )
+    return await insert_event(conn, event)
 
 
 async def schema_ref_of(conn: AsyncConnection, event_name: str, payload_schema_ref: str | None) -> str | None:
@@ -202,8 +190,8 @@ async def events_to_replay(
     return EventsToReplay(events[:limit], replayed, more=len(events) > limit)
 
 
-def checked_replay(tenant: str, event: EventRow) -> str:
-    """A new id for a replay of the event.
+def checked_replay(tenant: str, event: EventRow) -> NewEvent:
+    """A replay of the event, under a new id.
 
     Raises:
         Refused: `EVENT_INVALID`: nobody can read its payload, or it could not be published under such an id.
@@ -211,17 +199,15 @@ def checked_replay(tenant: str, event: EventRow) -> str:
     if event.unreadable is not None:
         message = f"the payload of event {event.event_id!r} cannot be read: {event.unreadable}"
         raise Refused.one("EVENT_INVALID", message, "payload")
-    new_id = f"{event.event_id[:150]}:replay-{uuid.uuid4().hex[:12]}"
-    check_event(
+    return NewEvent.of(
         tenant=tenant,
-        event_id=new_id,
+        event_id=f"{event.event_id[:150]}:replay-{uuid.uuid4().hex[:12]}",
         event_name=event.event_name,
         payload=event.payload,
         keys=event.keys,
         payload_schema_ref=event.payload_schema_ref,
         occurred_at=event.occurred_at,
     )
-    return new_id
 
 
 async def replay_event(conn: AsyncConnection, tenant: str, event: EventRow) -> str:
@@ -230,17 +216,7 @@ async def replay_event(conn: AsyncConnection, tenant: str, event: EventRow) -> s
     Raises:
         Refused: `EVENT_INVALID`: nobody can read its payload, or it could not be published today.
     """
-    new_id = checked_replay(tenant, event)
-    await publish_event(
-        conn,
-        tenant=tenant,
-        event_id=new_id,
-        event_name=event.event_name,
-        payload=event.payload,
-        correlation_keys=event.keys or None,
-        payload_schema_ref=event.payload_schema_ref,
-        occurred_at=event.occurred_at,
-        none_is_null=True,
-    )
-    await mark_replay(conn, new_id, event.event_id)
-    return new_id
+    replay = checked_replay(tenant, event)
+    await insert_event(conn, replay)
+    await mark_replay(conn, replay.event_id, event.event_id)
+    return replay.event_id

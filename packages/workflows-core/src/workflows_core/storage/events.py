@@ -5,25 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workflows_core.errors import Json, Problem, Refused
-from workflows_core.interpreter.correlation import MAX_KEYS, key_fault, key_text
-from workflows_core.storage.json_text import is_storable, json_text, payload_fault
+from workflows_core.errors import Json
+from workflows_core.storage.new_events import NewEvent, insert_event
 from workflows_core.storage.rows import Row
-from workflows_core.storage.statements import coded_errors
 
 UNMATCHED: Final = "unmatched"
 """Of events that were routed and have no delivery: no wait was open for them and they start no workflow."""
 
-_PUBLISH = text(
-    "SELECT workflow_publish_event(:tenant, :event_id, :event_name, CAST(:payload AS jsonb), :correlation_key,"
-    " CAST(:correlation_keys AS text[]), :payload_schema_ref, CAST(:occurred_at AS timestamptz))"
-)
 _PAYLOADS = text(
     "SELECT event_id, payload FROM workflow_runtime_events"
     " WHERE tenant = current_setting('workflows.tenant') AND event_id = ANY(CAST(:ids AS text[]))"
@@ -248,30 +242,16 @@ async def publish_event(
     Raises:
         Refused: `EVENT_INVALID`, with everything that is wrong; `EVENT_CONFLICT`, the id is taken by another content.
     """
-    given = [correlation_key] if correlation_keys is None else correlation_keys
-    keys = list(dict.fromkeys(key for one in given if (key := key_text(one)) is not None))
-    body = {} if payload is None and not none_is_null else payload
-    check_event(
+    event = NewEvent.of(
         tenant=tenant,
         event_id=event_id,
         event_name=event_name,
-        payload=body,
-        keys=keys,
+        payload={} if payload is None and not none_is_null else payload,
+        keys=[correlation_key] if correlation_keys is None else correlation_keys,
         payload_schema_ref=payload_schema_ref,
         occurred_at=occurred_at,
     )
-    values = {
-        "tenant": tenant,
-        "event_id": event_id,
-        "event_name": event_name,
-        "payload": json_text(body),
-        "correlation_key": keys[0] if len(keys) == 1 else None,
-        "correlation_keys": keys if len(keys) > 1 else None,
-        "payload_schema_ref": payload_schema_ref,
-        "occurred_at": occurred_at,
-    }
-    with coded_errors():
-        return bool((await conn.execute(_PUBLISH, values)).scalar_one())
+    return await insert_event(conn, event)
 
 
 async def list_events(
@@ -384,56 +364,6 @@ def _event(row: Mapping[Any, Any]) -> EventRow:
         deliveries=tuple(row["deliveries"]),
         delivery_count=row["delivery_count"],
     )
-
-
-def _is_in_range(at: datetime) -> bool:
-    try:
-        return at.tzinfo is not None and at.astimezone(UTC).tzinfo is UTC
-    except OverflowError:
-        return False
-
-
-def check_event(
-    *,
-    tenant: str,
-    event_id: str,
-    event_name: str,
-    payload: Json,
-    keys: Sequence[str],
-    payload_schema_ref: str | None,
-    occurred_at: datetime | None,
-) -> None:
-    """What publishing refuses.
-
-    Raises:
-        Refused: `EVENT_INVALID`, with everything that is wrong.
-    """
-    names = {"tenant": tenant, "eventId": event_id, "eventName": event_name}
-    if payload_schema_ref is not None:
-        names["payloadSchemaRef"] = payload_schema_ref
-    problems = [
-        Problem("EVENT_INVALID", "must be UTF-8 text that is not empty and has no NUL", field)
-        for field, value in names.items()
-        if not value.strip() or not is_storable(value)
-    ]
-    beside = (tenant, event_name, event_id)
-    too_long = [("eventId", key_fault("", *beside))] + [("correlationKey", key_fault(key, "", "")) for key in keys]
-    if not any(fault for _, fault in too_long):
-        too_long = [("correlationKey", key_fault(key, *beside)) for key in keys]
-    problems += [Problem("EVENT_INVALID", fault, path) for path, fault in too_long if fault is not None]
-    if not is_storable(list(keys)):
-        problems.append(Problem("EVENT_INVALID", "must have no NUL and no half of a surrogate pair", "correlationKey"))
-    if len(keys) > MAX_KEYS:
-        message = f"the event has {len(keys)} correlation keys, at most {MAX_KEYS} are taken"
-        problems.append(Problem("EVENT_INVALID", message, "correlationKeys"))
-    fault = payload_fault(payload)
-    if fault is not None:
-        problems.append(Problem("EVENT_INVALID", fault, "payload"))
-    if occurred_at is not None and not _is_in_range(occurred_at):
-        message = "must be a time with its zone in the years 1 to 9999 of UTC"
-        problems.append(Problem("EVENT_INVALID", message, "occurredAt"))
-    if problems:
-        raise Refused(problems)
 
 
 async def event_payloads(conn: AsyncConnection, event_ids: Collection[str]) -> dict[str, Json]:

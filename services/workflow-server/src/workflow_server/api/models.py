@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    create_model,
+)
 from pydantic.alias_generators import to_camel
 
 from workflows_core.storage.rows import (
@@ -33,6 +42,17 @@ def _storable(value: str) -> str:
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_storable)]
 """An id, a key or a name."""
+
+
+def _iso_8601(value: object) -> object:
+    # Numbers, also as texts, are taken for seconds or for milliseconds by their size.
+    if not isinstance(value, str) or value.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("must be a time such as 2026-01-31T08:00:00Z")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_iso_8601)]
+"""ISO 8601 with its zone."""
 
 
 class _Body(BaseModel):
@@ -74,7 +94,7 @@ class PublishEvent(_Body):
     payload_schema_ref: Annotated[
         Name | None, Field(description="Schema that the payload keeps to; by default that of the event catalogue.")
     ] = None
-    occurred_at: Annotated[AwareDatetime | None, Field(description="The publisher's own time.")] = None
+    occurred_at: Annotated[Time | None, Field(description="The publisher's own time.")] = None
 
 
 class StartedRun(BaseModel):
