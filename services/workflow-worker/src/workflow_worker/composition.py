@@ -85,5 +85,6 @@ def worker_limits(settings: Settings) -> WorkerLimits:
         workflow_tasks=settings.max_workflow_tasks,
         activities=settings.max_activities,
         cached_runs=settings.max_cached_runs,
+        plan_bytes=settings.max_plan_mib * 1024**2,
         grace_seconds=GRACE_SECONDS,
     )

@@ -84,6 +84,12 @@ class Settings(
     max_cached_runs: int = Field(
         default=500, ge=0, validation_alias="WORKFLOW_WORKER_MAX_CACHED_RUNS", description="runs kept in memory"
     )
+    max_plan_mib: int = Field(
+        default=128,
+        ge=0,
+        validation_alias="WORKFLOW_WORKER_MAX_PLAN_MIB",
+        description="memory for compiled definitions that no run in memory uses, MiB",
+    )
 
 
 def read_action_packs(environ: Mapping[str, str] | None = None) -> Sequence[str]:

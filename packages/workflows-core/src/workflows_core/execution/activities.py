@@ -5,7 +5,9 @@ Only regular activities write, because only their schedule is durable before the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
 from workflows_core.execution.child_runs import ChildRunActivities
 from workflows_core.execution.clock_lead import ClockLead
+from workflows_core.execution.compiled_plans import PLANS
 from workflows_core.execution.durably import durably
 from workflows_core.execution.failures import action_unavailable, quota_exceeded
 from workflows_core.execution.last_action import LastAction
@@ -110,7 +113,11 @@ class RunActivities:
         body = decode(raw)
         run_input, started_at = RunInput.from_wire(body), body["executionStartedAt"]
         with about(tenant=run_input.tenant_id, run_id=run_input.run_id, workflow_id=run_input.workflow_id):
-            return encode(compact_loaded(await durably(lambda: self.loader.load(run_input, started_at))))
+            loaded = await durably(lambda: self.loader.load(run_input, started_at))
+            if PLANS.find(loaded["definition_hash"]) is None:
+                with suppress(Exception):  # The run itself will tell.
+                    await asyncio.wrap_future(PLANS.compiling(loaded["definition"], loaded["definition_hash"]))
+            return encode(compact_loaded(loaded))
 
     @activity.defn(name=names.ACTIVITY_FIND_ACTION)
     async def find_action(self, raw: RawValue) -> RawValue:

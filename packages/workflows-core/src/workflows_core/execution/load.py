@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.hashing import definition_hash
@@ -15,6 +15,7 @@ from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Refused
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.execution.recently_used import RecentlyUsed
 from workflows_core.interpreter.correlation import MAX_KEY_BYTES
 from workflows_core.interpreter.scopes import meta_of_trigger
 from workflows_core.storage.begun_runs import begun_run
@@ -24,7 +25,8 @@ from workflows_core.storage.definitions import get_version
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import ActionTraits, FoundAction, LoadedRun
 
-_CACHED_VERSIONS = 512
+_KEPT_CHARACTERS: Final = 4 * 1024 * 1024
+"""Of JSON of the versions that are kept; as Python's objects they take some eight times as much."""
 _VersionKey = tuple[str, str, int]
 
 
@@ -44,7 +46,7 @@ class RunLoader:
     db: Database
     registry: ActionRegistry
     policy: RunPolicy
-    _checked: OrderedDict[_VersionKey, CheckedVersion] = field(default_factory=OrderedDict)
+    _checked: RecentlyUsed[_VersionKey, CheckedVersion] = field(default_factory=lambda: RecentlyUsed(_KEPT_CHARACTERS))
 
     async def load(self, run_input: RunInput, execution_started_at: int) -> LoadedRun:
         """The run's definition, payload and traits of its actions; reads only.
@@ -65,8 +67,8 @@ class RunLoader:
             async with self.db.tenant(run_input.tenant_id) as conn:
                 found = await get_version(conn, run_input.workflow_id, run_input.workflow_version)
             version = _checked(run_input, None if found is None else (found.definition, found.definition_hash))
+            self._checked.put(key, version, len(json.dumps(version.definition)))
         traits = await self._traits(version)
-        self._keep(key, version)
         if run.recorded and run.definition_hash != version.definition_hash:
             raise _altered(run_input, "the run pinned", version.definition_hash, run.definition_hash)
         loaded: LoadedRun = {
@@ -112,12 +114,6 @@ class RunLoader:
             "place": newest.place,
             "last_served_by": f"{newest.identity}, last heartbeat {newest.seen_at:%Y-%m-%dT%H:%M:%SZ}",
         }
-
-    def _keep(self, key: _VersionKey, version: CheckedVersion) -> None:
-        self._checked[key] = version
-        self._checked.move_to_end(key)
-        while len(self._checked) > _CACHED_VERSIONS:
-            self._checked.popitem(last=False)
 
     async def _traits(self, version: CheckedVersion) -> dict[str, ActionTraits]:
         """Of the version's actions that this process has registered, or another one announces."""

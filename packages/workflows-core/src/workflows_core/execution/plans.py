@@ -1,10 +1,9 @@
-"""Plans by content: a process compiles a definition once, however many runs use it."""
+"""The plan of a definition: a pure function of it, so that whoever keeps plans cannot change a replay."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from workflows_core.actions.answers import answer_check
 from workflows_core.definitions.parse import parse_definition
@@ -13,43 +12,44 @@ from workflows_core.interpreter.compile import compile_plan
 from workflows_core.interpreter.plan import Plan
 
 
-class _NotCompiled(Exception):
-    """Nobody has asked for the plan yet."""
+class Plans(Protocol):
+    """Compiled definitions of a process, by their hashes."""
+
+    def find(self, definition_hash: str) -> Plan | None:
+        """One that is compiled; None when it is not."""
+
+    def wait_for(self, definition: Mapping[str, Any], definition_hash: str) -> Plan:
+        """As `plan_for`."""
 
 
-class _Keyed:
-    """A definition that is equal to another when their hashes are."""
-
-    def __init__(self, definition: Mapping[str, Any] | None, definition_hash: str) -> None:
-        self.hash = definition_hash
-        self.definition = definition
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Keyed) and other.hash == self.hash
-
-    def __hash__(self) -> int:
-        return hash(self.hash)
+_plans: Plans | None = None
 
 
-@lru_cache(maxsize=512)
-def _plan(keyed: _Keyed) -> Plan:
-    if keyed.definition is None:
-        raise _NotCompiled
-    return compile_plan(parse_definition(keyed.definition), JlensEngine(), answer_check)
+def use_plans(plans: Plans) -> None:
+    """Says who compiles for the workflows of this process; worker and replayer do, before any of them runs."""
+    global _plans  # noqa: PLW0603 - a workflow is given nothing but its input
+    _plans = plans
+
+
+def compile_definition(definition: Mapping[str, Any]) -> Plan:
+    """Its plan, made anew.
+
+    Raises:
+        Refused: As `plan_for`.
+    """
+    return compile_plan(parse_definition(definition), JlensEngine(), answer_check)
 
 
 def plan_for(definition: Mapping[str, Any], definition_hash: str) -> Plan:
-    """The plan of a definition; a pure function of it, so the cache cannot change a replay.
+    """The plan of a definition, as the process has it.
 
     Raises:
         Refused: The definition cannot run on this build.
     """
-    return _plan(_Keyed(definition, definition_hash))
+    assert _plans is not None, "authored_worker and authored_replayer say who compiles"
+    return _plans.find(definition_hash) or _plans.wait_for(definition, definition_hash)
 
 
 def compiled_plan(definition_hash: str) -> Plan | None:
     """The plan of a definition that a run of this process uses; None when it does not have it."""
-    try:
-        return _plan(_Keyed(None, definition_hash))
-    except _NotCompiled:
-        return None
+    return None if _plans is None else _plans.find(definition_hash)

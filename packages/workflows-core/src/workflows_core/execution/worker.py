@@ -11,6 +11,8 @@ from temporalio.client import Client
 from temporalio.worker import Replayer, Worker
 
 from workflows_core.execution.activities import RunActivities
+from workflows_core.execution.compiled_plans import DEFAULT_BYTES, PLANS
+from workflows_core.execution.plans import use_plans
 from workflows_core.execution.sandbox import workflow_runner
 from workflows_core.execution.scheduled_launch import ScheduledLaunchWorkflow
 from workflows_core.execution.workflow import RunWorkflow
@@ -33,6 +35,7 @@ class WorkerLimits:
         activities: Regular activities at once.
         local_activities: Local activities at once.
         cached_runs: Runs kept in memory between their tasks, about 76 KiB each and their state.
+        plan_bytes: Memory, about, for compiled definitions that none of those runs uses.
         grace_seconds: How long running activities may go on when the worker stops.
     """
 
@@ -40,6 +43,7 @@ class WorkerLimits:
     activities: int = 100
     local_activities: int = 50
     cached_runs: int = 500
+    plan_bytes: int = DEFAULT_BYTES
     grace_seconds: float = 20.0
 
 
@@ -51,6 +55,8 @@ def authored_worker(
     **options: Any,
 ) -> Worker:
     """A worker for `workflow-runtime-v2`; its identity is the client's, `options` are the SDK's own."""
+    PLANS.keep(limits.plan_bytes)
+    use_plans(PLANS)
     return Worker(
         client,
         task_queue=AUTHORED_QUEUE,
@@ -88,4 +94,5 @@ def application_worker(
 
 def authored_replayer(**options: Any) -> Replayer:
     """A replayer with the worker's own workflows and sandbox."""
+    use_plans(PLANS)
     return Replayer(workflows=WORKFLOWS, workflow_runner=workflow_runner(), **options)

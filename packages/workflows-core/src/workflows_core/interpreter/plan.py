@@ -230,7 +230,7 @@ class EmailStep(PlanStep):
     save_as: AssignPath
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Plan:
     """The blocks of a definition by their path (`root.steps`, `root.steps[0].then.steps`)."""
 
