@@ -219,6 +219,46 @@ async def test_a_dry_run_says_of_each_target_what_then_becomes_of_it(
     )
 
 
+async def test_a_dry_run_of_a_window_counts_what_its_earlier_events_take(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """Each event was held against the waits and limits of now: all of them went to the same wait."""
+    await workflow(db, "full", limit=2)
+    await workflow(db, "queueing", limit=1, content={"onConcurrencyLimit": "wait"})
+    await workflow(db, "free")
+    for number in range(4):
+        await publish(db, f"e{number}", "key-1", event_name="ORDERED")
+    await settle(db, client)
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(text("UPDATE workflow_runs SET status = 'SUCCEEDED', completed_at = now()"))
+    waits = [a_wait(f"one{n}", event_name="ORDERED", look_back_from=NEVER, match="one") for n in range(2)]
+    waits.append(a_wait("all", event_name="ORDERED", look_back_from=NEVER))
+    waits.append(a_wait("other", event_name="ORDERED", look_back_from=NEVER, key="key-2"))
+    for number, opened in enumerate(waits):
+        await write_run(db, a_write(1, run_id=f"r{number}", waits=[opened]), f"x{number}")
+
+    window = ("events", "replay", "--from", "2026-01-01T00:00:00Z")
+    told = {row["eventId"]: row for row in await workflows(environment, *window, "--dry-run")}
+    made = {row["newEventId"]: row["eventId"] for row in await workflows(environment, *window)}
+    await settle(db, client)
+    became: dict[str, list[str]] = {event_id: [] for event_id in told}
+    for row in await rows(db, "workflow_event_deliveries"):
+        if row["event_id"] in made and row["status"] != "undeliverable":
+            became[made[row["event_id"]]].append(f"{row['target_kind']} {row['target_id']}")
+    told_of = {event_id: list(row["wouldReach"]) for event_id, row in told.items()}
+    # Starts are sent side by side: how many of them find room is told, and not which.
+    found_room = [sum("start full" in targets for targets in each.values()) for each in (told_of, became)]
+    assert found_room == [2, 2]
+    for event_id, targets in told_of.items():
+        assert {*targets} - {"start full"} == {*became[event_id]} - {"start full"}, event_id
+    assert [{one for one in row["wouldReach"] if one.startswith("wait")} for row in told.values()] == [
+        {"wait one0", "wait all"},
+        {"wait one1"},
+        set(),
+        set(),
+    ]
+
+
 async def test_a_list_has_the_reason_of_what_is_dead(environment: dict[str, str], db: Database) -> None:
     async with db.tenant(TENANT) as conn:
         await import_schemas(conn, {"payload.Ordered.v1": STRICT})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -48,6 +49,8 @@ MAX_CANDIDATES = 50
 
 MAX_PROSPECTS = 1000
 """Waits that are asked whether they would take a replay: the oldest ones."""
+
+NOTHING_AHEAD: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +141,12 @@ async def would_reach(
     event: EventRow,
     engine: ExpressionEngine,
     paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
+    ahead: Mapping[tuple[str, str], int] = NOTHING_AHEAD,
 ) -> list[Candidate]:
     """Who would get a replay of this event now, and who would not and why: by what decides it for a real one.
 
-    Verdicts are `match`, of a wait also `no match` (of those that are too many to be asked `unknown`), of a start also
+    `ahead` has how many events that are replayed in front of it reach a target, by its kind and id: a wait takes one,
+    and each start is one more open run. Verdicts are `match`, of a wait also `no match` (of those that are too many to be asked `unknown`), of a start also
     `undeliverable`, and of the event itself `dead` or `refused`: then it goes to nobody.
     """
     try:
@@ -171,18 +176,23 @@ async def would_reach(
     fault = await fault_of(conn, pending, keys)
     if fault is not None:
         return [Candidate("event", event.event_id, None, "dead", fault)]
-    starts = [await _start(conn, pending, keys, workflow_id, engine) for workflow_id in pending.starts]
-    return [*await _waits(conn, pending, keys), *starts]
+    starts = [
+        await _start(conn, pending, keys, workflow_id, engine, ahead.get(("start", workflow_id), 0))
+        for workflow_id in pending.starts
+    ]
+    return [*await _waits(conn, pending, keys, ahead), *starts]
 
 
-async def _waits(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]) -> list[Candidate]:
+async def _waits(
+    conn: AsyncConnection, event: PendingEvent, keys: Sequence[str], ahead: Mapping[tuple[str, str], int]
+) -> list[Candidate]:
     facts = EventFacts(event.event_id, event.event_name, tuple(keys), event.payload)
     found: list[Candidate] = []
     claimed: str | None = None
     waits = await open_waits(conn, event.event_name, list(keys), MAX_PROSPECTS + 1)
     for wait in waits[:MAX_PROSPECTS]:
         why = mismatch(facts, _record(wait))
-        if why is None and wait.has_one:
+        if why is None and (wait.has_one or ("wait", wait.wait_id) in ahead):
             why = "another event is on its way to the wait, which takes one"
         if why is None and wait.match == "one":
             why = _beside(wait, claimed, {})
@@ -195,7 +205,12 @@ async def _waits(conn: AsyncConnection, event: PendingEvent, keys: Sequence[str]
 
 
 async def _start(
-    conn: AsyncConnection, event: PendingEvent, keys: Sequence[str], workflow_id: str, engine: ExpressionEngine
+    conn: AsyncConnection,
+    event: PendingEvent,
+    keys: Sequence[str],
+    workflow_id: str,
+    engine: ExpressionEngine,
+    ahead: int,
 ) -> Candidate:
     run_id = run_id_of_start(event.tenant, event.event_id, workflow_id)
     key = keys[0] if keys else None
@@ -203,7 +218,7 @@ async def _start(
     try:
         request = request_of_start(delivery, await get_version(conn, workflow_id, None), engine)
         checked_run_id(request)
-        at_once = await would_start(conn, request)
+        at_once = await would_start(conn, request, ahead)
     except (MappingFailed, Refused) as error:
         why = error.message if isinstance(error, Refused) else str(error)
         return Candidate("start", workflow_id, None, "undeliverable", why)

@@ -69,14 +69,16 @@ async def admit(conn: AsyncConnection, request: LaunchRequest, run_id: str) -> A
     return Admitted(row, held.key, True, kept) if inserted else await _found(conn, row, held, request)
 
 
-async def would_start(conn: AsyncConnection, request: LaunchRequest) -> bool:
+async def would_start(conn: AsyncConnection, request: LaunchRequest, ahead: int = 0) -> bool:
     """Whether a new run would start at once, or wait for others of its workflow to end. Nothing is written or held.
+
+    `ahead` is how many more runs of the workflow are started in front of it.
 
     Raises:
         Refused: As `admit`.
     """
     async with conn.begin_nested() as looking:
-        _, queued = await _checked(conn, await _held(conn, request), request)
+        _, queued = await _checked(conn, await _held(conn, request), request, ahead)
         await looking.rollback()
     return not queued
 
@@ -115,7 +117,9 @@ async def _held(conn: AsyncConnection, request: LaunchRequest) -> HeldDefinition
     return held
 
 
-async def _checked(conn: AsyncConnection, held: HeldDefinition, request: LaunchRequest) -> tuple[HeldVersion, bool]:
+async def _checked(
+    conn: AsyncConnection, held: HeldDefinition, request: LaunchRequest, ahead: int = 0
+) -> tuple[HeldVersion, bool]:
     """The version of a new run, and whether the run has to wait."""
     version = held.version
     if version is None:
@@ -123,7 +127,7 @@ async def _checked(conn: AsyncConnection, held: HeldDefinition, request: LaunchR
     if held.is_paused:
         message = f"workflow {held.key!r} is paused: resume it first, with `workflows definitions resume {held.key}`"
         raise Refused.one("WORKFLOW_PAUSED", message, "workflow")
-    queued = await _has_to_wait(conn, held, version, request)
+    queued = await _has_to_wait(conn, held, version, request, ahead)
     if version.payload_schema is not None:
         problems = payload_problems(version.payload_schema, _payload(request), "PAYLOAD_INVALID", "payload")
         if problems:
@@ -140,15 +144,16 @@ def _is_a_caller_s(request: LaunchRequest) -> bool:
     return request.trigger_type is None and request.parent_run_id is None
 
 
-async def _is_full(conn: AsyncConnection, held: HeldDefinition) -> bool:
-    return held.concurrency_limit is not None and await open_runs(conn, held.workflow_id) >= held.concurrency_limit
+async def _is_full(conn: AsyncConnection, held: HeldDefinition, ahead: int = 0) -> bool:
+    limit = held.concurrency_limit
+    return limit is not None and await open_runs(conn, held.workflow_id) + ahead >= limit
 
 
 async def _has_to_wait(
-    conn: AsyncConnection, held: HeldDefinition, version: HeldVersion, request: LaunchRequest
+    conn: AsyncConnection, held: HeldDefinition, version: HeldVersion, request: LaunchRequest, ahead: int
 ) -> bool:
     """Whether the run starts later; a child does not, since its parent may be what it would wait for."""
-    full = await _is_full(conn, held)
+    full = await _is_full(conn, held, ahead)
     if version.waits_at_limit and request.parent_run_id is None:
         # Behind those that wait already: the order of starts is the order of launches.
         return full or (held.concurrency_limit is not None and await has_queued(conn, held.workflow_id))
