@@ -130,6 +130,42 @@ async def test_a_firing_by_hand_on_a_day_that_is_left_out_is_refused(
         assert f"schedule {other.id} fires now" in await said(environment, "schedules", "trigger", other.id)
 
 
+async def test_an_import_does_not_take_the_default_calendar_away_from_schedules_that_go_by_it(
+    environment: dict[str, str], db: Database, client: Client, tmp_path: Path
+) -> None:
+    """Each of them failed when it fired next, and `show` did not show them any more."""
+    await published(db)
+    file = tmp_path / "calendars.json"
+    import_ = ("calendars", "import", str(file))
+    week = {"timezone": "UTC", "hours": {"monday": [["09:00", "17:00"]]}}
+
+    async def imported(**calendars: Any) -> list[str]:
+        file.write_text(json.dumps(calendars))
+        await workflows(environment, *import_)
+        return [row["scheduleId"] for row in await workflows(environment, "calendars", "list") if row["isDefault"]]
+
+    async with following(db, client) as (_, sync):
+        assert await imported(main={**week, "default": True}) == ["main"]
+        assert await imported(main=week) == [], "nothing goes by it"
+        assert await imported(main={**week, "default": True}) == ["main"]
+        row = await created(db, replace(HOURLY, days="business"))
+        await created(db, replace(HOURLY, days="business", calendar="main"))
+        await sync.one_pass()
+        file.write_text(json.dumps({"main": {**week, "holidays": ["12-25"]}}))
+        message = await refused(environment, *import_)
+        assert "CALENDAR_INVALID at main.default: it is the tenant's default, and the day filters of 1 sch" in message
+        assert row.id in message
+        (kept,) = await workflows(environment, "calendars", "list")
+        assert (kept["isDefault"], kept["holidays"]) == (True, [])
+        assert await imported(main=week, other={**week, "default": True}) == ["other"]
+        assert len((await workflows(environment, "schedules", "show", row.id))["next"]) == 5
+        async with db.tenant(TENANT) as conn:
+            await conn.exec_driver_sql("UPDATE business_hours_schedules SET is_default = false")
+        shown = await workflows(environment, "schedules", "show", row.id)
+        assert (shown["status"], shown["next"]) == ("scheduled", None)
+        assert shown["nextUnknown"].startswith("BUSINESS_HOURS_SCHEDULE_REQUIRED: ")
+
+
 async def test_what_is_wrong_with_a_new_schedule_is_told_by_its_options(
     environment: dict[str, str], db: Database
 ) -> None:

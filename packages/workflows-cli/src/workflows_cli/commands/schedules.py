@@ -27,7 +27,6 @@ from workflows_core.storage.schedules import (
     get_schedule,
     list_calendars,
     list_schedules,
-    store_calendar,
 )
 
 _COLUMNS = ("id", "name", "workflowId", "workflowVersion", "cron", "runAt", "timezone", "dayTypeFilter", "status")
@@ -85,10 +84,14 @@ async def show(session: Session, schedule_id: str, count: int) -> int:
     client = await session.temporal()
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)
-        times = await _in_temporal(managing.next_times(conn, client, row, count), row)
+        try:
+            ahead: dict[str, Any] = {"next": await _in_temporal(managing.next_times(conn, client, row, count), row)}
+        except Refused as error:
+            # Its row is what says why it stands still.
+            ahead = {"next": None, "nextUnknown": f"{error.code}: {error.sentence}"}
         run_id = await managing.open_run(conn, row)
     counted = _counted(await standing(client, row))
-    facts = {**row.to_json(), "openRunId": run_id, **counted, "next": times}
+    facts = {**row.to_json(), "openRunId": run_id, **counted, **ahead}
     session.emit(facts, table([{"field": name, "value": value} for name, value in facts.items()], ("field", "value")))
     return 0
 
@@ -180,8 +183,7 @@ async def import_(session: Session, file: str) -> int:
     """Store the calendars in FILE: a JSON object from an id to {"name", "timezone", "hours", "holidays", "default"}."""
     calendars = read_calendars(read_document(file))
     async with session.db.tenant(session.tenant) as conn:
-        for calendar in calendars:
-            await store_calendar(conn, calendar)
+        await managing.import_calendars(conn, calendars)
     rows = [calendar.to_json() for calendar in calendars]
     session.emit(rows, table(rows, ("scheduleId", "name", "timezone", "isDefault")))
     return 0

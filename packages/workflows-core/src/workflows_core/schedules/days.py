@@ -60,8 +60,8 @@ def day_filter(kind: DayTypeFilter, row: CalendarRow | None) -> DayFilter:
         return DayFilter(kind, None)
     if row is None:
         message = (
-            f"fires on {kind.replace('_', '-')} days, and there is no calendar that says which those are: "
-            "import one with `workflows calendars import FILE`"
+            f"fires on {kind.replace('_', '-')} days, and there is no default calendar that says which those are: "
+            'import one with "default": true, with `workflows calendars import FILE`'
         )
         raise Refused.one("BUSINESS_HOURS_SCHEDULE_REQUIRED", message, "dayTypeFilter")
     return DayFilter(kind, calendar_of(row), frozenset(text for text in row.holidays if len(text) == len("MM-DD")))

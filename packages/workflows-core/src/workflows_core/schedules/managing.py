@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +22,7 @@ from workflows_core.storage.definitions import get_version
 from workflows_core.storage.json_text import is_storable, payload_fault
 from workflows_core.storage.runs import run_of_firing
 from workflows_core.storage.schedules import (
+    CalendarRow,
     DayTypeFilter,
     OverlapPolicy,
     ScheduleRow,
@@ -28,6 +30,8 @@ from workflows_core.storage.schedules import (
     change_schedule,
     get_calendar,
     get_schedule,
+    list_schedules,
+    store_calendar,
     store_schedule,
 )
 from workflows_core.validation.time_triggers import time_trigger_problems
@@ -230,6 +234,30 @@ async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleR
         raise Refused.one("SCHEDULE_RUN_OPEN", message, "scheduleId")
     await client.get_schedule_handle(row.runner_schedule_id).trigger()
     return found is None or not found.launches or not row.overlap_policy.startswith("buffer")
+
+
+async def import_calendars(conn: AsyncConnection, calendars: Sequence[CalendarRow]) -> None:
+    """Stores calendars; what was there under their ids is replaced.
+
+    Raises:
+        Refused: `CALENDAR_INVALID`: the default is one no more, and schedules go by it; each would fail when it fires.
+    """
+    before = await get_calendar(conn, None)
+    for calendar in calendars:
+        await store_calendar(conn, calendar)
+    if before is None or await get_calendar(conn, None) is not None:
+        return
+    left = [
+        row.id
+        for row in await list_schedules(conn)
+        if row.day_type_filter != "any" and row.business_hours_schedule_id is None
+    ]
+    if left:
+        message = (
+            f"it is the tenant's default, and the day filters of {len(left)} schedule(s) go by that ({left[0]} for one):"
+            ' say "default": true here, or of the calendar that takes its place'
+        )
+        raise Refused.one("CALENDAR_INVALID", message, f"{before.schedule_id}.default")
 
 
 async def open_run(conn: AsyncConnection, row: ScheduleRow) -> str | None:
