@@ -54,12 +54,14 @@ async def test_a_window_that_is_replayed_a_second_time_repeats_nothing(
     """It repeated the events, and its own replays of them too."""
     for event_id in ("e1", "e2"):
         await publish(db, event_id)
+    await route(db)
     window = ("events", "replay", "--from", "2026-01-01")
     first = await workflows(environment, *window)
     assert [(row["eventId"], row["replayedBefore"]) for row in first] == [("e1", []), ("e2", [])]
     new_ids = {row["eventId"]: [row["newEventId"]] for row in first}
     assert await replays(db) == new_ids
     await publish(db, "e3")
+    await route(db)
     for options, made in ((("--dry-run",), False), ((), True)):
         code, output, error = await command(environment, *window, *options, "--format", "json")
         said = {row["eventId"]: row for row in json.loads(output)}
@@ -69,7 +71,9 @@ async def test_a_window_that_is_replayed_a_second_time_repeats_nothing(
         assert said["e1"]["newEventId" if made else "wouldReach"] is None
         assert (said["e3"]["newEventId"] if made else said["e3"]["wouldReach"]) or not made
     assert {name: len(made) for name, made in (await replays(db)).items()} == {"e1": 1, "e2": 1, "e3": 1}
+    await route(db)
     again = await workflows(environment, *window, "--again")
+    await route(db)
     assert [(row["eventId"], len(row["replayedBefore"])) for row in again] == [("e1", 1), ("e2", 1), ("e3", 1)]
     assert {len(made) for made in (await replays(db)).values()} == {2}
     assert len(await workflows(environment, *window, "--again", "--with-replays", "--dry-run")) == 9
@@ -79,11 +83,13 @@ async def test_one_event_is_replayed_a_second_time_only_when_that_is_asked_for(
     environment: dict[str, str], db: Database
 ) -> None:
     await publish(db, "e1")
+    await route(db)
     (made,) = await workflows(environment, "events", "replay", "e1")
     message = await refused(environment, "events", "replay", "e1")
     assert f"EVENT_REPLAYED at eventId: event 'e1' was replayed before, as {made['newEventId']}" in message
     (told,) = await workflows(environment, "events", "replay", "e1", "--dry-run")
     assert told["replayedBefore"] == [made["newEventId"]]
+    await route(db)
     await workflows(environment, "events", "replay", made["newEventId"])
     (again,) = await workflows(environment, "events", "replay", "e1", "--again")
     assert await replays(db) == {
@@ -98,6 +104,7 @@ async def test_a_window_with_more_events_than_the_limit_says_so_and_the_same_com
     """It took the first of them, and looked done."""
     for number in range(5):
         await publish(db, f"e{number}")
+    await route(db)
     window = ("events", "replay", "--from", "2026-01-01", "--limit", "2", "--format", "json")
     code, output, error = await command(environment, *window, "--dry-run")
     assert (code, len(json.loads(output))) == (1, 2)
@@ -109,9 +116,37 @@ async def test_a_window_with_more_events_than_the_limit_says_so_and_the_same_com
     assert {name: len(made) for name, made in (await replays(db)).items()} == {f"e{number}": 1 for number in range(5)}
 
 
+async def test_what_is_still_to_be_routed_is_not_replayed_beside_that(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """Such as behind an outage of all routers: each event started its workflow twice."""
+    await workflow(db, "fine")
+    await publish(db, "routed", event_name="OTHER")
+    await route(db)
+    for event_id in ("e1", "e2"):
+        await publish(db, event_id, event_name="ORDERED")
+    for options in ((), ("--dry-run",), ("--again",)):
+        message = await refused(environment, "events", "replay", "e1", *options)
+        assert "EVENT_PENDING at eventId: event 'e1' is still to be routed" in message
+    window = ("events", "replay", "--from", "2026-01-01", "--format", "json")
+    for options in (("--dry-run",), ()):
+        code, output, error = await command(environment, *window, *options)
+        assert (code, [row["eventId"] for row in json.loads(output)]) == (0, ["routed"])
+        assert "2 others are still to be routed and are left out" in error
+    _, output, error = await command(environment, *window, "--name", "OTHER")
+    assert "still to be routed" not in error
+    await settle(db, client)
+    assert len(await rows(db, "workflow_runs")) == 2
+    _, output, error = await command(environment, *window)
+    assert "still to be routed" not in error
+    await settle(db, client)
+    assert len(await rows(db, "workflow_runs")) == 4, "now they are repeated, which was asked for"
+
+
 async def test_two_who_replay_a_window_at_the_same_time_replay_it_once(db: Database) -> None:
     for number in range(20):
         await publish(db, f"e{number}")
+    await route(db)
 
     async def replay() -> None:
         async with db.tenant(TENANT) as conn:
@@ -124,6 +159,7 @@ async def test_two_who_replay_a_window_at_the_same_time_replay_it_once(db: Datab
 
 async def test_times_are_taken_as_answers_have_them(environment: dict[str, str], db: Database) -> None:
     await publish(db, "e1")
+    await route(db)
     (event,) = await workflows(environment, "events", "list")
     at = datetime.fromisoformat(event["createdAt"])
     after = (at + timedelta(microseconds=1)).astimezone(UTC)
@@ -312,6 +348,7 @@ async def test_an_event_that_cannot_be_replayed_stops_none_of_its_window(
     await publish(db, "e1")
     await publish(db, TOO_LONG, "k" * 2040, event_name="ORDERED" + "D" * 400)
     await publish(db, "e2")
+    await route(db)
     window = ("events", "replay", "--from", "2026-01-01", "--format", "json")
     code, output, error = await command(environment, *window)
     assert (code, "1 of them could not be replayed" in error) == (1, True)

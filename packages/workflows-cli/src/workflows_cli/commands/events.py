@@ -159,8 +159,8 @@ async def replay(
 ) -> int:
     """Publish an event, or those of a window of time, again under new ids, for the waits and workflows of now.
 
-    What was replayed before is left out, so that the same command can be given twice. Exit code 1 when there are more
-    events than --limit.
+    What was replayed before is left out, so that the same command can be given twice, and so is what is still to be
+    routed. Exit code 1 when there are more events than --limit.
     """
     _check_window(since, until)
     engine, paths = JlensEngine(), session.authoring.correlation_paths
@@ -203,6 +203,8 @@ async def replay(
         click.echo(f"{len(failed)} of them could not be replayed", err=True)
     if before:
         click.echo(f"{len(before)} of them were replayed before and are left out; --again repeats them", err=True)
+    if found.pending:
+        click.echo(f"{found.pending} others are still to be routed and are left out, not to come twice", err=True)
     if found.more:
         # What could not be replayed comes again, in front of the others.
         goes_on = not (again or dry_run or failed)

@@ -24,6 +24,7 @@ from workflows_core.storage.events import (
     events_between,
     get_event,
     mark_replay,
+    pending_between,
     replay_alone,
     replayed_events,
     requeue,
@@ -142,11 +143,13 @@ class EventsToReplay:
         events: To publish again, oldest first.
         replayed: Those that were replayed before, oldest first; none of them is in `events` unless that was asked for.
         more: There are more events to publish again than the limit.
+        pending: How many of the window are left out since they are still to be routed, to those who wait then.
     """
 
     events: Sequence[EventRow]
     replayed: Sequence[ReplayedEvent]
     more: bool
+    pending: int
 
 
 async def events_to_replay(
@@ -162,6 +165,8 @@ async def events_to_replay(
 ) -> EventsToReplay:
     """One event by its id, or those of a window of time (of publishing), which nobody else replays meanwhile.
 
+    One that is still to be routed is none of them: those who wait for it would get it twice.
+
     Args:
         conn: Where; until its transaction ends other replays of the tenant's events wait.
         event_id: One event.
@@ -173,21 +178,25 @@ async def events_to_replay(
         with_replays: Also those of the window that are replays themselves.
 
     Raises:
-        Refused: `EVENT_NOT_FOUND`, `OPTION_NOT_FITTING` unless there is an id or a beginning.
+        Refused: `EVENT_NOT_FOUND`, `EVENT_PENDING`, `OPTION_NOT_FITTING` unless there is an id or a beginning.
     """
     await replay_alone(conn)
     if event_id is not None:
         found = await get_event(conn, event_id)
         if found is None:
             raise Refused.one("EVENT_NOT_FOUND", f"this tenant has no event {event_id!r}", "eventId")
+        if found.status == "pending":
+            message = f"event {event_id!r} is still to be routed, to those who wait for it then: they would get it twice"
+            raise Refused.one("EVENT_PENDING", message, "eventId")
         replayed = await replayed_events(conn, event_id, None, found.created_at, None, with_replays=True)
-        return EventsToReplay([found] if again or not replayed else [], replayed, more=False)
+        return EventsToReplay([found] if again or not replayed else [], replayed, more=False, pending=0)
     if since is None:
         raise Refused.one("OPTION_NOT_FITTING", "name an event, or a window with --from and --until", "--from")
     replayed = await replayed_events(conn, None, name, since, until, with_replays=with_replays)
     left_out = [] if again else [one.event_id for one in replayed]
     events = await events_between(conn, name, since, until, limit + 1, with_replays=with_replays, left_out=left_out)
-    return EventsToReplay(events[:limit], replayed, more=len(events) > limit)
+    pending = await pending_between(conn, name, since, until, with_replays=with_replays)
+    return EventsToReplay(events[:limit], replayed, more=len(events) > limit, pending=pending)
 
 
 def checked_replay(tenant: str, event: EventRow) -> NewEvent:

@@ -99,13 +99,20 @@ _COUNT = text(
     """  # noqa: S608 - constants of ours
 )
 _GET = text(f"{_EVENTS} AND e.event_id = :event_id")
+_IN_WINDOW = f"""
+    {_OF_NAME} AND e.created_at >= :since AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until)
+       AND (:with_replays OR e.replay_of IS NULL)
+"""
 _BETWEEN = text(
-    f"""{_EVENTS} {_OF_NAME}
-       AND e.created_at >= :since AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until)
-       AND (:with_replays OR e.replay_of IS NULL) AND e.event_id <> ALL (CAST(:left_out AS text[]))
+    f"""{_EVENTS} {_IN_WINDOW}
+       AND e.status <> 'pending' AND e.event_id <> ALL (CAST(:left_out AS text[]))
      ORDER BY e.created_at, e.event_id
      LIMIT :limit
     """
+)
+_PENDING_BETWEEN = text(
+    "SELECT count(*) FROM workflow_runtime_events e"  # noqa: S608 - a constant of ours
+    f" WHERE e.tenant = current_setting('workflows.tenant') AND e.status = 'pending' {_IN_WINDOW}"
 )
 # A replay is no older than what it repeats: so it is found by an index.
 _REPLAYED = text(
@@ -298,7 +305,10 @@ async def events_between(
     with_replays: bool = False,
     left_out: Collection[str] = (),
 ) -> list[EventRow]:
-    """Events of the tenant by their time of publishing, oldest first; those that repeat others only when asked for."""
+    """Events of the tenant by their time of publishing, oldest first, but for those that are still to be routed.
+
+    Those that repeat others only when asked for.
+    """
     values = {
         "name": name,
         "since": since,
@@ -308,6 +318,14 @@ async def events_between(
         "left_out": list(left_out),
     }
     return [_event(row) for row in (await conn.execute(_BETWEEN, values)).mappings()]
+
+
+async def pending_between(
+    conn: AsyncConnection, name: str | None, since: datetime, until: datetime | None, *, with_replays: bool = False
+) -> int:
+    """How many events of the same window are still to be routed."""
+    values = {"name": name, "since": since, "until": until, "with_replays": with_replays}
+    return int((await conn.execute(_PENDING_BETWEEN, values)).scalar_one())
 
 
 async def replayed_events(
