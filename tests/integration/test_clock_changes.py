@@ -65,10 +65,11 @@ async def test_a_daily_schedule_starts_one_run_when_the_clock_is_set_back(
                 assert not await managing.has_time(conn, client, row, at + timedelta(minutes=1), until)
 
 
-async def test_every_hour_is_every_hour_that_passes(db: Database, client: Client) -> None:
+@pytest.mark.parametrize("hours", ["*", "*/1", "0-23"])
+async def test_every_hour_is_every_hour_that_passes(db: Database, client: Client, hours: str) -> None:
     await published(db)
     async with following(db, client) as (_, sync):
-        row = await created(db, ScheduleRequest("hourly", cron="30 * * * *", timezone="America/New_York"))
+        row = await created(db, ScheduleRequest("hourly", cron=f"30 {hours} * * *", timezone="America/New_York"))
         await sync.one_pass()
         until = noon("America/New_York", "2027-11-07")
         times = await matching_times(client, row, until - NIGHT, until)

@@ -28,7 +28,7 @@ from workflows_core.storage.schedules import (
     record_firing,
     record_run_end,
 )
-from workflows_core.validation.time_triggers import cron_names
+from workflows_core.validation.time_triggers import cron_names, names_every_hour
 from workflows_core.wire.records import FINAL_RUN_STATUSES
 
 _RUNS = uuid.UUID("c5d83a52-6a0f-5f0f-9d0c-2f3f3b6a7e11")
@@ -133,7 +133,7 @@ def first_shown(row: ScheduleRow, at: datetime) -> datetime:
     once more an hour after a time that it shows once (01:30 in Berlin). An expression for every hour means the hours
     that pass, and not the clock.
     """
-    if row.cron is None or row.cron.split()[1] == "*":
+    if row.cron is None or names_every_hour(row.cron):
         return at
     try:
         zone = ZoneInfo(row.timezone)

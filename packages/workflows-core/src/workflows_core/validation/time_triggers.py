@@ -71,10 +71,14 @@ def cron_fault(cron: str) -> str | None:
     return None
 
 
+def names_every_hour(cron: str) -> bool:
+    """Whether a good cron expression has every hour, in whichever way it is written (`*`, `*/1`, `0-23`)."""
+    return _numbers(cron)[1] == {*range(24)}
+
+
 def cron_names(cron: str, wall: datetime) -> bool:
     """Whether a good cron expression names this minute of the clock on the wall."""
-    parts = zip(_FIELDS, cron.split(), strict=True)
-    minutes, hours, days, months, weekdays = (_values(part, low, high) or set() for (_, low, high), part in parts)
+    minutes, hours, days, months, weekdays = _numbers(cron)
     return (
         wall.second == wall.microsecond == 0
         and wall.minute in minutes
@@ -83,6 +87,12 @@ def cron_names(cron: str, wall: datetime) -> bool:
         and wall.month in months
         and wall.isoweekday() % 7 in {day % 7 for day in weekdays}
     )
+
+
+def _numbers(cron: str) -> list[set[int]]:
+    """The numbers that each field of a good cron expression stands for."""
+    parts = zip(_FIELDS, cron.split(), strict=True)
+    return [_values(part, low, high) or set() for (_, low, high), part in parts]
 
 
 def _run_at_problems(run_at: str, now: datetime) -> Iterator[Problem]:
