@@ -114,6 +114,27 @@ async def test_a_firing_that_is_left_out_is_told_of(environment: dict[str, str],
             await asyncio.sleep(0.05)
 
 
+async def test_a_firing_by_hand_that_would_start_no_run_is_refused(
+    environment: dict[str, str], db: Database, client: Client
+) -> None:
+    """It said that it fires; only the schedule's row said that nothing was started."""
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, HOURLY)
+        beside = await created(db, replace(HOURLY, overlap="allow_all"))
+        await sync.one_pass()
+        await workflows(environment, "definitions", "pause", row.workflow_id)
+        assert "WORKFLOW_PAUSED at workflow: " in await refused(environment, "schedules", "trigger", row.id)
+        await workflows(environment, "definitions", "resume", row.workflow_id)
+        await workflows(environment, "definitions", "limit", row.workflow_id, "1")
+        await said(environment, "schedules", "trigger", beside.id)
+        await until(db, beside.id, "launched")
+        for one in (row, beside):
+            message = await refused(environment, "schedules", "trigger", one.id)
+            assert "CONCURRENCY_LIMIT_REACHED at workflow: 1 run(s)" in message
+        assert (await row_of(db, row.id)).last_fire_at is None, "nothing was fired"
+
+
 async def test_a_firing_by_hand_on_a_day_that_is_left_out_is_refused(
     environment: dict[str, str], db: Database, client: Client
 ) -> None:

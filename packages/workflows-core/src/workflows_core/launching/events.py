@@ -186,7 +186,9 @@ async def events_to_replay(
         if found is None:
             raise Refused.one("EVENT_NOT_FOUND", f"this tenant has no event {event_id!r}", "eventId")
         if found.status == "pending":
-            message = f"event {event_id!r} is still to be routed, to those who wait for it then: they would get it twice"
+            message = (
+                f"event {event_id!r} is still to be routed, to those who wait for it then: they would get it twice"
+            )
             raise Refused.one("EVENT_PENDING", message, "eventId")
         replayed = await replayed_events(conn, event_id, None, found.created_at, None, with_replays=True)
         return EventsToReplay([found] if again or not replayed else [], replayed, more=False, pending=0)

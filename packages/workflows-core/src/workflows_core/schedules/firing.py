@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -86,13 +86,9 @@ async def fire(
             async with db.tenant(tenant) as conn:
                 await change_schedule(conn, row.id, enabled=False, status="failed", error=error.message, read=row)
             return await _recorded(db, row, scheduled_for, key, Fired("error", reason=error.message))
-    request = LaunchRequest(
-        tenant=tenant,
-        workflow=row.workflow_id,
-        version=row.workflow_version,
-        payload=payload_of(row, version, scheduled_for, datetime.now(UTC)),
+    request = replace(
+        launch_of(row, version, scheduled_for),
         run_id=run_id,
-        trigger_type=row.trigger_type,
         trigger_fire_key=key,
         trigger_metadata={
             "scheduleId": row.id,
@@ -108,6 +104,17 @@ async def fire(
     except Refused as error:
         return await _recorded(db, row, scheduled_for, key, Fired("error", reason=f"{error.code}: {error.sentence}"))
     return await _recorded(db, row, scheduled_for, key, Fired("launched", run_id))
+
+
+def launch_of(row: ScheduleRow, version: VersionRow | None, scheduled_for: datetime) -> LaunchRequest:
+    """What a firing for a time launches, but for what only that firing has."""
+    return LaunchRequest(
+        tenant=row.tenant,
+        workflow=row.workflow_id,
+        version=row.workflow_version,
+        payload=payload_of(row, version, scheduled_for, datetime.now(UTC)),
+        trigger_type=row.trigger_type,
+    )
 
 
 async def run_ended(db: Database, tenant: str, schedule_id: str, run_id: str) -> str | None:

@@ -12,10 +12,11 @@ from temporalio.client import Client
 
 from workflows_core.definitions.model import RecurringTrigger, ScheduleTrigger
 from workflows_core.errors import Json, Problem, Refused
+from workflows_core.launching.admission import would_start
 from workflows_core.publishing.lookup import find_version
 from workflows_core.publishing.rebinding import schedule_payload_problems
 from workflows_core.schedules.days import day_filter
-from workflows_core.schedules.firing import first_shown
+from workflows_core.schedules.firing import first_shown, launch_of
 from workflows_core.schedules.temporal import matching_times, standing
 from workflows_core.storage.admission import hold_definition
 from workflows_core.storage.definitions import get_version
@@ -218,7 +219,7 @@ async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleR
 
     Raises:
         Refused: `SCHEDULE_FAILED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`; `SCHEDULE_DAY_LEFT_OUT`, `SCHEDULE_RUN_OPEN`: it
-            would be left out.
+            would be left out; `WORKFLOW_PAUSED`, `CONCURRENCY_LIMIT_REACHED`, `PAYLOAD_INVALID`: it would start no run.
         RPCError: Temporal does not know the schedule yet, or does not answer.
     """
     _check_fires(row)
@@ -232,8 +233,13 @@ async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleR
         what = f"the launch {found.launches[0]}" if run_id is None else f"run {run_id}"
         message = f"{what} is open: with overlap {row.overlap_policy} this firing would be left out"
         raise Refused.one("SCHEDULE_RUN_OPEN", message, "scheduleId")
+    is_open = found is not None and len(found.launches) > 0
+    if not is_open or row.overlap_policy == "allow_all":
+        # Behind a run that ends first, or is asked to cancel, there may be room which is not there yet.
+        version = await get_version(conn, row.workflow_id, row.workflow_version)
+        await would_start(conn, launch_of(row, version, datetime.now(UTC)))
     await client.get_schedule_handle(row.runner_schedule_id).trigger()
-    return found is None or not found.launches or not row.overlap_policy.startswith("buffer")
+    return not is_open or not row.overlap_policy.startswith("buffer")
 
 
 async def import_calendars(conn: AsyncConnection, calendars: Sequence[CalendarRow]) -> None:
