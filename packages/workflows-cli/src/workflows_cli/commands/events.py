@@ -169,7 +169,7 @@ async def replay(
             conn, event_id, name, since, until, limit, again=again, with_replays=with_replays
         )
         before = {one.event_id: one.replays for one in found.replayed}
-        ahead: Counter[tuple[str, str]] = Counter()
+        taken: Counter[tuple[str, str]] = Counter()
         if event_id is not None and not found.events and not dry_run:
             message = f"event {event_id!r} was replayed before, as {', '.join(before[event_id])}; --again repeats it"
             raise Refused.one("EVENT_REPLAYED", message, "eventId")
@@ -179,7 +179,7 @@ async def replay(
                 "eventName": event.event_name,
                 "replayedBefore": before.pop(event.event_id, []),
                 **(
-                    _prospects(await would_reach(conn, session.tenant, event, engine, paths, ahead), ahead)
+                    _prospects(await would_reach(conn, session.tenant, event, engine, paths, taken), taken)
                     if dry_run
                     else await _replayed(conn, session.tenant, event, alone=event_id is not None)
                 ),
@@ -274,10 +274,10 @@ async def _replayed(conn: AsyncConnection, tenant: str, event: EventRow, *, alon
         return {"newEventId": None, "why": error.message}
 
 
-def _prospects(candidates: Sequence[Candidate], ahead: Counter[tuple[str, str]]) -> dict[str, Any]:
+def _prospects(candidates: Sequence[Candidate], taken: Counter[tuple[str, str]]) -> dict[str, Any]:
     """Who gets an event and who does not; the former are counted for the events behind it."""
     reached = [one for one in candidates if one.verdict == "match"]
-    ahead.update((one.kind, one.target_id) for one in reached)
+    taken.update((one.kind, one.target_id) for one in reached)
     return {
         "wouldReach": [_target(one) for one in reached],
         "wouldNotReach": [f"{_target(one)}: {one.verdict}, {one.why}" for one in candidates if one not in reached],

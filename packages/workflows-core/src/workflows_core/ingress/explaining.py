@@ -50,7 +50,7 @@ MAX_CANDIDATES = 50
 MAX_PROSPECTS = 1000
 """Waits that are asked whether they would take a replay: the oldest ones."""
 
-NOTHING_AHEAD: Mapping[tuple[str, str], int] = MappingProxyType({})
+_NOTHING_AHEAD: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +141,14 @@ async def would_reach(
     event: EventRow,
     engine: ExpressionEngine,
     paths: Mapping[str, Sequence[str]] = DEFAULT_PATHS,
-    ahead: Mapping[tuple[str, str], int] = NOTHING_AHEAD,
+    ahead: Mapping[tuple[str, str], int] = _NOTHING_AHEAD,
 ) -> list[Candidate]:
     """Who would get a replay of this event now, and who would not and why: by what decides it for a real one.
 
     `ahead` has how many events that are replayed in front of it reach a target, by its kind and id: a wait takes one,
-    and each start is one more open run. Verdicts are `match`, of a wait also `no match` (of those that are too many to be asked `unknown`), of a start also
+    and each start is one more open run.
+
+    Verdicts are `match`, of a wait also `no match` (of those that are too many to be asked `unknown`), of a start also
     `undeliverable`, and of the event itself `dead` or `refused`: then it goes to nobody.
     """
     try:

@@ -260,7 +260,8 @@ async def import_calendars(conn: AsyncConnection, calendars: Sequence[CalendarRo
     ]
     if left:
         message = (
-            f"it is the tenant's default, and the day filters of {len(left)} schedule(s) go by that ({left[0]} for one):"
+            f"it is the tenant's default, and the day filters of {len(left)} schedule(s) go by that"
+            f" ({left[0]} for one):"
             ' say "default": true here, or of the calendar that takes its place'
         )
         raise Refused.one("CALENDAR_INVALID", message, f"{before.schedule_id}.default")
