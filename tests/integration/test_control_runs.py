@@ -172,6 +172,72 @@ async def test_a_failure_of_whatever_size_is_told(db: Database, client: Client, 
     assert (fault["code"], fault["message"][:12]) == ("ACTION_FAULT", "ValueError: ")
 
 
+class Mute(Exception):
+    """Says nothing that can be read."""
+
+    def __str__(self) -> str:
+        raise ValueError("nor this")
+
+
+class Grave(BaseException):
+    """No `Exception`."""
+
+
+ODD: dict[str, tuple[BaseException, str]] = {
+    "mute": (Mute(), "Mute: it cannot be written as a text"),
+    "grave": (Grave("hush-hush"), "Grave: [REDACTED]"),
+    "exit": (SystemExit(3), "SystemExit: 3"),
+    "cancelled": (asyncio.CancelledError("a task of its own"), "CancelledError: a task of its own"),
+    "group": (
+        BaseExceptionGroup("two", [ValueError("one"), Grave("other")]),
+        "BaseExceptionGroup: two (2 sub-exceptions): ValueError: one; Grave: other",
+    ),
+    "half": (ValueError("half of \ud83d"), "ValueError: half of \ufffd"),
+    "no number": (ActionFailed("told", details={"n": float("nan")}), "told"),
+    "half inside": (ActionFailed("told", details={"n": "\ud83d\0"}), "told"),
+    "no text": (ActionFailed(KeyError("told")), "'told'"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("kind", ["regular", "short", "transactional"])
+async def test_whatever_a_handler_raises_ends_its_step(db: Database, client: Client, kind: str) -> None:
+    """It was called for ever, or the tasks of its run failed; and Temporal had what it said, with secrets."""
+
+    async def fails(given: Any, _: ActionContext) -> Any:
+        raise ODD[given["by"]][0]
+
+    kinds: dict[str, dict[str, Any]] = {
+        "regular": {"effect": Effect.IDEMPOTENT},
+        "short": {"effect": Effect.PURE, "short": True, "timeout_ms": 500},
+        "transactional": {"effect": Effect.TRANSACTIONAL},
+    }
+    action = Action("odd.fails", 1, fails, {"type": "object"}, {"type": "object"}, "Fails oddly.", **kinds[kind])
+    steps = []
+    for name in ODD:
+        given = {"by": name, **({"key": {"$secret": "KEY"}} if action.takes_secrets else {})}
+        config = {"actionId": "odd.fails", "version": 1, "inputMapping": given}
+        steps.append({"type": "action.call", "config": config, "onError": {"policy": "continue"}})
+    async with authored_runtime(db, client, secrets={"KEY": "hush-hush"}, more={"odd": lambda: [action]}) as authored:
+        run = await authored.start(document(*steps))
+        await run.handle.result()
+        history = str((await run.handle.fetch_history()).to_json())
+    errors = [step.error_json or {} for step in (await run.timeline()).steps]
+    told = {name: says for name, (_, says) in ODD.items()}
+    if not action.takes_secrets:
+        told["grave"] = "Grave: hush-hush"
+    else:
+        assert "hush-hush" not in history
+    assert dict(zip(ODD, (error.get("message") for error in errors), strict=True)) == told
+    codes = {name: error.get("code") for name, error in zip(ODD, errors, strict=True)}
+    own = {name for name, (error, _) in ODD.items() if isinstance(error, ActionFailed)}
+    assert codes == {name: None if name in own else "ACTION_FAULT" for name in ODD}
+    details = {name: error.get("details") for name, error in zip(ODD, errors, strict=True) if "details" in error}
+    assert details == {
+        "no number": {"leftOut": "details that are no JSON object: Out of range float values are not JSON compliant"},
+        "half inside": {"n": "\ufffd\ufffd"},
+    }
+
+
 async def ended(run: Started) -> Any:
     """Result or failure."""
     try:

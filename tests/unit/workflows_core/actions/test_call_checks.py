@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -167,6 +169,9 @@ def test_a_valid_value_passes_whether_registered_or_not() -> None:
         validate_output(action, value)
 
 
+ITSELF: list[Any] = []
+ITSELF.extend([ITSELF, {"again": ITSELF}])
+
 ANY = Action(id="test.any", version=1, handler=echo, input_schema={"type": "object"}, output_schema={})
 
 
@@ -181,6 +186,9 @@ ANY = Action(id="test.any", version=1, handler=echo, input_schema={"type": "obje
         ({"a": "\ud83d"}, "/a", "surrogate"),
         ({"a": {"b\x00": 1}}, "/a", "field name"),
         ({"a": {(1, 2): 1}}, "/a", "field name"),
+        ({"a": 10**5000}, "/a", "thousands of digits"),
+        (ITSELF, "", "holds itself"),
+        ({"a": ITSELF, "b": {1, 2}}, "/b", "Python set"),
     ],
 )
 def test_an_output_that_cannot_be_stored_is_refused(output: Any, pointer: str, says: str) -> None:
@@ -255,3 +263,41 @@ async def test_a_time_out_of_the_handlers_own_is_not_taken_for_the_actions_limit
     assert (failure.category, failure.code) == ("TimeoutError", "ACTION_TIMED_OUT")
     assert failure.message.startswith("action test.echo@1 waited too long for something of its own: ")
     assert said in failure.message
+
+
+@pytest.mark.asyncio
+async def test_a_failure_is_told_with_what_every_failure_has() -> None:
+    async def wrong(value: Any, _context: ActionContext) -> Any:
+        odd: Any = {"category": "Nonsense", "code": 404, "details": {"at": datetime(2026, 3, 1, tzinfo=UTC), 1: {2}}}
+        raise ActionFailed("as it was", **odd)
+
+    failure = await failing(wrong)
+    assert (failure.category, failure.code, failure.message) == ("ActionError", "404", "as it was")
+    assert failure.details == {"at": "2026-03-01 00:00:00+00:00", "1": "{2}"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("details", [[1], "abc", {(1, 2): 3}, {"self": ITSELF}, {"n": float("nan")}])
+async def test_details_that_are_no_json_are_left_out(details: Any) -> None:
+    async def wrong(value: Any, _context: ActionContext) -> Any:
+        raise ActionFailed("as it was", category=ErrorCategory.TRANSIENT, details=details)
+
+    failure = await failing(wrong)
+    assert (failure.category, failure.message) == ("TransientError", "as it was")
+    assert failure.details is not None
+    assert failure.details["leftOut"].startswith("details that are no JSON object: ")
+
+
+@pytest.mark.asyncio
+async def test_a_cancel_that_was_asked_for_goes_through_the_handler() -> None:
+    begun = asyncio.Event()
+
+    async def waits(value: Any, _context: ActionContext) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    call = asyncio.create_task(call_action(lambda: [replace(ANY, handler=waits)], "test.any", {}))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call

@@ -39,8 +39,22 @@ async def talks(value: Any, context: ActionContext) -> Any:
     return {}
 
 
+class Mute:
+    def __repr__(self) -> str:
+        raise ValueError("not to be written")
+
+
+async def hands_over(value: Any, context: ActionContext) -> Any:
+    """Gives values as they are, and not as texts."""
+    error = ValueError(f"Bearer {value['token']}")
+    context.logger.info("refused", extra={"error": error, "all": {error}, "by": {1: error}})
+    context.logger.info("nobody can say %s", Mute(), extra={"what": Mute(), "key": value["token"]})
+    return {}
+
+
 def pack() -> list[Action]:
-    return [Action("test.breaks", 1, breaks, ANY, ANY, "Breaks."), Action("test.talks", 1, talks, ANY, ANY, "Talks.")]
+    handlers = (breaks, talks, hands_over)
+    return [Action(f"test.{one.__name__}", 1, one, ANY, ANY, "Says something.") for one in handlers]
 
 
 async def said_by(action: str, caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -80,3 +94,13 @@ async def test_lines_of_a_handler_are_logged_without_secrets(caplog: pytest.LogC
     assert (vars(records[4])["name"], vars(records[4])["kept"]) == ("workflows_core.actions", 1)
     assert vars(records[0])["header"] == "Bearer [REDACTED]"
     assert "ValueError: [REDACTED]" in vars(records[2])["exception"]
+
+
+@pytest.mark.asyncio
+async def test_values_in_fields_are_logged_as_texts_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    refused, unsaid = await said_by("test.hands_over", caplog)
+    assert vars(refused)["error"] == "Bearer [REDACTED]"
+    assert vars(refused)["all"] == "{ValueError('Bearer [REDACTED]')}"
+    assert vars(refused)["by"] == {"1": "Bearer [REDACTED]"}
+    assert unsaid.getMessage() == "nobody can say %s (tuple that cannot be written)"
+    assert (vars(unsaid)["what"], vars(unsaid)["key"]) == ("(Mute that cannot be written)", "[REDACTED]")

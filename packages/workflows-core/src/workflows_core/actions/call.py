@@ -31,6 +31,9 @@ from workflows_core.wire.text import UNSTORABLE
 MAX_DEPTH: Final = 200
 """Levels of lists and objects in an action's input."""
 
+_MAX_NUMBER_BITS: Final = 14_000
+"""Of some 4,200 digits; the interpreter writes no number of more than 4,300."""
+
 _REFERENCE = "$secret"
 _Path = tuple[str | int, ...]
 
@@ -232,7 +235,7 @@ def _json_problems(value: Json) -> list[ValueProblem]:
     except RecursionError:
         return [ValueProblem("", f"is nested deeper than {MAX_DEPTH} levels")]
     except (TypeError, ValueError):
-        return list(_not_json(value))[:MAX_PROBLEMS] or [ValueProblem("", "is not JSON")]
+        return list(_not_json(value))[:MAX_PROBLEMS] or [ValueProblem("", "is not JSON: it holds itself")]
     # Escapes of U+0000 and of surrogates; most that are found are harmless pairs, so look closer.
     if "\\u0000" in text or "\\ud" in text:
         return list(_not_json(value))[:MAX_PROBLEMS]
@@ -242,8 +245,13 @@ def _json_problems(value: Json) -> list[ValueProblem]:
 def _not_json(root: Json) -> Sequence[ValueProblem]:
     found: list[ValueProblem] = []
     waiting: list[tuple[_Path, Any]] = [((), root)]
+    seen: set[int] = set()  # Each list and object once: one may hold itself.
     while waiting and len(found) <= MAX_PROBLEMS:
         path, node = waiting.pop()
+        if isinstance(node, (dict, list, tuple)):
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
         if isinstance(node, dict):
             wrong = [key for key in node if not isinstance(key, str) or UNSTORABLE.search(key)]
             found.extend(ValueProblem(pointer_of(path), _wrong_name(key)) for key in wrong)
@@ -270,7 +278,8 @@ def _wrong_scalar(node: object) -> str | None:
     if isinstance(node, float):
         return None if math.isfinite(node) else "must be a finite number"
     if node is None or isinstance(node, (bool, int)):
-        return None
+        few = isinstance(node, bool) or not isinstance(node, int) or node.bit_length() <= _MAX_NUMBER_BITS
+        return None if few else "is a whole number of thousands of digits; give it as a text"
     return f"must be JSON, found a Python {type(node).__name__}"
 
 

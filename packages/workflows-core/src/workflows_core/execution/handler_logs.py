@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -43,8 +44,23 @@ class HandlerLogger(logging.LoggerAdapter[logging.Logger]):
         try:
             text = logging.LogRecord("", level, "", 0, msg, args, None).getMessage()
         except Exception:  # A line that cannot be written fails no action.
-            text = f"{msg} {args}"
-        self.logger.log(level, "%s", scrub(text, secrets), extra=scrub(fields, secrets), **kwargs)
+            text = f"{_text(msg)} {_text(args)}"
+        self.logger.log(level, "%s", scrub(text, secrets), extra=scrub(_as_texts(fields), secrets), **kwargs)
+
+
+def _as_texts(fields: Mapping[str, Any]) -> Any:
+    """Fields as JSON: what is none is a text, as it will be written, so that a secret in it is found."""
+    try:
+        return json.loads(json.dumps(fields, default=_text))
+    except Exception:
+        return {name: _text(value) for name, value in fields.items()}
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"({type(value).__name__} that cannot be written)"
 
 
 def _error_of(given: Any) -> BaseException | None:

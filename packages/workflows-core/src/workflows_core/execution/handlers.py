@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,12 +20,17 @@ from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import action_unavailable
 from workflows_core.execution.handler_logs import HandlerLogger
 from workflows_core.expressions.reading import json_bytes
+from workflows_core.storage.json_text import json_text
 from workflows_core.wire.records import ActionCall
+from workflows_core.wire.text import UNSTORABLE
 
 _LOG = logging.getLogger("workflows_core.actions")
 MAX_MESSAGE_LENGTH = 8_000
 MAX_DETAILS_BYTES = 32 * 1024
 """Of an action's failure; each step around it may repeat them in one write."""
+MAX_CODE_LENGTH = 200
+
+_CATEGORIES = frozenset(map(str, ErrorCategory))
 
 _IF_SHORT = (
     "give it less at a time, such as a part of a list; in a pack of your own, register the action without `short`"
@@ -60,7 +65,7 @@ class Surroundings:
     links: EntityLinks | None = None
     observe: ActionObserver | None = None
     now: datetime | None = None
-    passes: Callable[[Exception], bool] | None = None
+    passes: Callable[[BaseException], bool] | None = None
 
 
 async def call_handler(
@@ -115,11 +120,11 @@ async def call_handler(
         check_size(action, output, max_output_bytes)  # First: the schema of a long list takes a second.
         validate_output(action, output)
     except StepFailed as error:
-        raise StepFailed(_bounded(_scrubbed(error.failure, tracked.values))) from None
+        raise StepFailed(_bounded(_scrubbed(_plain(error.failure), tracked.values))) from None
     except TimeoutError as error:
         message = f"action {action.key} took longer than its limit of {action.timeout_ms} ms"
         if not limit.expired():
-            said = scrub(_said(error), tracked.values) or "it does not say what"
+            said = scrub(said_of(error), tracked.values) or "it does not say what"
             message = f"action {action.key} waited too long for something of its own: {said}"
         if action.effect is Effect.AT_MOST_ONCE:
             message += "; it may have had its effect, so it is not repeated"
@@ -127,13 +132,21 @@ async def call_handler(
                 _bounded(Failure(ErrorCategory.UNKNOWN_OUTCOME, message, code="UNKNOWN_OUTCOME"))
             ) from None
         raise StepFailed(_bounded(Failure(ErrorCategory.TIMEOUT, message, code="ACTION_TIMED_OUT"))) from None
-    except Exception as error:
-        if around.passes is not None and around.passes(error):
+    except BaseException as error:  # Whatever else left here would be called again and again, unrecorded.
+        if _ends_the_call(error) or (around.passes is not None and around.passes(error)):
             raise
         logger.exception("action %s failed by a fault of its own", action.key)
-        message = scrub(f"{type(error).__name__}: {_said(error)}", tracked.values)
+        message = scrub(_named(error), tracked.values)
         raise StepFailed(_bounded(Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT"))) from None
     return scrub(output, tracked.values)
+
+
+def _ends_the_call(error: BaseException) -> bool:
+    """Whether the runtime or its process stops the handler; a cancel that nobody asked for is the handler's own."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit))
 
 
 def _awaited(given: object) -> Awaitable[Any]:
@@ -142,10 +155,44 @@ def _awaited(given: object) -> Awaitable[Any]:
     return given
 
 
-def _said(error: Exception) -> str:
+def said_of(error: BaseException) -> str:
     """What an error says; of a database's only the driver's first line, without the statement and its values."""
-    of_driver = getattr(error, "orig", None)
-    return str(error) if of_driver is None else str(of_driver).strip().partition("\n")[0]
+    try:
+        of_driver = getattr(error, "orig", None)
+        said = str(error) if of_driver is None else str(of_driver).strip().partition("\n")[0]
+    except Exception:
+        return "it cannot be written as a text"
+    if isinstance(error, BaseExceptionGroup):
+        # Such as of a TaskGroup, which says how many there are and not what.
+        said += ": " + "; ".join(_named(one) for one in error.exceptions[:3])
+    return UNSTORABLE.sub("\ufffd", said)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {said_of(error)}"
+
+
+def _plain(failure: Failure) -> Failure:
+    """A handler's failure with what every failure has: texts, a category that there is, details that are JSON."""
+    code: object = failure.code
+    return replace(
+        failure,
+        category=failure.category if str(failure.category) in _CATEGORIES else ErrorCategory.ACTION,
+        message=_text(failure.message),
+        code=None if code is None else _text(code)[:MAX_CODE_LENGTH],
+        details=None if failure.details is None else _plain_details(failure.details),
+    )
+
+
+def _plain_details(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(json_text(json.loads(json.dumps(dict(given), default=_text)))))
+    except Exception as error:  # Even a mapping may be one that raises.
+        return {"leftOut": f"details that are no JSON object: {said_of(error)[:200]}"}
+
+
+def _text(value: object) -> str:
+    return UNSTORABLE.sub("\ufffd", value if isinstance(value, str) else said_of(ValueError(value)))
 
 
 def _scrubbed(failure: Failure, secrets: Collection[str]) -> Failure:

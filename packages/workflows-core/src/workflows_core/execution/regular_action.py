@@ -308,6 +308,6 @@ class RegularAction:
             await ledger.announce(self.db, self.call, self.token)
 
 
-def _is_of_our_database(error: Exception) -> bool:
+def _is_of_our_database(error: BaseException) -> bool:
     """Whether our database broke a transaction off that a handler works in: nothing happened, and it is tried again."""
     return isinstance(error, DBAPIError) and is_unavailable(error)
