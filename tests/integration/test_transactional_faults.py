@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -49,11 +49,20 @@ async def in_sql(_: Any, context: ActionContext) -> Any:
     return {}
 
 
+async def goes_on(_: Any, context: ActionContext) -> Any:
+    """Keeps to itself what the database says."""
+    assert context.store is not None
+    await context.store.set("n", "kept", 1)
+    with suppress(Exception):
+        await context.store.list("n", limit=-1)
+    return {}
+
+
 PACKS: Mapping[str, Any] = {
     "core": core_pack(HttpPolicy()),
     "two": lambda: [
         Action(f"two.{name}", 1, handler, {"type": "object"}, {"type": "object"}, name, effect=Effect.TRANSACTIONAL)
-        for name, handler in (("both", both), ("in_sql", in_sql))
+        for name, handler in (("both", both), ("in_sql", in_sql), ("goes_on", goes_on))
     ],
 }
 
@@ -254,3 +263,16 @@ async def test_a_short_action_whose_key_no_index_holds_has_no_row_in_the_ledger(
         ("SUCCEEDED", {"namespace": "n", "key": "k"})
     ]
     assert timeline.invocations == []
+
+
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_handler_that_keeps_an_error_of_its_store_to_itself_fails_its_step(
+    db: Database, client: Client, last: bool
+) -> None:
+    """Its record could not be written in the aborted transaction, and it was called again for ever."""
+    steps = [step("two.goes_on"), *([] if last else [step("test.act", "after", name="after")])]
+    async with authored_runtime(db, client, more=PACKS) as authored:
+        error = await failed(await authored.start(document(*steps)))
+    assert (error["category"], error["code"]) == ("ActionError", "ACTION_FAULT")
+    assert error["message"].startswith("two.goes_on@1 went on after the database had refused a statement of its store")
+    assert await rows(db, "workflow_data_store") == []

@@ -27,7 +27,7 @@ from workflows_core.execution.handlers import Surroundings, call_handler, requir
 from workflows_core.execution.lost_rows import with_row
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage import ledger
-from workflows_core.storage.database import Database, is_unavailable
+from workflows_core.storage.database import Database, is_unavailable, sqlstate
 from workflows_core.storage.entity_links import PostgresEntityLinks
 from workflows_core.storage.key_values import PostgresKeyValueStore
 from workflows_core.storage.ledger import LedgerEntry
@@ -44,6 +44,10 @@ from workflows_core.wire.records import (
 MAX_CRASHES = 5
 """A call that lost so many starts while it ran alone has killed them."""
 
+MAX_ABORTED = 3
+"""So often a handler may keep an error of its store to itself: it may have been one that passes, such as a deadlock."""
+
+_ABORTED = "25P02"
 _T = TypeVar("_T")
 _RELEASE_SECONDS = 1.0
 _SLOW_AFTER_SECONDS = 1.0
@@ -198,7 +202,12 @@ class RegularAction:
                 tenant, run_id = self.write["tenant"], self.write["run_id"]
                 store = PostgresKeyValueStore(conn, tenant, run_id)
                 output = await self._handle(action, store, PostgresEntityLinks(conn, tenant, run_id))
-                await self._complete_in(conn, self._step("SUCCEEDED", output, None))
+                try:
+                    await self._complete_in(conn, self._step("SUCCEEDED", output, None))
+                except DBAPIError as error:
+                    if sqlstate(error) != _ABORTED or activity.info().attempt < MAX_ABORTED:
+                        raise
+                    raise StepFailed(_kept_quiet(action)) from None
                 return output
         return await self._known_end(before)
 
@@ -306,6 +315,14 @@ class RegularAction:
         # For people only: a database that is away must not fail a handler that runs.
         with suppress(Exception):
             await ledger.announce(self.db, self.call, self.token)
+
+
+def _kept_quiet(action: Action) -> Failure:
+    message = (
+        f"{action.key} went on after the database had refused a statement of its store, and nothing of it could be "
+        "kept: let that error leave the handler"
+    )
+    return Failure(ErrorCategory.ACTION, message, code="ACTION_FAULT")
 
 
 def _is_of_our_database(error: BaseException) -> bool:
