@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +15,12 @@ from harness.chat_server import Answer, NoAnswer, chat_server, completion, statu
 from workflows_bootstrap.inference import openai_compatible
 from workflows_bootstrap.inference.accounting import TokenAccount
 from workflows_bootstrap.inference.action import TIMEOUT_MS, infer_actions
-from workflows_bootstrap.inference.openai_compatible import CALL_SECONDS, VENDOR_URL, OpenAiCompatibleProvider
+from workflows_bootstrap.inference.openai_compatible import (
+    CALL_SECONDS,
+    MAX_BODY_BYTES,
+    VENDOR_URL,
+    OpenAiCompatibleProvider,
+)
 from workflows_bootstrap.inference.provider import MAX_ANSWER_BYTES
 from workflows_bootstrap.inference.repeats import pause_after
 from workflows_bootstrap.inference.service import inference_provider
@@ -84,6 +91,7 @@ async def test_an_answer_that_fits_is_the_output() -> None:
         (completion(json.dumps({"mood": "great", "score": 9})), "ValidationError", "AI_OUTPUT_INVALID"),
         (completion("[" * 100_000), "ValidationError", "AI_OUTPUT_INVALID"),
         (completion('"' + "x" * MAX_ANSWER_BYTES + '"'), "PayloadTooLarge", "AI_OUTPUT_TOO_LARGE"),
+        (completion('{"mood": "\ud83d", "score": 4}'), "ValidationError", "AI_OUTPUT_INVALID"),
         (completion(None), "ActionError", "AI_ANSWER_UNREADABLE"),
         ((200, {"content-type": "application/json"}, b"{}"), "ActionError", "AI_ANSWER_UNREADABLE"),
         ((200, {"content-type": "application/json"}, b"<html>"), "ActionError", "AI_ANSWER_UNREADABLE"),
@@ -133,6 +141,38 @@ async def test_a_used_up_quota_is_no_rate_limit() -> None:
 async def test_an_answer_that_was_cut_off_was_paid_for() -> None:
     failure, _, account = await ask(completion(GOOD, finish="length"))
     assert (failure.code, list(account.totals.values())) == ("AI_OUTPUT_TRUNCATED", [(11, 7)])
+
+
+@pytest.mark.parametrize("counted", [-5, 10**400], ids=["negative", "far too large"])
+async def test_totals_of_tokens_never_fall_and_stay_numbers(counted: int) -> None:
+    code, headers, body = completion(GOOD)
+    usage = {**json.loads(body), "usage": {"prompt_tokens": counted, "completion_tokens": 7}}
+    output, _, account = await ask((code, headers, json.dumps(usage).encode()))
+    assert output == {"mood": "good", "score": 4}
+    [(prompt, completed)] = account.totals.values()
+    assert (0 <= prompt <= 10**9, completed) == (True, 7)
+
+
+async def test_of_an_answer_without_end_only_so_much_is_read() -> None:
+    sent = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 x\r\ncontent-type: application/json\r\n\r\n")
+        with suppress(ConnectionError):
+            while sent < 20 * MAX_BODY_BYTES:
+                writer.write(b" " * 65_536)
+                await writer.drain()
+                sent += 65_536
+        writer.close()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        failure, _, _ = await ask(completion(GOOD), base_url=url)
+    assert (failure.category, failure.code) == ("PayloadTooLarge", "AI_OUTPUT_TOO_LARGE")
+    assert sent < 20 * MAX_BODY_BYTES
 
 
 async def test_the_environment_does_not_send_prompts_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -390,6 +390,24 @@ async def test_a_message_that_was_taken_is_sent_whatever_the_answer_says(content
         assert (await send(over_http(provider.url)))["providerId"] is None
 
 
+@pytest.mark.parametrize("rest", ["content-length: 500", "content-length: 7\r\ncontent-encoding: gzip"])
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_message_that_was_taken_is_sent_where_the_rest_of_the_answer_is_lost(rest: str, hangs: bool) -> None:
+    async def breaks_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"Dear Ada")
+        writer.write(f'HTTP/1.1 200 x\r\n{rest}\r\n\r\n{{"id": '.encode())
+        await writer.drain()
+        if hangs:
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(breaks_off, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        output = await send(over_http(url, timeout_seconds=0.5))
+    assert output["providerId"] is None
+
+
 async def test_what_cannot_be_stored_of_a_provider_s_answer_is_left_out() -> None:
     async with chat_server((200, {}, b'{"id": "m\\ud800-\\u000017"}')) as provider:
         assert (await send(over_http(provider.url)))["providerId"] == "m-17"

@@ -84,7 +84,8 @@ def _check_schema(schema: Json) -> None:
 
 
 def _checked(text: str, schema: Json) -> Json:
-    size = len(text.encode())
+    # A model may stop in the middle of a character.
+    size = len(text.encode(errors="surrogatepass"))
     if size > MAX_ANSWER_BYTES:
         message = f"the AI model's answer has {size} bytes, at most {MAX_ANSWER_BYTES} are taken; ask for less"
         raise ActionFailed(message, category=ErrorCategory.PAYLOAD_TOO_LARGE, code="AI_OUTPUT_TOO_LARGE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -25,6 +26,10 @@ VENDOR_URL: Final = "https://api.openai.com/v1"
 CALL_SECONDS: Final = 290.0
 """Limit of one call with its repeated requests and its waits, below `action.TIMEOUT_MS`, so that the code tells why."""
 
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+"""Of one answer with all that is around its text, such as a model's reasoning; no more of it is read."""
+
+_MOST_TOKENS = 10**9
 _UNUSED_KEY = "resolved-for-each-call"
 
 
@@ -84,6 +89,8 @@ class OpenAiCompatibleProvider:
                 used_up = failure.failure.category is ErrorCategory.QUOTA_EXCEEDED
                 wait = None if used_up else pause_after(error.status_code, error.response.headers, repeats)
             except openai.APIConnectionError as error:
+                if isinstance(error.__cause__, _TooLarge):
+                    raise _too_large() from None
                 message = f"the AI provider cannot be reached: {type(error.__cause__ or error).__name__}"
                 failure = ActionFailed(message, category=ErrorCategory.TRANSIENT, code="AI_UNREACHABLE")
                 wait = pause(repeats)
@@ -106,7 +113,7 @@ class OpenAiCompatibleProvider:
                 timeout=self._settings.timeout_seconds,
                 # Its own would take no turn under the limits.
                 max_retries=0,
-                http_client=self._http or httpx.AsyncClient(trust_env=False, timeout=self._settings.timeout_seconds),
+                http_client=self._http or _bounded_client(self._settings.timeout_seconds),
             )
         return self._client
 
@@ -119,6 +126,40 @@ class OpenAiCompatibleProvider:
         if unusable is not None:
             raise ActionFailed(unusable, category=ErrorCategory.ACTION, code="AI_UNAUTHORIZED")
         return key
+
+
+class _TooLarge(Exception):
+    """Indicates that an answer has no end in sight."""
+
+
+class _BoundedBody(httpx.AsyncByteStream):
+    def __init__(self, body: httpx.AsyncByteStream) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self._body:
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise _TooLarge
+            yield part
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+class _Bounded(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        found = await super().handle_async_request(request)
+        if isinstance(found.stream, httpx.AsyncByteStream):
+            found.stream = _BoundedBody(found.stream)
+        return found
+
+
+def _bounded_client(timeout_seconds: float) -> httpx.AsyncClient:
+    # Uncompressed: a few bytes may stand for any number of them.
+    headers = {"accept-encoding": "identity"}
+    return httpx.AsyncClient(transport=_Bounded(), trust_env=False, timeout=timeout_seconds, headers=headers)
 
 
 def _body(request: InferenceRequest, model: str) -> dict[str, Any]:
@@ -152,11 +193,14 @@ def _read(completion: ChatCompletion, model: str) -> InferenceAnswer:
         raise _garbage("no choices")
     choice = choices[0]
     counted = getattr(completion, "usage", None)
-    usage = Usage(
-        model, int(getattr(counted, "prompt_tokens", 0) or 0), int(getattr(counted, "completion_tokens", 0) or 0)
-    )
+    usage = Usage(model, _tokens(counted, "prompt_tokens"), _tokens(counted, "completion_tokens"))
     content = choice.message.content if isinstance(choice.message.content, str) else ""
     return InferenceAnswer(content, usage, _unusable(choice))
+
+
+def _tokens(counted: object, name: str) -> int:
+    """A number of tokens that may be: totals of them are a metric, which never falls."""
+    return min(max(int(getattr(counted, name, 0) or 0), 0), _MOST_TOKENS)
 
 
 def _unusable(choice: Choice) -> ActionFailed | None:
@@ -172,6 +216,11 @@ def _unusable(choice: Choice) -> ActionFailed | None:
 def _timed_out(seconds: float) -> ActionFailed:
     message = f"the AI provider gave no answer within {seconds:g} s"
     return ActionFailed(message, category=ErrorCategory.TIMEOUT, code="AI_TIMED_OUT")
+
+
+def _too_large() -> ActionFailed:
+    message = f"the AI provider's answer has more than {MAX_BODY_BYTES} bytes, of which no more is read; ask for less"
+    return ActionFailed(message, category=ErrorCategory.PAYLOAD_TOO_LARGE, code="AI_OUTPUT_TOO_LARGE")
 
 
 def _garbage(what: str) -> ActionFailed:

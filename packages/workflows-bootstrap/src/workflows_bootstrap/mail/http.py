@@ -85,12 +85,15 @@ def _json(one: Mailbox) -> dict[str, str]:
 
 
 async def _id_of(response: httpx.Response) -> str | None:
-    """The provider's id of the message; an answer that is no JSON, or long, has none: the message is sent."""
+    """The provider's id of the message; an answer that is no JSON, long or cut off has none: the message is sent."""
     content = b""
-    async for part in response.aiter_bytes():
-        content += part
-        if len(content) > _MAX_ANSWER_BYTES:
-            return None
+    try:
+        async for part in response.aiter_bytes():
+            content += part
+            if len(content) > _MAX_ANSWER_BYTES:
+                return None
+    except httpx.HTTPError:
+        return None
     try:
         found = httpx.Response(200, content=content).json()
     except (ValueError, RecursionError):
