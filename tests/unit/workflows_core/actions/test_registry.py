@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -83,6 +84,9 @@ def test_ids_of_another_form_are_refused(wrong: str) -> None:
         ({"handler": None}, "ACTION_HANDLER_INVALID"),
         ({"timeout_ms": 0}, "ACTION_LIMIT_INVALID"),
         ({"heartbeat_ms": -1}, "ACTION_LIMIT_INVALID"),
+        ({"timeout_ms": 10**18}, "ACTION_LIMIT_INVALID"),
+        ({"heartbeat_ms": 10**18}, "ACTION_LIMIT_INVALID"),
+        ({"version": 2**31}, "ACTION_VERSION_INVALID"),
         ({"effect": "pure"}, "ACTION_TRAIT_INVALID"),
         ({"place": "worker"}, "ACTION_TRAIT_INVALID"),
         ({"effect": Effect.TRANSACTIONAL, "place": Place.APP}, "ACTION_TRAIT_INVALID"),
@@ -122,6 +126,26 @@ def test_short_needs_pure_in_the_worker_and_quick() -> None:
     assert "pure" in said
     assert "worker" in said
     assert str(MAX_SHORT_MS) in said
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("not to be written")
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [(SystemExit(2), "SystemExit: 2"), (Mute(), "Mute: it cannot be written"), (asyncio.CancelledError(), "Cancelled")],
+    ids=["exits", "mute", "cancelled"],
+)
+def test_a_pack_that_fails_in_whatever_way_is_named(raised: BaseException, says: str) -> None:
+    def fails() -> list[Action]:
+        raise raised
+
+    with pytest.raises(Refused) as refused:
+        ActionRegistry.of({"mine": fails, "other": lambda: [replace(GOOD, id="Bad")]})
+    assert [p.code for p in refused.value.problems] == ["ACTION_PACK_INVALID", "ACTION_ID_INVALID"]
+    assert says in refused.value.problems[0].message
 
 
 def test_all_problems_of_all_packs_come_at_once() -> None:

@@ -11,6 +11,17 @@ from workflows_core.errors import Problem
 
 _ID = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 _MAX_ID_LENGTH = 128
+_MAX_VERSION = 2**31 - 1
+_MAX_LIMIT_MS = 10 * 365 * 86_400_000
+"""Ten years. The task of a run could not write down a limit without end, and failed again and again."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What a pack raises, on one line; it may be one that cannot be written."""
+    try:
+        return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    except Exception:
+        return f"{type(error).__name__}: it cannot be written as a text"
 
 
 def action_problems(action: Action, origin: str, *, schemas: bool = True) -> Iterator[Problem]:
@@ -28,8 +39,8 @@ def action_problems(action: Action, origin: str, *, schemas: bool = True) -> Ite
     if schemas:
         yield from _schema_problems(action, where)
     for field, limit in (("timeout_ms", action.timeout_ms), ("heartbeat_ms", action.heartbeat_ms)):
-        if not _is_count(limit):
-            message = f"must be a whole number of milliseconds above 0, found {limit!r}"
+        if not _is_count(limit, _MAX_LIMIT_MS):
+            message = f"must be a whole number of milliseconds above 0 and at most {_MAX_LIMIT_MS}, found {limit!r}"
             yield Problem("ACTION_LIMIT_INVALID", message, f"{where} {field}")
     yield from _trait_problems(action, where)
     if action.short:
@@ -43,8 +54,8 @@ def _name_problems(action: Action, where: str) -> Iterator[Problem]:
             f"such as tickets.create, at most {_MAX_ID_LENGTH} characters"
         )
         yield Problem("ACTION_ID_INVALID", message, f"{where} id")
-    if not _is_count(action.version):
-        message = f"must be a whole number above 0, found {action.version!r}"
+    if not _is_count(action.version, _MAX_VERSION):
+        message = f"must be a whole number above 0 and at most {_MAX_VERSION}, found {action.version!r}"
         yield Problem("ACTION_VERSION_INVALID", message, f"{where} version")
 
 
@@ -74,12 +85,12 @@ def _short_problems(action: Action, where: str) -> Iterator[Problem]:
         reasons.append(f"its effect must be pure, found {action.effect}")
     if action.place is not Place.WORKER:
         reasons.append(f"it must run in the worker, found {action.place}")
-    if _is_count(action.timeout_ms) and action.timeout_ms > MAX_SHORT_MS:
+    if _is_count(action.timeout_ms, _MAX_LIMIT_MS) and action.timeout_ms > MAX_SHORT_MS:
         reasons.append(f"its timeout_ms must be at most {MAX_SHORT_MS}, found {action.timeout_ms}")
     for reason in reasons:
         message = f"a short action runs inside the workflow task: {reason}; or register it without short"
         yield Problem("ACTION_NOT_SHORT", message, f"{where} short")
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most

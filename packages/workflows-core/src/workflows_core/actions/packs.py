@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
+from workflows_core.actions.checks import reason_of
 from workflows_core.actions.registry import CORE_PACK, Pack
 from workflows_core.definitions.spelling import nearest
 from workflows_core.errors import Problem, Refused
@@ -63,7 +64,7 @@ def _load(entry: EntryPoint, packs: dict[str, Pack], problems: list[Problem]) ->
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a module may even exit while it is imported
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        reason = reason_of(error)
         message = f"cannot be loaded from {entry.value} of {_wheel(entry)}: {reason}; mend or update the wheel"
         problems.append(Problem("ACTION_PACK_BROKEN", message, entry.name))
         return

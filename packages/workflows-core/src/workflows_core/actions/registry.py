@@ -10,7 +10,7 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator
 
 from workflows_core.actions.action import Action, Effect, Place
-from workflows_core.actions.checks import action_problems
+from workflows_core.actions.checks import action_problems, reason_of
 from workflows_core.actions.json_schemas import compile_schema
 from workflows_core.errors import Problem, Refused
 from workflows_core.wire.records import ActionTraits
@@ -152,11 +152,11 @@ def _members(pack: Pack, origin: str, problems: list[Problem]) -> list[Action]:
         return []
     try:
         found = pack()
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        problems.append(
-            Problem("ACTION_PACK_INVALID", f"the pack failed when it was asked for its actions: {reason}", origin)
-        )
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # It may even exit.
+        message = f"the pack failed when it was asked for its actions: {reason_of(error)}"
+        problems.append(Problem("ACTION_PACK_INVALID", message, origin))
         return []
     if not isinstance(found, Sequence):
         message = f"the pack must return a sequence of actions, found {type(found).__name__}"
