@@ -56,5 +56,20 @@ def test_what_is_wrong_is_said(text: str, says: str) -> None:
         parse_assign_path(text, "vars")
 
 
+@pytest.mark.parametrize("scope", ["vars", None])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("vars.items[0]", "list items"),
+        ("vars[0]", "list items"),
+        ('vars["total"]', "a field has no brackets"),
+        ("vars['a.b'].c", "a field has no brackets"),
+    ],
+)
+def test_brackets_are_told_as_such_whether_or_not_a_scope_is_needed(text: str, says: str, scope: str | None) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse_assign_path(text, scope)
+
+
 def test_a_path_is_shown_with_its_scope() -> None:
     assert str(parse_assign_path("x.y", "vars")) == "vars.x.y"

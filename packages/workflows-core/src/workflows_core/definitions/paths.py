@@ -49,6 +49,14 @@ def parse_assign_path(text: str, default_scope: str | None = None) -> AssignPath
 
 def _dotted(path: str, default_scope: str | None) -> tuple[str, list[str]]:
     head, *rest = path.split(".")
+    bracketed = next((segment for segment in (head, *rest) if "[" in segment or "]" in segment), None)
+    if bracketed is not None:
+        message = f"{bracketed!r}: list items cannot be assigned to; assign the whole list"
+        if "'" in bracketed or '"' in bracketed:
+            message = (
+                f"{bracketed!r}: a field has no brackets in a path; write its name behind a dot, such as vars.total"
+            )
+        raise ValueError(message)
     if head in _READ_ONLY and (rest or default_scope is not None):
         raise ValueError(f"scope {head!r} cannot be written to; use one of {', '.join(SCOPES)}")
     if head in SCOPES and not rest:
@@ -58,7 +66,4 @@ def _dotted(path: str, default_scope: str | None) -> tuple[str, list[str]]:
             f"{path!r} names no scope; begin with {', '.join(f'{name}.' for name in SCOPES)} such as vars.{path}"
         )
     scope, segments = (head, rest) if head in SCOPES or default_scope is None else (default_scope, [head, *rest])
-    bracketed = next((segment for segment in segments if "[" in segment or "]" in segment), None)
-    if bracketed is not None:
-        raise ValueError(f"{bracketed!r}: list items cannot be assigned to; assign the whole list")
     return scope, segments
