@@ -184,7 +184,7 @@ class Grave(BaseException):
 
 
 ODD: dict[str, tuple[BaseException, str]] = {
-    "mute": (Mute(), "Mute: it cannot be written as a text"),
+    "mute": (Mute(), "Mute: (Mute that cannot be written)"),
     "grave": (Grave("hush-hush"), "Grave: [REDACTED]"),
     "exit": (SystemExit(3), "SystemExit: 3"),
     "cancelled": (asyncio.CancelledError("a task of its own"), "CancelledError: a task of its own"),

@@ -135,7 +135,11 @@ class Mute(Exception):
 
 @pytest.mark.parametrize(
     ("raised", "says"),
-    [(SystemExit(2), "SystemExit: 2"), (Mute(), "Mute: it cannot be written"), (asyncio.CancelledError(), "Cancelled")],
+    [
+        (SystemExit(2), "SystemExit: 2"),
+        (Mute(), "Mute: (Mute that cannot be written)"),
+        (asyncio.CancelledError(), "Cancelled"),
+    ],
     ids=["exits", "mute", "cancelled"],
 )
 def test_a_pack_that_fails_in_whatever_way_is_named(raised: BaseException, says: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from workflows_core.actions.action import MAX_SHORT_MS, Action, Effect, Place
 from workflows_core.actions.json_schemas import schema_problems
+from workflows_core.actions.json_text import text_of
 from workflows_core.errors import Problem
 
 _ID = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
@@ -17,11 +18,8 @@ _MAX_LIMIT_MS = 10 * 365 * 86_400_000
 
 
 def reason_of(error: BaseException) -> str:
-    """What a pack raises, on one line; it may be one that cannot be written."""
-    try:
-        return f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    except Exception:
-        return f"{type(error).__name__}: it cannot be written as a text"
+    """What a pack raises, on one line."""
+    return f"{type(error).__name__}: {text_of(error)}".splitlines()[0][:300]
 
 
 def action_problems(action: Action, origin: str, *, schemas: bool = True) -> Iterator[Problem]:

@@ -79,3 +79,11 @@ def _check_text(text: str) -> None:
         raise ValueError("holds half of a surrogate pair") from None
     if "\x00" in text:
         raise ValueError("holds U+0000, which cannot be stored")
+
+
+def text_of(value: object) -> str:
+    """The text of whatever a handler or its pack gave or raised, which may be one that cannot be written."""
+    try:
+        return str(value)
+    except Exception:
+        return f"({type(value).__name__} that cannot be written)"

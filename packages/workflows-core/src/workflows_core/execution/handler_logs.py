@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from workflows_core.actions.call import scrub
+from workflows_core.actions.json_text import text_of
 
 _TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """Fields of every record, which nobody may give."""
@@ -44,23 +45,16 @@ class HandlerLogger(logging.LoggerAdapter[logging.Logger]):
         try:
             text = logging.LogRecord("", level, "", 0, msg, args, None).getMessage()
         except Exception:  # A line that cannot be written fails no action.
-            text = f"{_text(msg)} {_text(args)}"
-        self.logger.log(level, "%s", scrub(text, secrets), extra=scrub(_as_texts(fields), secrets), **kwargs)
+            text = f"{text_of(msg)} {text_of(args)}"
+        self.logger.log(level, "%s", scrub(text, secrets), extra=scrub(_plain_fields(fields), secrets), **kwargs)
 
 
-def _as_texts(fields: Mapping[str, Any]) -> Any:
+def _plain_fields(fields: Mapping[str, Any]) -> Any:
     """Fields as JSON: what is none is a text, as it will be written, so that a secret in it is found."""
     try:
-        return json.loads(json.dumps(fields, default=_text))
+        return json.loads(json.dumps(fields, default=text_of))
     except Exception:
-        return {name: _text(value) for name, value in fields.items()}
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:
-        return f"({type(value).__name__} that cannot be written)"
+        return {name: text_of(value) for name, value in fields.items()}
 
 
 def _error_of(given: Any) -> BaseException | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.call import TrackedSecrets, resolve_secrets, scrub, validate_input, validate_output
+from workflows_core.actions.json_text import text_of
 from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.actions.schema_sentences import type_word
@@ -124,7 +125,7 @@ async def call_handler(
     except TimeoutError as error:
         message = f"action {action.key} took longer than its limit of {action.timeout_ms} ms"
         if not limit.expired():
-            said = scrub(said_of(error), tracked.values) or "it does not say what"
+            said = scrub(_said(error), tracked.values) or "it does not say what"
             message = f"action {action.key} waited too long for something of its own: {said}"
         if action.effect is Effect.AT_MOST_ONCE:
             message += "; it may have had its effect, so it is not repeated"
@@ -155,21 +156,21 @@ def _awaited(given: object) -> Awaitable[Any]:
     return given
 
 
-def said_of(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
     """What an error says; of a database's only the driver's first line, without the statement and its values."""
     try:
         of_driver = getattr(error, "orig", None)
-        said = str(error) if of_driver is None else str(of_driver).strip().partition("\n")[0]
     except Exception:
-        return "it cannot be written as a text"
+        of_driver = None
+    said = text_of(error) if of_driver is None else text_of(of_driver).strip().partition("\n")[0]
     if isinstance(error, BaseExceptionGroup):
         # Such as of a TaskGroup, which says how many there are and not what.
         said += ": " + "; ".join(_named(one) for one in error.exceptions[:3])
-    return UNSTORABLE.sub("\ufffd", said)
+    return _storable(said)
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {said_of(error)}"
+    return f"{type(error).__name__}: {_said(error)}"
 
 
 def _plain(failure: Failure) -> Failure:
@@ -178,21 +179,21 @@ def _plain(failure: Failure) -> Failure:
     return replace(
         failure,
         category=failure.category if str(failure.category) in _CATEGORIES else ErrorCategory.ACTION,
-        message=_text(failure.message),
-        code=None if code is None else _text(code)[:MAX_CODE_LENGTH],
+        message=_storable(failure.message),
+        code=None if code is None else _storable(code)[:MAX_CODE_LENGTH],
         details=None if failure.details is None else _plain_details(failure.details),
     )
 
 
 def _plain_details(given: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        return dict(json.loads(json_text(json.loads(json.dumps(dict(given), default=_text)))))
+        return dict(json.loads(json_text(json.loads(json.dumps(dict(given), default=text_of)))))
     except Exception as error:  # Even a mapping may be one that raises.
-        return {"leftOut": f"details that are no JSON object: {said_of(error)[:200]}"}
+        return {"leftOut": f"details that are no JSON object: {_said(error)[:200]}"}
 
 
-def _text(value: object) -> str:
-    return UNSTORABLE.sub("\ufffd", value if isinstance(value, str) else said_of(ValueError(value)))
+def _storable(value: object) -> str:
+    return UNSTORABLE.sub("\ufffd", text_of(value))
 
 
 def _scrubbed(failure: Failure, secrets: Collection[str]) -> Failure:
