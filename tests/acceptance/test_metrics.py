@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tomllib
 import uuid
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from temporalio.api.common.v1 import Payload
@@ -28,11 +30,19 @@ METRICS: dict[str, Any] = tomllib.loads(
     (Path(__file__).parents[2] / "contracts" / "metrics.toml").read_text(encoding="utf-8")
 )
 
+ALERTS = Path(__file__).parents[2] / "compose" / "monitoring" / "alerts.yaml"
+
 
 async def families(service: ServiceProcess) -> dict[str, Metric]:
     async with httpx.AsyncClient(trust_env=False) as http:
         answer = await http.get(f"{service.url}/metrics")
     return {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+
+async def counted(service: ServiceProcess, name: str, label: str, value: str) -> float:
+    """The sum of the samples of exactly that name whose label has that value."""
+    samples = [sample for family in (await families(service)).values() for sample in family.samples]
+    return sum(sample.value for sample in samples if sample.name == name and sample.labels.get(label) == value)
 
 
 async def test_hole_44_the_metrics_of_running_services_are_the_listed_ones(stack: Stack, tmp_path: Path) -> None:
@@ -59,9 +69,16 @@ async def test_workflow_tasks_that_fail_are_counted_under_the_name_that_the_aler
     )
     sealed = RawValue(Payload(metadata={"encoding": ENCODING, KEY_ID: b"of-nobody"}))
     run = await client.start_workflow(RUN_WORKFLOW, sealed, id=f"sealed-{uuid.uuid4()}", task_queue=AUTHORED_QUEUE)
+    alerts = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    (expression,) = (
+        rule["expr"] for group in alerts for rule in group["rules"] if rule["alert"] == "WorkflowTasksFail"
+    )
+    asked = re.fullmatch(r"sum by \((\w+)\) \(increase\((\w+)\[30m\]\)\) > 2", expression)
+    assert asked is not None
+    label, name = asked.groups()
     try:
-        while "temporal_workflow_task_execution_failed" not in (found := await families(stack.workflow_worker)):
+        # Not the first one only, of which an alert would hear nothing more.
+        while await counted(stack.workflow_worker, name, label, AUTHORED_QUEUE) < 3:
             await asyncio.sleep(0.2)
     finally:
         await run.terminate()
-    assert found["temporal_workflow_task_execution_failed"].type == "counter"
