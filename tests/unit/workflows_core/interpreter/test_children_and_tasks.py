@@ -144,6 +144,16 @@ def test_an_answer_is_checked_and_an_unknown_task_is_noted() -> None:
     assert (run.outcome, run.state.scopes.vars["ok"]) == ("SUCCEEDED", 2)
     lines = [line["message"] for line in run.records("log")]
     assert ["does not fit" in lines[0], "'another'" in lines[1]] == [True, True]
+    assert run.records("refused") == [], "no delivery waits for a verdict"
+
+
+@pytest.mark.parametrize(("given", "known"), [("mine", "mine"), (None, "{task}:answer")])
+def test_an_answer_by_signal_is_known_by_the_id_that_it_was_given(given: str | None, known: str) -> None:
+    run = with_checks(task())
+    (wait,) = run.state.open_waits()
+    run.apply(TaskAnswered(wait["key"] or "", {"ok": 1}, given, 2_000))
+    (taken,) = run.records("consumed")
+    assert taken["event_id"] == known.format(task=wait["key"])
 
 
 def test_a_task_that_nobody_answers_times_out_by_its_name() -> None:
