@@ -20,6 +20,7 @@ from workflows_core.ingress.policy import IngressPolicy
 from workflows_core.ingress.router import route_pending
 from workflows_core.launching.events import requeue_event
 from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.repairs import end_run
 from workflows_core.storage.run_writes import add_deliveries, new_delivery, write_run
 
@@ -88,6 +89,22 @@ async def test_an_event_that_is_routed_again_goes_to_no_wait_whose_window_begins
     assert await deliveries_of(db) == {("e1", "first"): "unknown"}
     await opens(db, "second", one("second"))
     assert await deliveries_of(db) == {("e1", "first"): "unknown", ("e1", "second"): "new"}
+
+
+async def test_an_event_that_is_routed_again_starts_no_workflow_that_was_published_meanwhile(db: Database) -> None:
+    await opens(db, "first", one("first"))
+    await publish(db, "e1")
+    await route(db, POLICY)
+    content = {**document(), "trigger": {"type": "event", "eventName": "PAID"}}
+    async with db.tenant(TENANT) as conn:
+        draft = await save_draft(conn, workflow_id="late", key="late", name="Late", document=content)
+        await publish_version(conn, draft.workflow_id, draft.draft_definition)
+    await opens(db, "first", sequence=2, closed=[closed("first", "CANCELED")])
+    await route(db, POLICY)
+    assert await deliveries_of(db) == {("e1", "first"): "unknown"}
+    await publish(db, "e2")
+    await route(db, POLICY)
+    assert ("e2", "late") in await deliveries_of(db)
 
 
 async def test_a_wait_for_all_that_opens_between_release_and_routing_finds_the_event(db: Database) -> None:

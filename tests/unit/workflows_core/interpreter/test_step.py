@@ -195,6 +195,14 @@ def test_kept_signals_are_bounded_and_the_loss_is_recorded() -> None:
     assert [r["context_json"]["dropped"] for r in run.records("log")] == [1, 10, 100]
 
 
+def test_kept_signals_are_bounded_in_bytes_too() -> None:
+    run = Run(act())
+    for number in range(4):
+        run.signal(f"e{number}", name="OTHER", payload={"text": "x" * 100_000})
+    assert [kept["signal"]["eventId"] for kept in run.state.kept_events] == ["e2", "e3"]
+    assert len(run.records("log")) == 1
+
+
 def test_a_wait_looks_back_from_when_it_opens() -> None:
     run = Run(act(), wait(), wait(lookbackMs=1_500))
     run.succeed({}, at=5_000)
