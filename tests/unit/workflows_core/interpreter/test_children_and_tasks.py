@@ -84,6 +84,22 @@ def test_a_child_that_fails_fails_the_step_with_its_cause(body: dict[str, Any], 
     assert said in run.failure.message
 
 
+def test_rows_have_so_much_of_a_failure_that_many_of_them_can_be_written() -> None:
+    """The step's own row says more than those of the steps around it; the run keeps all of it for its author."""
+    body = [{"id": "call", **call(outputMapping={})}]
+    each = {"type": "control.forEach", "items": {"$expr": "[1]"}, "itemVar": "one", "body": body}
+    for cause, left_out in (({"text": "x" * 5_000}, False), ({"many": ["x" * 1_000] * 40}, True)):
+        run = Run(each)
+        end(run, launched(run), status="FAILED", error={"message": "m" * 5_000, "details": cause})
+        rows = {row["step_path"]: row["error_json"] for row in run.records() if row["error_json"] is not None}
+        own, around = rows.values()
+        assert own["message"].endswith(f"… ({len(run.failure.message)} characters)")
+        assert ("leftOut" in own["details"]) is left_out
+        assert len(json.dumps(own)) < 40_000
+        assert (len(around["message"]) < 600, "details" in around) == (True, False)
+        assert (run.failure.details or {})["cause"]["details"] == cause
+
+
 def test_every_attempt_has_a_child_of_its_own() -> None:
     run = Run(call(retry={"maxAttempts": 3, "backoffMs": 1}))
     first = launched(run)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from workflows_core.interpreter.outbox import MAX_ENTRIES, Entry, Outbox
+from workflows_core.interpreter.outbox import MAX_BYTES, MAX_ENTRIES, Entry, Outbox
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -114,6 +114,9 @@ def test_a_full_outbox_asks_for_a_write() -> None:
     assert outbox.is_full
     outbox, _ = outbox.take("RUNNING", None)
     assert not outbox.is_full
+    outbox = outbox.add([Entry.waiting("log", {"message": "many bytes"}, MAX_BYTES - 1)])
+    assert not outbox.is_full
+    assert outbox.add([Entry.waiting("log", {"message": "one more"}, 1)]).is_full
 
 
 def test_what_goes_with_every_write_is_told_when_any_that_had_it_arrived() -> None:
