@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.interpreted import Run, document
+from harness.interpreted import Run, act, document
 from workflows_core.actions.answers import answer_check
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.errors import Failure
@@ -19,6 +19,7 @@ from workflows_core.interpreter.messages import (
     ChildLaunched,
     EventReceived,
     LaunchChild,
+    Noted,
     TaskAnswered,
 )
 from workflows_core.interpreter.state import State
@@ -98,6 +99,18 @@ def test_rows_have_so_much_of_a_failure_that_many_of_them_can_be_written() -> No
         assert len(json.dumps(own)) < 40_000
         assert (len(around["message"]) < 600, "details" in around) == (True, False)
         assert (run.failure.details or {})["cause"]["details"] == cause
+    run = Run(call())
+    run.apply(Noted("WARN", "n" * 5_000, None, 2_000))
+    assert run.records("log")[0]["message"].endswith("n … (5000 characters)")
+
+
+def test_a_row_has_all_that_a_short_action_said_of_its_failure() -> None:
+    """As that of a regular one, which has bounded it where it was called."""
+    run = Run(act())
+    said = Failure("ActionError", "m" * 5_000, details={"text": "x" * 5_000})
+    run.apply(ActionStepFailed(run.call.command_id, 2_000, said, recorded=False))
+    (row,) = run.records()
+    assert (row["error_json"]["message"], row["error_json"]["details"]) == (said.message, said.details)
 
 
 def test_every_attempt_has_a_child_of_its_own() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from harness.interpreted import Run, wait
 from workflows_core.interpreter.outbox import MAX_BYTES, MAX_ENTRIES, Entry, Outbox
+from workflows_core.interpreter.writes import has_new_waits, take_write, write_is_due
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -124,3 +127,17 @@ def test_what_goes_with_every_write_is_told_when_any_that_had_it_arrived() -> No
     outbox, second = outbox.take("RUNNING", None)
     assert second.consumed == [{"event_id": "e1"}]
     assert outbox.acknowledge(outbox.sequence).entries == ()
+    first, _ = Outbox().add([Entry.waiting("consumed", {"event_id": "e1"}, 1)]).take("RUNNING", None)
+    assert first.acknowledge(first.sequence).entries == ()
+    assert first.acknowledge(first.sequence - 1).entries == first.entries
+
+
+def test_a_run_whose_write_will_never_arrive_tells_of_its_waits_again() -> None:
+    run = Run(wait())
+    state, _ = take_write(run.state, 2_000)
+    arrived = replace(state, outbox=state.outbox.acknowledge(state.outbox.sequence))
+    assert not write_is_due(arrived, 3_000)
+    lost = replace(arrived, outbox=arrived.outbox.release(state.outbox.sequence))
+    assert write_is_due(lost, 3_000)
+    assert has_new_waits(lost)
+    assert (lost.outbox.status_written, arrived.outbox.status_written) == (None, "WAITING")
