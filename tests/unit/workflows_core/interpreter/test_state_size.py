@@ -177,6 +177,18 @@ def test_calls_side_by_side_are_bounded_together_and_one_alone_is_not() -> None:
     assert one_by_one.outcome == "SUCCEEDED"
 
 
+def test_calls_that_are_given_up_in_the_same_turn_do_not_count() -> None:
+    given = {"text": expr("payload.text")}
+    quick = {"id": "s", "type": "state.set", "config": {"state": "DONE"}}
+    race = {"id": "r", "type": "control.parallel", "wait": "any"}
+    race |= {"branches": [{"steps": [call("a", given)]}, {"steps": [quick]}]}
+    beside = {"id": "p", "type": "control.parallel"}
+    beside |= {"branches": [{"steps": [call("open", given)]}, {"steps": [each("e", "[1..10]", "x", race)]}]}
+    run = Run(beside, payload={"text": "x" * 250_000})
+    assert run.outcome is None
+    assert sum(isinstance(command, RunAction) for command in run.commands) == 11
+
+
 def test_an_action_that_is_paused_counts_and_is_never_refused() -> None:
     run = Run(each("e", "[1..100]", "x", call("a"), concurrency=100), payload={"more": "x" * 950_000})
     for one in [c for c in run.commands if isinstance(c, RunAction)]:
