@@ -189,6 +189,17 @@ def test_calls_that_are_given_up_in_the_same_turn_do_not_count() -> None:
     assert sum(isinstance(command, RunAction) for command in run.commands) == 11
 
 
+def test_what_an_open_call_was_given_is_no_data_of_the_run() -> None:
+    large = {f"text{number}": expr("payload.text") for number in range(4)}
+    assign = {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.same": expr("payload.text")}}}
+    beside = {"id": "p", "type": "control.parallel"}
+    beside |= {"branches": [{"steps": [call("open", large)]}, {"steps": [each("e", "[1..10]", "x", assign)]}]}
+    run = Run(beside, payload={"text": "x" * 200_000})
+    assert run.outcome is None
+    run.succeed({})
+    assert run.outcome == "SUCCEEDED"
+
+
 def test_an_action_that_is_paused_counts_and_is_never_refused() -> None:
     run = Run(each("e", "[1..100]", "x", call("a"), concurrency=100), payload={"more": "x" * 950_000})
     for one in [c for c in run.commands if isinstance(c, RunAction)]:
