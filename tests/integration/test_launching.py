@@ -282,15 +282,16 @@ async def test_a_workflow_that_somebody_holds_keeps_no_queued_run_of_another_one
 
 
 async def test_a_workflow_that_is_held_for_long_is_waited_for_once(
-    db: Database, client: Client, database: MigratedDatabase
+    db: Database, client: Client, database: MigratedDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each pass waited for a statement's whole time-out before it came to the runs of others."""
-    await published(db, "held", limit=1)
+    await published(db, "held")
     await published(db, "orders", limit=1)
     async with db.tenant(TENANT) as conn:
-        for run_id, key in (("h0", "held"), ("first", "orders"), ("second", "orders")):
+        for run_id, key in (("h0", "held"), ("h1", "held"), ("first", "orders"), ("second", "orders")):
             await insert_run(conn, NewRun(run_id, f"id-{key}", 1, "hash", status="QUEUED"))
-        await conn.execute(text("UPDATE workflow_runs SET started_at = now() - interval '1h' WHERE run_id = 'h0'"))
+        await conn.execute(text("UPDATE workflow_runs SET started_at = now() - interval '1h' WHERE run_id LIKE 'h%'"))
+        await conn.execute(text("UPDATE workflow_definitions SET concurrency_limit = 2 WHERE key = 'held'"))
     patient = create_async_engine(
         database.url.replace("postgresql://", "postgresql+psycopg://", 1),
         connect_args={"options": "-c statement_timeout=600000"},
@@ -300,11 +301,13 @@ async def test_a_workflow_that_is_held_for_long_is_waited_for_once(
         passing = asyncio.create_task(queue.one_pass())
         await held.time_out()
         assert await passing == 1
+        assert sum("is put off" in line for line in caplog.messages) == 1, "it is not tried for its other run"
         await end(db, "first")
         assert await queue.one_pass() == 1
         assert [await status_of(db, run_id) for run_id in ("h0", "second")] == ["QUEUED", "RUNNING"]
-    assert await queue.one_pass() == 1
-    assert await status_of(db, "h0") == "RUNNING"
+    assert await queue.one_pass() == 2
+    assert [await status_of(db, run_id) for run_id in ("h0", "h1")] == ["RUNNING", "RUNNING"]
+    assert queue.held == set()
     await patient.dispose()
 
 

@@ -161,6 +161,54 @@ async def test_a_wait_that_looks_further_back_sees_what_was_before(db: Database)
 
 
 @pytest.mark.asyncio
+async def test_what_a_run_passed_over_is_found_though_it_took_many_behind(db: Database) -> None:
+    for number in range(2 * TAKEN):
+        await publish(db, f"e{number:02}", payload={"amount": 100 if number % 2 else 1})
+    await route(db)
+    large = {"filters": [{"path": "amount", "op": ">", "value": 40}], "look_back_from": OPENED}
+    for number in range(TAKEN):
+        taken = [consumed(f"w{number - 1}", f"e{2 * number - 1:02}")] if number else []
+        await write(db, number + 1, waits=[a_wait(f"w{number}", **large)], consumed=taken)
+    taken = [consumed(f"w{TAKEN - 1}", f"e{2 * TAKEN - 1:02}")]
+    await write(db, TAKEN + 1, waits=[a_wait("any", look_back_from=OPENED)], consumed=taken)
+    assert (await deliveries_of(db))["e00", "any"] == "new"
+
+
+async def in_order(db: Database, count: int) -> None:
+    """So many events, routed a second apart."""
+    for number in range(count):
+        await publish(db, f"e{number:03}")
+    await route(db)
+    async with db.tenant(TENANT) as conn:
+        apart = "processed_at = workflow_time(1000 * CAST(substr(event_id, 2) AS integer))"
+        await conn.execute(text(f"UPDATE workflow_runtime_events SET {apart}"))
+
+
+async def claim_many(db: Database, run: str, since: int) -> None:
+    """Waits of another run that have many events from a number on."""
+    waits = [a_wait(f"{run}-{number}", match="one", look_back_from=1000 * since) for number in range(TAKEN)]
+    # The last one walks over what the others have.
+    for sequence, opened in ((1, waits[:-1]), (2, waits)):
+        await write_run(db, a_write(sequence, run_id=run, waits=opened), f"execution-{run}")
+    assert await rows(db, "workflow_claim_positions") != []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("before", "free"), [(0, 1), (0, PAGE), (TAKEN, 1), (TAKEN, PAGE)])
+async def test_what_nobody_has_is_found_though_many_behind_it_are_claimed(db: Database, before: int, free: int) -> None:
+    await in_order(db, before + free + TAKEN)
+    await claim_many(db, "behind", before + free)
+    if before:
+        await claim_many(db, "first", 0)
+    picky = [{"path": "amount", "op": ">", "value": 40}]
+    for number in range(2):
+        wait = a_wait(f"picky-{number}", match="one", filters=picky)
+        await write_run(db, a_write(1, run_id=f"picky-{number}", waits=[wait]), f"execution-picky-{number}")
+    await write(db, 1, waits=[a_wait("any", match="one")])
+    assert (await deliveries_of(db))[f"e{before:03}", "any"] == "new"
+
+
+@pytest.mark.asyncio
 async def test_an_event_is_found_by_each_of_its_keys_in_the_order_of_routing(db: Database) -> None:
     keys = {
         "a": ["key-1"],

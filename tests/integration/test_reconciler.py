@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from harness.run_records import publish, rows
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.scheduled_launch import ScheduledLaunchWorkflow
-from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequest
 from workflows_core.launching.problems import RunNotRunning, TemporalUnavailable
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.storage.database import Database
@@ -208,6 +209,18 @@ async def test_hole_8_a_run_that_temporal_does_not_know_is_of_unknown_outcome(db
         await reconciler(db, client).one_pass()
     (row,) = await rows(db, "workflow_runs")
     assert (row["status"], row["error_json"]["category"]) == ("FAILED", "UnknownOutcome")
+
+
+async def test_a_run_that_was_too_long_as_a_whole_says_so(db: Database, client: Client) -> None:
+    async with authored_runtime(db, client) as authored:
+        await authored.publish(document(wait()), "orders")
+    policy = LaunchPolicy(execution_timeout=timedelta(seconds=1))
+    launched = await Launcher(db, client, policy).launch(LaunchRequest(TENANT, "orders", payload={"id": "k1"}))
+    with pytest.raises(WorkflowFailureError):
+        await client.get_workflow_handle(launched.temporal_workflow_id).result()
+    assert await reconciler(db, client).one_pass() == {"ended": 1}
+    (row,) = await rows(db, "workflow_runs")
+    assert (row["status"], row["error_json"]["category"]) == ("FAILED", "TimeoutError")
 
 
 async def test_a_launch_that_was_cut_short_is_finished(db: Database, client: Client) -> None:

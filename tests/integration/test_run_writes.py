@@ -30,9 +30,11 @@ from harness.run_records import (
 )
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.publishing.publish import import_definition, publish_definition
+from workflows_core.storage.begun_runs import restore_row
 from workflows_core.storage.database import Database
 from workflows_core.storage.run_writes import add_deliveries, new_delivery, write_run
 from workflows_core.storage.statements import RunReset
+from workflows_core.wire.messages import RunInput
 
 
 async def write(db: Database, sequence: int, *, execution: str = EXECUTION, **changes: Any) -> None:
@@ -57,6 +59,24 @@ async def test_a_run_whose_row_was_lost_gets_one_with_the_hash_of_its_version(db
     published = await publish_definition(db, TENANT, "orders", ActionRegistry.of({}), accept_unknown_actions=True)
     await write(db, 5, workflow_id=published.workflow_id, workflow_version=published.version, definition_hash=None)
     assert (await run_row(db))["definition_hash"] == published.definition_hash
+
+
+@pytest.mark.asyncio
+async def test_a_run_whose_row_comes_back_has_the_root_of_its_parent(db: Database) -> None:
+    async with db.tenant(TENANT) as conn:
+        await import_definition(conn, document({"type": "control.return"}), key="orders")
+    published = await publish_definition(db, TENANT, "orders", ActionRegistry.of({}), accept_unknown_actions=True)
+    await write(db, 1)
+    parents = {"child": RUN, "grandchild": "child", "orphan": "gone"}
+    for run_id, parent in parents.items():
+        await restore_row(db, RunInput(run_id, TENANT, published.workflow_id, published.version), parent)
+    found = {row["run_id"]: (row["parent_run_id"], row["root_run_id"]) for row in await rows(db, "workflow_runs")}
+    assert found == {
+        RUN: (None, RUN),
+        "child": (RUN, RUN),
+        "grandchild": ("child", RUN),
+        "orphan": ("gone", "gone"),
+    }
 
 
 @pytest.mark.asyncio

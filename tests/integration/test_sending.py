@@ -242,6 +242,21 @@ async def test_a_delivery_is_dead_under_the_lock_of_its_key_only(db: Database) -
         assert (await conn.execute(held)).scalar_one() == 1
 
 
+async def test_what_a_wait_for_one_gets_behind_a_dead_delivery_is_its_alone(db: Database) -> None:
+    await write_run(db, a_write(1, waits=[a_wait(match="one")]), EXECUTION)
+    for event_id in ("poison", "good"):
+        await publish(db, event_id)
+        await route(db)
+    ((_, ready),) = await ready_deliveries(db, 10)
+    (taken,) = await take_deliveries(db, TENANT, [ready], 0)
+    async with db.tenant(TENANT) as conn:
+        assert await delivery_failed(conn, taken, "no", delay_seconds=0, max_attempts=1) == "dead"
+    found = {("poison", "wait-1"): "dead", ("good", "wait-1"): "new"}
+    assert await deliveries_of(db) == found
+    await write_run(db, a_write(1, run_id="run-2", waits=[a_wait("next", match="one")]), "execution-2")
+    assert await deliveries_of(db) == found
+
+
 async def test_what_temporal_has_is_noted_while_the_run_writes_that_it_took_it(
     db: Database, database: MigratedDatabase
 ) -> None:
