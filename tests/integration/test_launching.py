@@ -123,12 +123,17 @@ async def test_a_launch_under_another_tenants_id_cannot_cancel_that_ones_run(db:
     launcher = Launcher(db, client)
     theirs = await launcher.launch(request(run_id="order-1"))
     async with db.tenant("other") as conn:
+        await save_draft(conn, workflow_id="id-mine", key="mine", name="mine", document=document(wait()))
         await insert_run(conn, NewRun("order-1", "id-mine", 1, "hash"))
     assert await code_of(launcher.cancel("other", "order-1", "out of spite")) == "RUN_ID_TAKEN"
     described = await client.get_workflow_handle(theirs.temporal_workflow_id).describe()
     assert described.raw_description.pending_workflow_task.attempt == 1
     history = await client.get_workflow_handle(theirs.temporal_workflow_id).fetch_history()
     assert not any("cancel" in str(event).lower() for event in history.events)
+    with pytest.raises(Refused, match="RUN_ID_TAKEN"):
+        await launcher.resume("other", "order-1")
+    (mine,) = await rows(db, "workflow_runs", tenant="other")
+    assert (mine["status"], mine["temporal_run_id"]) == ("FAILED", None), "it is not told as theirs"
 
 
 async def test_a_cancel_that_temporal_does_not_take_is_in_no_log(db: Database, client: Client) -> None:
