@@ -165,7 +165,7 @@ async def test_what_a_run_passed_over_is_found_though_it_took_many_behind(db: Da
     for number in range(2 * TAKEN):
         await publish(db, f"e{number:02}", payload={"amount": 100 if number % 2 else 1})
     await route(db)
-    large = {"filters": [{"path": "amount", "op": ">", "value": 40}], "look_back_from": OPENED}
+    large: dict[str, Any] = {"filters": [{"path": "amount", "op": ">", "value": 40}], "look_back_from": OPENED}
     for number in range(TAKEN):
         taken = [consumed(f"w{number - 1}", f"e{2 * number - 1:02}")] if number else []
         await write(db, number + 1, waits=[a_wait(f"w{number}", **large)], consumed=taken)

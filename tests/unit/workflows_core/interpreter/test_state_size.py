@@ -30,6 +30,10 @@ def call(step_id: str = "call", mapping: dict[str, Any] | None = None, **fields:
     return {**act(mapping=mapping), "id": step_id, **fields}
 
 
+def side_by_side(step_id: str, *steps: dict[str, Any]) -> dict[str, Any]:
+    return {"id": step_id, "type": "control.parallel", "branches": [{"steps": [step]} for step in steps]}
+
+
 def attempt(*steps: dict[str, Any]) -> dict[str, Any]:
     caught = {"id": "c", "type": "transform.assign", "config": {"assign": {"vars.done": expr("true")}}}
     return {"id": "t", "type": "control.tryCatch", "try": list(steps), "catch": [caught], "captureErrorAs": "e"}
@@ -180,11 +184,8 @@ def test_calls_side_by_side_are_bounded_together_and_one_alone_is_not() -> None:
 def test_calls_that_are_given_up_in_the_same_turn_do_not_count() -> None:
     given = {"text": expr("payload.text")}
     quick = {"id": "s", "type": "state.set", "config": {"state": "DONE"}}
-    race = {"id": "r", "type": "control.parallel", "wait": "any"}
-    race |= {"branches": [{"steps": [call("a", given)]}, {"steps": [quick]}]}
-    beside = {"id": "p", "type": "control.parallel"}
-    beside |= {"branches": [{"steps": [call("open", given)]}, {"steps": [each("e", "[1..10]", "x", race)]}]}
-    run = Run(beside, payload={"text": "x" * 250_000})
+    race = {**side_by_side("r", call("a", given), quick), "wait": "any"}
+    run = Run(side_by_side("p", call("open", given), each("e", "[1..10]", "x", race)), payload={"text": "x" * 250_000})
     assert run.outcome is None
     assert sum(isinstance(command, RunAction) for command in run.commands) == 11
 
@@ -192,9 +193,9 @@ def test_calls_that_are_given_up_in_the_same_turn_do_not_count() -> None:
 def test_what_an_open_call_was_given_is_no_data_of_the_run() -> None:
     large = {f"text{number}": expr("payload.text") for number in range(4)}
     assign = {"id": "a", "type": "transform.assign", "config": {"assign": {"vars.same": expr("payload.text")}}}
-    beside = {"id": "p", "type": "control.parallel"}
-    beside |= {"branches": [{"steps": [call("open", large)]}, {"steps": [each("e", "[1..10]", "x", assign)]}]}
-    run = Run(beside, payload={"text": "x" * 200_000})
+    run = Run(
+        side_by_side("p", call("open", large), each("e", "[1..10]", "x", assign)), payload={"text": "x" * 200_000}
+    )
     assert run.outcome is None
     run.succeed({})
     assert run.outcome == "SUCCEEDED"
