@@ -225,7 +225,7 @@ async def test_a_dry_run_says_of_each_target_what_then_becomes_of_it(
     said: dict[str, Any] = {}
     waits = [a_wait(f"w{number}", event_name="ORDERED", look_back_from=NEVER) for number in range(60)]
     waits.append(a_wait("filtered", event_name="ORDERED", look_back_from=NEVER, filters=FILTER))
-    waits += [a_wait(f"one{n}", event_name="ORDERED", look_back_from=NEVER, match="one") for n in range(2)]
+    waits += [a_wait(f"one{n}", event_name="ORDERED", look_back_from=NEVER, match="one") for n in range(3)]
     for number, opened in enumerate(waits):
         await write_run(db, a_write(1, run_id=f"r{number}", waits=[opened]), f"x{number}")
 
@@ -248,6 +248,8 @@ async def test_a_dry_run_says_of_each_target_what_then_becomes_of_it(
             assert fault == dead or (len(fault) == 1 and fault[0].endswith(refusal)), event_id
         said[event_id] = told
     assert len(said["text"]["wouldReach"]) == 60 + 1 + 2, "all waits, one of those for one, two workflows"
+    others = [one for one in said["text"]["wouldNotReach"] if one.startswith("wait one")]
+    assert others == [f"wait one{n}: no match, only one wait gets it (match: one), and that is one0" for n in (1, 2)]
     assert "wait filtered" in said["whole"]["wouldReach"]
     assert (
         "wait w7: no match, another event is on its way to the wait, which takes one"

@@ -145,6 +145,20 @@ async def test_a_cancel_that_temporal_does_not_take_is_in_no_log(db: Database, c
     assert await rows(db, "workflow_run_logs") == []
 
 
+async def test_a_run_that_nobody_needs_any_more_is_as_good_as_cancelled_where_it_cannot_be(
+    db: Database, client: Client
+) -> None:
+    await published(db)
+    async with db.tenant(TENANT) as conn:
+        for run_id in ("nowhere", "ended"):
+            await insert_run(conn, NewRun(run_id, "id-orders", 1, "hash"))
+            await mark_running(conn, TENANT, run_id, None)
+    await end(db, "ended")
+    for run_id in ("nowhere", "ended", "unknown"):
+        await Launcher(db, client).cancel_unneeded(TENANT, run_id, "its parent has ended")
+    assert not any("cancel requested" in line["message"] for line in await rows(db, "workflow_run_logs"))
+
+
 async def test_what_cannot_start_is_refused_and_leaves_nothing(db: Database, client: Client) -> None:
     await published(db)
     launcher = Launcher(db, client)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.query.v1 import WorkflowQuery
 from temporalio.api.workflowservice.v1 import QueryWorkflowRequest
 from temporalio.client import Client, WorkflowFailureError
@@ -202,3 +203,13 @@ async def test_a_payload_that_was_changed_or_has_another_key_is_refused_by_name(
 async def test_plain_payloads_of_earlier_days_stay_readable() -> None:
     ours = encrypting(DataConverter.default, parse_keys(key("k")))
     assert await ours.decode(await DataConverter.default.encode([{"a": 1}])) == [{"a": 1}]
+
+
+@pytest.mark.parametrize(("first", "message"), [("plain,", "it broke"), ("", "Encoded failure")])
+async def test_what_a_failure_says_is_kept_from_nobody_while_no_key_encrypts(first: str, message: str) -> None:
+    """Processes that have no keys yet read it."""
+    failure = Failure()
+    await encrypting(DataConverter.default, parse_keys(f"{first}{key('k')}")).encode_failure(
+        ApplicationError("it broke"), failure
+    )
+    assert failure.message == message
