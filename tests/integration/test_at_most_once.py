@@ -59,6 +59,18 @@ async def test_a_run_whose_key_another_run_took_meanwhile_records_what_it_did(
             assert [s.output_json["name"] for s in timeline.steps if s.step_path == "root.steps[1]"] == ["x"]
 
 
+async def test_a_call_that_has_succeeded_answers_every_later_one_with_its_key(db: Database, client: Client) -> None:
+    """docs/language.md promises it for every action, not for at-most-once ones alone."""
+    keyed = document(MARK, call("test.act", config={"idempotencyKey": {"$expr": "'k'"}}))
+    async with authored_runtime(db, client) as authored:
+        for _ in range(2):
+            run = await authored.start(keyed)
+            assert await ended(run) == ("SUCCEEDED", {"root.steps[0]": "SUCCEEDED", "root.steps[1]": "SUCCEEDED"})
+            (answered,) = [s for s in (await run.timeline()).steps if s.step_path == "root.steps[1]"]
+            assert answered.output_json == {"name": "x", "calls": 1}
+        assert authored.effects.count("x") == 1
+
+
 async def test_a_call_that_is_under_way_elsewhere_is_not_repeated_by_a_later_one(db: Database, client: Client) -> None:
     """The second run's failure hid the first one's success, and the third did it once more."""
     keyed = document(MARK, call("test.once", config={"idempotencyKey": {"$expr": "'k'"}}))
