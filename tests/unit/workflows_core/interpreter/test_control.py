@@ -133,6 +133,11 @@ def test_the_names_of_an_inner_loop_hide_an_outer_variable_of_the_same_name() ->
     assert vars_of(run) == {"mine": 7, "seen": ["B", "B", "A", 0, 0, "B"]}
 
 
+def test_the_variable_of_an_inner_loop_hides_that_of_an_outer_one_also_among_variables() -> None:
+    inner = step_of("control.forEach", items=expr("[2]"), itemVar="x", body=[assign("s", seen="[x, vars.x]")])
+    assert vars_of(Run(loop(inner, items="[1]"))) == {"seen": [2, 2]}
+
+
 def test_hole_10_the_catch_block_sees_the_error_also_when_it_is_captured() -> None:
     attempt = step_of(
         "control.tryCatch",
