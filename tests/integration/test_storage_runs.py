@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from harness.run_records import EXECUTION, a_write
 from workflows_core.errors import Failure
@@ -21,6 +22,7 @@ from workflows_core.storage.runs import (
     mark_launch_failed,
     mark_running,
     run_timeline,
+    runs_in_place_of,
 )
 
 TENANT = "acme"
@@ -94,6 +96,30 @@ async def test_a_launch_that_failed_ends_the_run_with_its_reason(db: Database) -
     assert row is not None
     assert (row.status, row.error_json) == ("FAILED", failure.to_json())
     assert row.completed_at is not None
+
+
+async def test_what_was_started_in_place_of_a_run_is_found_among_many(db: Database) -> None:
+    """Every run of the tenant was read for it."""
+    read = text(
+        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relname = 'workflow_runs'"
+    )
+    others = text(
+        "INSERT INTO workflow_runs (tenant, run_id, workflow_id, workflow_version, status, temporal_workflow_id,"
+        " definition_hash, runtime_semantics_version) SELECT current_setting('workflows.tenant'), 'other-' || n, 'orders',"
+        " 1, 'SUCCEEDED', 'of other-' || n, 'hash', 1 FROM generate_series(1, 2000) AS n"
+    )
+    await inserted(db, a_run())
+    for new, metadata in (("again", {"redriveOfRunId": "run-1"}), ("another's", {"redriveOfRunId": "run-2"})):
+        await inserted(db, a_run(new, trigger_metadata=metadata))
+        async with db.tenant(TENANT) as conn:
+            await append_log(conn, "run-1", "INFO", f"redriven (run {new})", source="operator")
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(others)
+    async with db.tenant(TENANT) as conn:
+        # So few rows the planner would have read whole.
+        await conn.execute(text("SET LOCAL enable_seqscan = off"))
+        assert await runs_in_place_of(conn, "run-1") == ["again"]
+        assert (await conn.execute(read)).scalar_one() < 100
 
 
 async def test_runs_are_listed_newest_first_by_status_and_workflow(db: Database) -> None:

@@ -59,14 +59,19 @@ _MARK_RUNNING = text(
     f"SELECT {', '.join(RunRow.__dataclass_fields__)}"  # noqa: S608 - names of our own
     " FROM workflow_mark_running(:tenant, :run_id, :execution)"
 )
+# The ids are there before they are looked for: under row-level security an index is not searched for what is still to be
+# computed.
 _IN_PLACE_OF = text(
     r"""
+    WITH named AS MATERIALIZED (
+        SELECT substring(l.message FROM '\(run ([^()]+)\)$') AS run_id, l.created_at, l.log_id
+          FROM workflow_run_logs l
+         WHERE l.tenant = current_setting('workflows.tenant') AND l.run_id = :run_id AND l.source = 'operator')
     SELECT r.run_id
-      FROM workflow_run_logs l
-      JOIN workflow_runs r ON r.tenant = l.tenant AND r.run_id = substring(l.message FROM '\(run ([^()]+)\)$')
-     WHERE l.tenant = current_setting('workflows.tenant') AND l.run_id = :run_id AND l.source = 'operator'
-       AND :run_id IN (r.trigger_metadata_json->>'redriveOfRunId', r.trigger_metadata_json->>'replayOfRunId')
-     ORDER BY l.created_at, l.log_id
+      FROM named n
+      JOIN workflow_runs r ON r.tenant = current_setting('workflows.tenant') AND r.run_id = n.run_id
+     WHERE :run_id IN (r.trigger_metadata_json->>'redriveOfRunId', r.trigger_metadata_json->>'replayOfRunId')
+     ORDER BY n.created_at, n.log_id
     """
 )
 
