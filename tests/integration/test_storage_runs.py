@@ -105,8 +105,9 @@ async def test_what_was_started_in_place_of_a_run_is_found_among_many(db: Databa
     )
     others = text(
         "INSERT INTO workflow_runs (tenant, run_id, workflow_id, workflow_version, status, temporal_workflow_id,"
-        " definition_hash, runtime_semantics_version) SELECT current_setting('workflows.tenant'), 'other-' || n, 'orders',"
-        " 1, 'SUCCEEDED', 'of other-' || n, 'hash', 1 FROM generate_series(1, 2000) AS n"
+        " definition_hash, runtime_semantics_version)"
+        " SELECT current_setting('workflows.tenant'), 'other-' || n, 'orders', 1, 'SUCCEEDED', 'of other-' || n,"
+        " 'hash', 1 FROM generate_series(1, 2000) AS n"
     )
     await inserted(db, a_run())
     for new, metadata in (("again", {"redriveOfRunId": "run-1"}), ("another's", {"redriveOfRunId": "run-2"})):

@@ -59,8 +59,8 @@ _MARK_RUNNING = text(
     f"SELECT {', '.join(RunRow.__dataclass_fields__)}"  # noqa: S608 - names of our own
     " FROM workflow_mark_running(:tenant, :run_id, :execution)"
 )
-# The ids are there before they are looked for: under row-level security an index is not searched for what is still to be
-# computed.
+# The ids are there before they are looked for: under row-level security an index is not searched for what is still
+# to be computed.
 _IN_PLACE_OF = text(
     r"""
     WITH named AS MATERIALIZED (
@@ -74,6 +74,12 @@ _IN_PLACE_OF = text(
      ORDER BY n.created_at, n.log_id
     """
 )
+
+
+# Of a bounded timeline: rows of each kind, their characters but for the last one that is read, and rows of one fetch.
+_MAX_LISTED = 5000
+_MAX_LISTED_CHARACTERS = 8 * 1024**2
+_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ class NewRun:
 class RunTimeline:
     """A run and everything recorded about it, each list in the order in which it happened.
 
-    `queue` is where a QUEUED run stands, None for any other.
+    `queue` is where a QUEUED run stands, None for any other. `left_out` names the lists whose older rows were not read.
     """
 
     run: RunRow
@@ -127,6 +133,7 @@ class RunTimeline:
     deliveries: list[DeliveryRow]
     logs: list[LogRow]
     queue: QueuePlace | None
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything under its JSON name; JSON-ready but for the times."""
@@ -138,6 +145,7 @@ class RunTimeline:
             "deliveries": [row.to_json() for row in self.deliveries],
             "logs": [row.to_json() for row in self.logs],
             "queue": None if self.queue is None else self.queue.to_json(),
+            "leftOut": list(self.left_out),
         }
 
 
@@ -290,30 +298,48 @@ async def step_generations(conn: AsyncConnection, run_id: str) -> dict[str, int]
     return {row.step_path: row.generation for row in await conn.execute(of_run)}
 
 
-async def run_timeline(conn: AsyncConnection, run_id: str) -> RunTimeline | None:
-    """The run with its steps, waits, invocations, deliveries and log; None when the tenant has none of this id."""
+async def run_timeline(conn: AsyncConnection, run_id: str, *, bounded: bool = False) -> RunTimeline | None:
+    """The run with its steps, waits, invocations, deliveries and log; None when the tenant has none of this id.
+
+    A run may have had millions of steps, and a GiB of what went into its actions: with `bounded` only the newest rows
+    of each kind are read, as many as whoever answers others can hold.
+    """
     run = await get_run(conn, run_id)
     if run is None:
         return None
+    left_out: list[str] = []
 
-    async def rows_of(kind: Any, statement: Any) -> list[Any]:
-        return [kind.of(row) for row in await conn.execute(statement)]
-
-    def of_run(table: Any, *order: Any) -> Any:
-        return select(table).where(table.c.tenant == this_tenant(), table.c.run_id == run_id).order_by(*order)
+    async def rows_of(name: str, kind: Any, table: Any, *order: Any, statement: Any = None) -> list[Any]:
+        wanted: Any = select(table) if statement is None else statement
+        wanted = wanted.where(table.c.tenant == this_tenant(), table.c.run_id == run_id)
+        if not bounded:
+            return [kind.of(row) for row in await conn.execute(wanted.order_by(*order))]
+        newest = wanted.order_by(*(column.desc() for column in order)).limit(_MAX_LISTED + 1)
+        found: list[Any] = []
+        characters = 0
+        # A few at a time, so that no more is fetched than what is told.
+        async with conn.stream(newest, execution_options={"max_row_buffer": _AT_ONCE}) as rows:
+            async for row in rows:
+                if len(found) == _MAX_LISTED or characters > _MAX_LISTED_CHARACTERS:
+                    left_out.append(name)
+                    break
+                found.append(kind.of(row))
+                characters += len(repr(tuple(row)))
+        return found[::-1]
 
     of_events = (events.c.tenant == deliveries.c.tenant) & (events.c.event_id == deliveries.c.event_id)
-    with_names = of_run(deliveries, deliveries.c.ordinal).add_columns(events.c.event_name).join(events, of_events)
+    with_names = select(deliveries).add_columns(events.c.event_name).join(events, of_events)
     return RunTimeline(
         run=run,
-        steps=await rows_of(StepRow, of_run(steps, steps.c.started_at, steps.c.step_path, steps.c.visit)),
-        waits=await rows_of(WaitRow, of_run(waits, waits.c.created_at, waits.c.wait_id)),
+        steps=await rows_of("steps", StepRow, steps, steps.c.started_at, steps.c.step_path, steps.c.visit),
+        waits=await rows_of("waits", WaitRow, waits, waits.c.created_at, waits.c.wait_id),
         invocations=await rows_of(
-            InvocationRow, of_run(invocations, invocations.c.started_at, invocations.c.idempotency_key)
+            "invocations", InvocationRow, invocations, invocations.c.started_at, invocations.c.idempotency_key
         ),
-        deliveries=await rows_of(DeliveryRow, with_names),
-        logs=await rows_of(LogRow, of_run(logs, logs.c.created_at, logs.c.log_id)),
+        deliveries=await rows_of("deliveries", DeliveryRow, deliveries, deliveries.c.ordinal, statement=with_names),
+        logs=await rows_of("logs", LogRow, logs, logs.c.created_at, logs.c.log_id),
         queue=await queue_place(conn, run),
+        left_out=tuple(left_out),
     )
 
 

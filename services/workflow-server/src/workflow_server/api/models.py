@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -166,6 +166,7 @@ Delivery = _model_of(DeliveryRow, "Delivery", "What became of an event for the r
 Log = _model_of(LogRow, "Log", "A line of the run's own log.")
 Queue = _model_of(QueuePlace, "Queue", "Where a run stands that waits for another one to end before it starts.")
 
+_RunList = Literal["steps", "waits", "invocations", "deliveries", "logs"]
 RunDetail = create_model(
     "RunDetail",
     __doc__="A run and everything recorded about it.",
@@ -176,6 +177,10 @@ RunDetail = create_model(
     deliveries=(list[Delivery], ...),  # type: ignore[valid-type]
     logs=(list[Log], ...),  # type: ignore[valid-type]
     queue=(Queue | None, ...),  # type: ignore[arg-type]
+    leftOut=(
+        list[_RunList],
+        Field(description="Lists that have the newest rows only, since there are very many or they are very large."),
+    ),
 )
 RunPage = create_model(
     "RunPage",

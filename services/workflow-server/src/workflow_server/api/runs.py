@@ -102,9 +102,12 @@ def runs_router(db: Database, launcher: Launcher) -> APIRouter:
 
     @router.get("/{run_id}", response_model=RunDetail, responses=refused(404, 422, 503))
     async def show_run(run_id: Name, holder: Annotated[TokenHolder, Depends(allowed("viewer"))]) -> Any:
-        """Show a run with its steps, waits, invocations, deliveries and log; contents of actions to operators only."""
+        """Show a run with its steps, waits, invocations, deliveries and log; contents of actions to operators only.
+
+        Of a run that has done very much the newest of each are shown; `leftOut` names the lists that have more.
+        """
         async with db.tenant(holder.tenant) as conn:
-            timeline = await run_timeline(conn, run_id)
+            timeline = await run_timeline(conn, run_id, bounded=True)
             if timeline is None:
                 raise refusal("RUN_NOT_FOUND", f"this tenant has no run {run_id!r}", "path.run_id")
             shown: dict[str, Any] = (await get_redaction(conn)).shown(timeline.to_json())
