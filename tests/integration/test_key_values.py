@@ -10,8 +10,12 @@ from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import text
 
+from harness.databases import MigratedDatabase
+from harness.run_records import rows
 from workflows_core.actions.ports import KeyValueStore
 from workflows_core.errors import ActionFailed
 from workflows_core.storage.database import Database
@@ -49,6 +53,36 @@ async def test_a_value_that_expired_is_gone(db: Database) -> None:
         store = PostgresKeyValueStore(conn, "acme", "run")
         assert await store.list("n") == []
         assert (await store.increment("n", "k", 2)).value == 2
+
+
+async def test_values_whose_time_is_over_are_taken_away_by_those_who_write_such(
+    db: Database, database: MigratedDatabase
+) -> None:
+    """Nobody took one away: whoever remembers something for a day, each time under a new key, had all for ever."""
+    old = text(
+        "INSERT INTO workflow_data_store (tenant, namespace, key, value, expires_at)"
+        " SELECT current_setting('workflows.tenant'), 'n', 'old-' || k, '1', now() - make_interval(secs => k)"
+        " FROM generate_series(1, 2000) AS k"
+    )
+    read = text(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'workflow_data_store'"
+    )
+    for tenant in ("acme", "other"):
+        async with db.tenant(tenant) as conn:
+            await conn.execute(old)
+            await PostgresKeyValueStore(conn, tenant, "run").set("n", "stays", 1)
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute("ANALYZE")
+    async with db.tenant("acme") as conn, db.tenant("acme") as another:
+        assert (await PostgresKeyValueStore(another, "acme", "run").increment("n", "old-2000", 2)).value == 2
+        # So few rows the planner would have read whole.
+        await conn.execute(text("SET LOCAL enable_seqscan = off"))
+        # It does not wait for the one that somebody has hold of.
+        assert (await PostgresKeyValueStore(conn, "acme", "run").set("n", "new", 1, ttl_ms=3_600_000)).revision == 1
+        assert (await conn.execute(read)).scalar_one() < 100
+    left = {row["key"] for row in await rows(db, "workflow_data_store", tenant="acme")}
+    assert left == {"stays", "new", "old-2000", *(f"old-{k}" for k in range(1, 1990))}
+    assert len(await rows(db, "workflow_data_store", tenant="other")) == 2001
 
 
 async def test_increments_at_once_all_count(db: Database) -> None:

@@ -21,6 +21,8 @@ from workflows_core.storage.tables import as_json, data_store
 MAX_LISTED = 1000
 """Most values that one `list` answers."""
 
+_FORGOTTEN_AT_ONCE = 10
+
 _JSON_NULL = cast(literal("null", Text), JSONB)
 
 
@@ -56,6 +58,8 @@ class PostgresKeyValueStore(KeyValueStore):
         """
         if not is_storable(value):
             raise _invalid("the value has a NUL character or half of a surrogate pair in a text, which no store keeps")
+        if ttl_ms is not None:
+            await self._forget_expired()
         stored = _JSON_NULL if value is None else as_json(value)
         expires = null() if ttl_ms is None else func.clock_timestamp() + timedelta(milliseconds=ttl_ms)
         return await self._write(namespace, key, stored, {"value": stored, "expires_at": expires}, expires)
@@ -150,6 +154,25 @@ class PostgresKeyValueStore(KeyValueStore):
                 code="STORE_NOT_A_NUMBER",
             )
         return StoredRow(row.key, row.value, row.revision)
+
+    async def _forget_expired(self) -> None:
+        """Takes away values of the tenant whose time is over: more than are added, so that they do not pile up.
+
+        None that somebody else has hold of. An expired value is written anew as if it were not there, so that nobody
+        can tell whether it was.
+        """
+        mine = data_store.c.tenant == self._tenant
+        over = (
+            select(data_store.c.namespace, data_store.c.key)
+            .where(mine, data_store.c.expires_at <= func.now())
+            .order_by(data_store.c.expires_at)
+            .limit(_FORGOTTEN_AT_ONCE)
+            .with_for_update(skip_locked=True)
+            .cte("over")
+            .prefix_with("MATERIALIZED")
+        )
+        same = (data_store.c.namespace == over.c.namespace) & (data_store.c.key == over.c.key)
+        await self._conn.execute(delete(data_store).where(mine, same))
 
     def _place(self, namespace: str, key: str) -> tuple[ColumnElement[bool], ...]:
         return (

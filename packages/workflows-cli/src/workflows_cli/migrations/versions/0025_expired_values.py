@@ -1,0 +1,15 @@
+"""Values of the store whose time is over are found by an index, and taken away."""
+
+from __future__ import annotations
+
+from workflows_cli.migrations.sql_files import execute_files
+
+revision = "0025"
+down_revision = "0024"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds only: builds for the revision before call what they always did."""
+    execute_files(revision, ("expired_values",))
