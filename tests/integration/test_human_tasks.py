@@ -6,13 +6,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 
 from harness.authored import TENANT, Started, authored_runtime
+from harness.databases import MigratedDatabase
 from harness.ingress import ingress
 from harness.interpreted import document
-from harness.run_records import publish, rows
+from harness.run_records import EXECUTION, RUN, a_write, publish, rows
 from workflows_core.errors import Refused
 from workflows_core.execution import driver
 from workflows_core.execution.worker import authored_replayer
@@ -22,6 +25,7 @@ from workflows_core.launching.reminders import TaskReminders
 from workflows_core.storage.database import Database
 from workflows_core.storage.events import publish_event
 from workflows_core.storage.human_tasks import answer_task, assign_task, claim_task, list_tasks, release_task
+from workflows_core.storage.run_writes import write_run
 from workflows_core.wire.names import HUMAN_TASK_REMINDER, QUERY_SUMMARY, SIGNAL_EVENT, SIGNAL_HUMAN_TASK
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -375,3 +379,26 @@ async def test_a_task_without_due_time_never_reminds(db: Database, client: Clien
         assert (await task_row(db))["remind_at"] is None
         await run.handle.cancel()
         await run.until("CANCELED")
+
+
+async def test_all_tasks_are_listed_newest_first_however_many_are_closed(
+    db: Database, database: MigratedDatabase
+) -> None:
+    """The oldest came first, so that no list had the newest, and every one was read for it."""
+    await write_run(db, a_write(1), EXECUTION)
+    closed = text(
+        "INSERT INTO workflow_tasks (tenant, task_id, execution_id, step_path, wait_id, task_type, title, status,"
+        " created_at) SELECT current_setting('workflows.tenant'), 'task-' || n, :run, 'root.steps[0]', 'wait-' || n,"
+        " 'approval', 'Approve', 'completed',"
+        " now() + make_interval(secs => n) FROM generate_series(1, 2000) AS n"
+    )
+    read = text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'workflow_tasks'")
+    async with db.tenant(TENANT) as conn:
+        await conn.execute(closed, {"run": RUN})
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as admin:
+        await admin.execute("ANALYZE")
+    async with db.tenant(TENANT) as conn:
+        found = await list_tasks(conn, open_only=False, limit=3)
+        assert [task.task_id for task in found] == ["task-2000", "task-1999", "task-1998"]
+        assert (await conn.execute(read)).scalar_one() < 100
+        assert await list_tasks(conn) == []

@@ -30,7 +30,7 @@ def tasks_group() -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @command
 async def list_(session: Session, limit: int, *, everything: bool) -> int:
-    """List open tasks, oldest first."""
+    """List open tasks, oldest first; with --all the newest first."""
     async with session.db.tenant(session.tenant) as conn:
         found = await list_tasks(conn, open_only=not everything, limit=limit)
         rows = await session.shown(conn, [task.to_json() for task in found])

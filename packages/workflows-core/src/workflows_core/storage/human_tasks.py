@@ -96,11 +96,13 @@ async def get_task(conn: AsyncConnection, task_id: str) -> TaskRow | None:
 
 
 async def list_tasks(conn: AsyncConnection, *, open_only: bool = True, limit: int = 50) -> list[TaskRow]:
-    """Tasks, the oldest first."""
-    query = select(*_TASK).where(tasks.c.tenant == this_tenant())
+    """Open tasks, the oldest first; else all, the newest first, since the oldest are closed and stay for ever."""
+    query = select(*_TASK).where(tasks.c.tenant == this_tenant()).limit(limit)
     if open_only:
-        query = query.where(tasks.c.status.in_(OPEN_STATUSES))
-    found = await conn.execute(query.order_by(tasks.c.created_at, tasks.c.task_id).limit(limit))
+        query = query.where(tasks.c.status.in_(OPEN_STATUSES)).order_by(tasks.c.created_at, tasks.c.task_id)
+    else:
+        query = query.order_by(tasks.c.created_at.desc(), tasks.c.task_id.desc())
+    found = await conn.execute(query)
     return [TaskRow(**row._asdict()) for row in found]
 
 

@@ -1,4 +1,4 @@
-"""Values of the store whose time is over are found by an index, and taken away."""
+"""Indexes: values of the store whose time is over, and the newest tasks."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Adds only: builds for the revision before call what they always did."""
-    execute_files(revision, ("expired_values",))
+    execute_files(revision, ("expired_values", "newest_tasks"))
