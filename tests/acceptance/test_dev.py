@@ -107,6 +107,13 @@ async def test_a_second_stack_leaves_the_first_one_alone_and_the_page_s_example_
             await asyncio.sleep(0.2)
 
 
+async def test_a_stack_loads_the_packs_that_the_setting_names(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    code, _, error = await ended("workflows", "dev", "--state", state, environment={"WORKFLOW_ACTION_PACKS": "acne"})
+    assert code == 1
+    assert "ACTION_PACK_MISSING acne" in error
+
+
 def children_of(parent: int) -> list[int]:
     """Process ids below a process, by the system's own table (empty where there is no /proc)."""
     found: list[int] = []

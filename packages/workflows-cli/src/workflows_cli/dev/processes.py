@@ -132,6 +132,7 @@ def fetch_json(url: str) -> object:
 
 
 def _inherited() -> dict[str, str]:
-    """What a service needs of our environment; its settings come from the stack alone."""
+    """What a service needs of our environment; of its settings only packs and secrets."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "COVERAGE_PROCESS_START")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    brought = ("WORKFLOW_ACTION_PACKS", "WORKFLOW_SECRETS_DIR")
+    return {name: os.environ[name] for name in (*kept, *brought) if name in os.environ}
