@@ -9,16 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
-from harness.authored import TENANT, Authored, authored_runtime
+from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.interpreted import act, document
 from workflows_core.actions.action import Action, ActionContext, Effect, Place
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory, Refused
 from workflows_core.execution.policy import RunPolicy
-from workflows_core.execution.worker import WorkerLimits, application_worker
+from workflows_core.execution.worker import WorkerLimits, application_worker, authored_replayer
 from workflows_core.publishing.publish import import_definition, publish_definition
 from workflows_core.runtime import AuthoredRuntime
 from workflows_core.storage.capabilities import announced_actions
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SOON = RunPolicy(unavailable_after_ms=1_000)
 SERVER = "workflow-server@host:7"
+WORKER = "workflow-worker@host:7"
 
 
 async def _draft(value: Any, context: ActionContext) -> Any:
@@ -56,11 +57,12 @@ def application(db: Database) -> AuthoredRuntime:
     return AuthoredRuntime.build(db, {"app": lambda: [DRAFT]}, MappingSecrets({}))
 
 
-async def announced(db: Database, identity: str = SERVER, actions: Sequence[Action] = (DRAFT,)) -> None:
+async def announced(
+    db: Database, identity: str = SERVER, actions: Sequence[Action] = (DRAFT,), place: Place = Place.APP
+) -> None:
     registry = ActionRegistry.of({"app": lambda: list(actions)})
-    queues = [Place.APP.queue]
     async with db.narrow() as conn:
-        await announce(conn, Announcement(identity, "workflow-server", "1", queues, registry.announced(Place.APP)))
+        await announce(conn, Announcement(identity, place.service, "1", [place.queue], registry.announced(place)))
 
 
 async def gone(db: Database, identity: str = SERVER) -> None:
@@ -210,6 +212,52 @@ async def test_a_call_that_came_to_the_wrong_process_goes_to_the_one_that_has_it
         async with serving(db, client):
             result = await run.handle.result()
     assert result["scopes"]["vars"]["draft"]["text"] == "dear Ada"
+
+
+async def told_why_it_waits(run: Started) -> str:
+    """The last failure of the call that is under way."""
+    while True:
+        found = await run.handle.describe()
+        assert found.status == WorkflowExecutionStatus.RUNNING, (await run.timeline()).run.error_json
+        pending = found.raw_description.pending_activities
+        if pending and pending[0].last_failure.message:
+            return pending[0].last_failure.message
+        await asyncio.sleep(0.05)
+
+
+async def test_a_call_whose_action_has_moved_to_another_service_fails_and_says_so(db: Database, client: Client) -> None:
+    await announced(db, WORKER, [replace(DRAFT, place=Place.WORKER)], Place.WORKER)
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(draft()))
+        assert WORKER in await told_why_it_waits(run)
+        await announced(db)
+        await gone(db, WORKER)
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        error = (await run.timeline()).run.error_json
+    assert error is not None
+    assert (error["code"], error["details"]["place"]) == ("ACTION_UNAVAILABLE", "app")
+    assert "load the pack in workflow-worker as well until such runs have ended" in error["message"]
+
+
+async def test_a_short_action_that_another_process_has_is_called_there(db: Database, client: Client) -> None:
+    async def sized(value: Any, _: ActionContext) -> Any:
+        return {"size": len(value["name"])}
+
+    made = replace(DRAFT, id="here.size", handler=sized, effect=Effect.PURE, place=Place.WORKER)
+    short = replace(made, timeout_ms=500, short=True)
+    await announced(db, WORKER, [short], Place.WORKER)
+    steps = [act("vars.a", {"name": "one"}), *(draft() for _ in range(2))]
+    for step in steps[1:]:
+        step["config"]["actionId"] = "here.size"
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(*steps))
+        assert WORKER in await told_why_it_waits(run)
+    # A run that began with it as a short one goes on where it is none any more.
+    async with authored_runtime(db, client, more={"size": lambda: [made]}):
+        result = await run.handle.result()
+    await authored_replayer().replay_workflow(await run.handle.fetch_history())
+    assert result["scopes"]["vars"]["draft"] == {"size": 3}
 
 
 async def test_what_is_announced_is_what_is_served_at_that_place(db: Database) -> None:

@@ -16,6 +16,7 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from workflows_core.actions.action import Place
 from workflows_core.actions.ports import ActionObserver, SecretProvider, StepQuota
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
@@ -143,16 +144,17 @@ class RunActivities:
             return encode(compact_answer(await durably(lambda: self._run_here(work)), call["step_path"]))
 
     async def _run_here(self, work: RegularAction) -> Any:
-        """Leaves a call that this process cannot run, and another one can, to that one.
+        """Leaves a call that this process cannot run, and another one of its service can, to that one.
 
         Raises:
             StepFailed: `ActionUnavailable`: nobody can.
         """
         action_id, version = work.call["action_id"], work.call["action_version"]
         if self.registry.get(action_id, version) is None:
-            found = await self.loader.find(action_id, version)
+            here = Place.APP if activity.info().task_queue == Place.APP.queue else Place.WORKER
+            found = await self.loader.find(action_id, version, here)
             if found["traits"] is None:
-                raise StepFailed(action_unavailable(action_id, version, found))
+                raise StepFailed(action_unavailable(action_id, version, found, called_at=here))
             raise ApplicationError(
                 f"this process has no action {action_id}@{version}, another one has ({found['last_served_by']}); "
                 "load the same packs in every process of a service",

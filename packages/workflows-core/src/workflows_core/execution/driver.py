@@ -356,8 +356,11 @@ class RunDriver:
             failure = action_calls.failure_of(error).failure
             self.inbox.append(ActionStepFailed(command.command_id, now_ms(), failure, recorded=False))
             return
-        self.traits[action_calls.action_key(command)] = traits
         self.short.forget()
+        self._call_again(command, traits)
+
+    def _call_again(self, command: RunAction, traits: ActionTraits) -> None:
+        self.traits[action_calls.action_key(command)] = traits
         self.waiting_calls.appendleft(command)
         self.inbox.append(Begin(now_ms()))
 
@@ -367,6 +370,9 @@ class RunDriver:
 
     async def _short_action(self, command: RunAction, traits: ActionTraits) -> None:
         event = await self.short.call(command, traits, self._state)
+        if event is None:
+            self._call_again(command, {**traits, "short": False})
+            return
         cancelled = isinstance(event, ActionStepFailed) and event.failure.category == ErrorCategory.CANCELLATION
         if not (cancelled and self.stopping):
             self.inbox.append(event)

@@ -25,6 +25,9 @@ from workflows_core.wire.records import ActionCall, FoundAction
 TIMED_OUT = "TIMED_OUT"
 """Code of the failure of a step whose activity Temporal ended."""
 
+NOT_SHORT_HERE = "ActionNotShortHere"
+"""Type of the failure of a short call in a process that has no such action, or not as a short one; no step's."""
+
 _CATEGORIES = frozenset(ErrorCategory)
 
 
@@ -55,7 +58,13 @@ def refused_error(error: WorkflowsError, category: ErrorCategory = ErrorCategory
     return authored_error(Failure(category, error.sentence, code=error.code), recorded=False)
 
 
-def action_unavailable(action_id: str, version: int, found: FoundAction | None = None, waited_ms: int = 0) -> Failure:
+def action_unavailable(
+    action_id: str,
+    version: int,
+    found: FoundAction | None = None,
+    waited_ms: int = 0,
+    called_at: Place | None = None,
+) -> Failure:
     """The failure of a call whose action nobody serves; it says what is missing and where it would be.
 
     Args:
@@ -63,6 +72,7 @@ def action_unavailable(action_id: str, version: int, found: FoundAction | None =
         version: Of the action.
         found: What processes have announced of it.
         waited_ms: How long the run has waited for somebody.
+        called_at: Where the run makes the call, which is where the action was when the run was loaded.
     """
     place = None if found is None else found["place"]
     last = None if found is None else found["last_served_by"]
@@ -72,6 +82,11 @@ def action_unavailable(action_id: str, version: int, found: FoundAction | None =
         message += (
             ": load the pack that has it in workflow-worker (place worker) or in workflow-server (place app), "
             "or correct the step's actionId and version"
+        )
+    elif called_at is not None and called_at != place:
+        message += (
+            f" in {called_at.service}, where it was when the run was loaded; it has moved to {Place(place).service}: "
+            f"load the pack in {called_at.service} as well until such runs have ended, or redrive this one"
         )
     else:
         message += f" (place {place}): start {Place(place).service} with the pack that has it"

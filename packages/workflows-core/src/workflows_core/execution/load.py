@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from workflows_core.actions.action import Place
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.definitions.hashing import definition_hash
 from workflows_core.definitions.model import ActionCallStep
@@ -97,8 +98,8 @@ class RunLoader:
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]
         return loaded
 
-    async def find(self, action_id: str, version: int) -> FoundAction:
-        """Whether a live process serves an action; reads only."""
+    async def find(self, action_id: str, version: int, at: Place | None = None) -> FoundAction:
+        """Whether a live process serves an action, at one place if that is given; reads only."""
         async with self.db.narrow() as conn:
             found = await announced_actions(conn, {(action_id, version)})
         if not found:
@@ -108,9 +109,9 @@ class RunLoader:
                 "place": None if registered is None else registered.place.value,
                 "last_served_by": None,
             }
-        newest = found[0]
+        newest = next((one for one in found if one.live and one.place == at), found[0])
         return {
-            "traits": newest.traits if newest.live else None,
+            "traits": newest.traits if newest.live and at in (None, newest.place) else None,
             "place": newest.place,
             "last_served_by": f"{newest.identity}, last heartbeat {newest.seen_at:%Y-%m-%dT%H:%M:%SZ}",
         }

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workflows_core.actions.ports import ActionObserver, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import StepFailed
 from workflows_core.execution.action_calls import call_body
 from workflows_core.execution.budget import MAX_ELAPSED_MS, MAX_STEPS_AT_ONCE, TaskBudget
-from workflows_core.execution.failures import authored_error
+from workflows_core.execution.failures import NOT_SHORT_HERE, authored_error
 from workflows_core.execution.handlers import Surroundings, call_handler, required_action
 from workflows_core.execution.payloads import encode
 from workflows_core.execution.plans import compiled_plan
@@ -54,9 +55,12 @@ class ShortActions:
         Its times go into history, where the driver's budget counts them.
 
         Raises:
-            ApplicationError: The authored failure of the call itself.
+            ApplicationError: The authored failure of the call itself, or `NOT_SHORT_HERE`.
         """
         tenant, run_id = body["tenant"], body["runId"]
+        if not self._is_short(body["call"]):
+            message = "this process does not have the action as a short one; the run calls it as a regular one"
+            raise ApplicationError(message, type=NOT_SHORT_HERE, category=ApplicationErrorCategory.BENIGN)
         begun = time.monotonic()
         try:
             output = await self._call(tenant, run_id, body["call"])
@@ -72,7 +76,7 @@ class ShortActions:
     async def _follow(self, follower: _Follower) -> list[ShortAnswer]:
         found: list[ShortAnswer] = []
         try:
-            while (command := await follower.next_call()) is not None and self._is_short(command):
+            while (command := await follower.next_call()) is not None and self._is_short(command.call):
                 begun = time.monotonic()
                 call = cast(ActionCall, call_body(command, None))
                 try:
@@ -90,8 +94,8 @@ class ShortActions:
             _LOG.exception("run %s: what follows a short action could not be called ahead", follower.run_id)
         return found
 
-    def _is_short(self, command: RunAction) -> bool:
-        action = self.registry.get(command.call["action_id"], command.call["action_version"])
+    def _is_short(self, call: Mapping[str, Any]) -> bool:
+        action = self.registry.get(call["action_id"], call["action_version"])
         return action is not None and action.short
 
     async def _call(self, tenant: str, run_id: str, call: ActionCall) -> Any:

@@ -13,13 +13,13 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from workflows_core.execution import options
 from workflows_core.execution.action_calls import call_body
 from workflows_core.execution.budget import TaskBudget
 from workflows_core.execution.clock import now_ms
-from workflows_core.execution.failures import TIMED_OUT, step_failure
+from workflows_core.execution.failures import NOT_SHORT_HERE, TIMED_OUT, step_failure
 from workflows_core.execution.payloads import decode, encode, size_of
 from workflows_core.execution.short_answers import bytes_of, event_of, fingerprint
 from workflows_core.expressions.reading import json_bytes
@@ -64,8 +64,10 @@ class ShortCalls:
         self._offers = {}
         self._forgotten += 1
 
-    async def call(self, command: RunAction, traits: ActionTraits, state: State) -> ActionSucceeded | ActionStepFailed:
-        """Calls the action, and keeps what was found ahead for the calls that follow."""
+    async def call(
+        self, command: RunAction, traits: ActionTraits, state: State
+    ) -> ActionSucceeded | ActionStepFailed | None:
+        """Calls the action, keeping what was found ahead for the calls that follow; None where it is not short here."""
         self._offers = {}
         forgotten = self._forgotten
         ahead = self._ahead and self._budget.takes_another and self._decides_alone(state)
@@ -85,6 +87,9 @@ class ShortCalls:
                 ACTIVITY_SHORT_ACTION, encode(body), result_type=RawValue, **config
             )
         except FailureError as error:
+            cause = error.cause if isinstance(error, ActivityError) else error
+            if isinstance(cause, ApplicationError) and cause.type == NOT_SHORT_HERE:
+                return None
             failed = step_failure(error)
             if self._ahead and failed.failure.code == TIMED_OUT:
                 # Perhaps by a call that follows. From here on each is made by itself, so that the right one fails.
