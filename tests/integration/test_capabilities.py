@@ -235,9 +235,20 @@ async def test_a_call_whose_action_has_moved_to_another_service_fails_and_says_s
         with pytest.raises(WorkflowFailureError):
             await run.handle.result()
         error = (await run.timeline()).run.error_json
+        await announced(db, WORKER, [replace(DRAFT, place=Place.WORKER)], Place.WORKER)
+        later = await authored.start(document(draft()))
+        assert WORKER in await told_why_it_waits(later)
+        await gone(db, WORKER)
+        await gone(db)
+        with pytest.raises(WorkflowFailureError):
+            await later.handle.result()
+        nobody = (await later.timeline()).run.error_json
     assert error is not None
     assert (error["code"], error["details"]["place"]) == ("ACTION_UNAVAILABLE", "app")
     assert "load the pack in workflow-worker as well until such runs have ended" in error["message"]
+    assert nobody is not None
+    assert nobody["details"]["place"] == "worker"
+    assert "start workflow-worker with the pack that has it" in nobody["message"]
 
 
 async def test_a_short_action_that_another_process_has_is_called_there(db: Database, client: Client) -> None:

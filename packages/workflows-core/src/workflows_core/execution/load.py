@@ -112,7 +112,7 @@ class RunLoader:
         newest = next((one for one in found if one.live and one.place == at), found[0])
         return {
             "traits": newest.traits if newest.live and at in (None, newest.place) else None,
-            "place": newest.place,
+            "place": newest.place if at is None or newest.live else at.value,
             "last_served_by": f"{newest.identity}, last heartbeat {newest.seen_at:%Y-%m-%dT%H:%M:%SZ}",
         }
 
