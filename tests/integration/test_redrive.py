@@ -134,6 +134,42 @@ async def test_what_the_run_has_undone_is_kept_only_by_somebody_who_says_so(db: 
         assert (await plan_redrive(db, TENANT, run.run_id, "charge")).undone == []
 
 
+async def test_undoing_again_says_what_it_repeats(db: Database, client: Client) -> None:
+    steps = [act(name, onCompensate=[act(f"undo_{name}")]) for name in ("one", "two", "three")]
+    definition = {**document(*steps, act("ship")), "compensateOn": ["failure"]}
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["ship"] = authored.effects.failures["undo_two"] = ["ActionError"]
+        run = await authored.start(definition, {})
+        await failed(run)
+        planned = await plan_redrive(db, TENANT, run.run_id, "undo_two")
+        authored.effects.calls.clear()
+        await redrive(db, Launcher(db, client), TENANT, planned, "it can be undone now", keep_undone=True)
+        await failed(again(authored, planned.new_run_id))
+    assert [name for name, _ in authored.effects.calls] == ["undo_two", "undo_one"]
+    assert planned.repeated == ["root.steps[1].onCompensate.steps[0]", "root.steps[0].onCompensate.steps[0]"]
+
+
+async def test_a_step_that_the_newer_version_does_not_come_to_is_not_said_to_be_unknown(
+    db: Database, client: Client
+) -> None:
+    def steps(condition: str) -> dict[str, Any]:
+        asked = {"id": "if", "type": "control.if", "condition": {"$expr": condition}, "then": [act("one")]}
+        return document(
+            asked, {"id": "x", "type": "transform.assign", "config": {"assign": {"vars.n": {"$expr": "z"}}}}
+        )
+
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(steps("true"), {})
+        await failed(run)
+        async with db.tenant(TENANT) as conn:
+            await publish_version(conn, (await run.timeline()).run.workflow_id, steps("false"))
+        with pytest.raises(Refused) as refusal:
+            await plan_redrive(db, TENANT, run.run_id, "root.steps[0].then.steps[0]", version=2)
+    (problem,) = refusal.value.problems
+    assert problem.code == "REDRIVE_STEP_NOT_REACHED"
+    assert "this version leads elsewhere" in problem.message
+
+
 async def test_a_redrive_with_a_newer_version_that_mends_the_step(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         broken = {

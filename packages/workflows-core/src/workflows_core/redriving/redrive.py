@@ -118,13 +118,14 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
     rewound = rewind(plan, recorded, identity, wanted)
     begun = [step.step_path for step in recorded.timeline.steps]
     undoing = {path: path.partition(UNDOING)[0] for path in begun if UNDOING in path}
+    left_out = {*rewound.kept, *(() if UNDOING in rewound.step_path else undoing)}
     return Redrive(
         run_id=run_id,
         new_run_id=new_run_id,
         version=found.version,
         step_path=rewound.step_path,
         kept=rewound.kept,
-        repeated=[path for path in begun if path not in {*rewound.kept, *undoing}],
+        repeated=[path for path in begun if path not in left_out],
         undone=[path for path in rewound.kept if path in undoing.values()],
         earlier=earlier,
         checkpoint=json.dumps(rewound.state.to_checkpoint(), separators=(",", ":"), ensure_ascii=False),

@@ -115,7 +115,12 @@ class _Passage:
             if event is None:
                 raise self._not_reached(self._gap(state))
             state = self._moved(state, event, max_steps=0, look_ahead=_LOOK_AHEAD)
-        raise self._not_reached("the run ended without it")
+        if self.wanted not in self.run.steps:
+            raise self._not_reached("the run ended without it")
+        raise self._not_reached(
+            "gone through again, the run does not come to it: this version leads elsewhere, or it was cancelled in the"
+            " millisecond in which it began; begin with a step in front of it"
+        )
 
     def _earliest(self, state: State) -> Event | None:
         """Of what open steps got, what came first."""
