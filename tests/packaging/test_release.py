@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.installed import Installed, uv
 from harness.workspace import ROOT, members
 
 SCRIPT = ROOT / "scripts" / "release"
@@ -62,6 +63,27 @@ def test_the_example_of_an_installation_gets_the_images_of_the_release(tree: Pat
         f"localhost/{program}:9.1.0rc1" for program in script["PROGRAMS"]
     }
     assert "postgres:18" in images
+
+
+@pytest.mark.parametrize(
+    ("version", "let_in"),
+    [("9.1.0", ">=9.1,<9.2"), ("9.2.3", ">=9.2,<9.3"), ("9.1.0rc1", ">=9.1.0rc1,<9.2"), ("0.1.0", ">=0.1,<0.2")],
+)
+def test_the_example_of_a_pack_can_be_installed_with_the_release(tree: Path, version: str, let_in: str) -> None:
+    runpy.run_path(str(SCRIPT))["let_in"](tree, version)
+    for path in ("examples/acme-actions/pyproject.toml", "docs/action-packs.md"):
+        assert f'"workflows-core{let_in}"' in (tree / path).read_text(encoding="utf-8")
+
+
+def test_what_a_release_bumps_installs_with_the_example_of_a_pack(tree: Path, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tree)], check=True)  # noqa: S607 - git is where it is
+    subprocess.run(["git", "-C", str(tree), "add", "-A"], check=True)  # noqa: S607
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    subprocess.run(["git", "-C", str(tree), *author, "commit", "-qm", "all"], check=True)  # noqa: S607
+    run = release(tree, "9.1.0")
+    assert (run.returncode, run.stderr) == (0, "")
+    uv("build", "--wheel", "--out-dir", str(tree / "dist"), "-q", str(tree / "examples" / "acme-actions"))
+    Installed.make("workflow-worker", tree / "dist", tmp_path / "worker", "acme-actions")
 
 
 @pytest.mark.parametrize(
