@@ -18,13 +18,35 @@ def test_every_step_is_drawn_and_every_arrow_has_its_ends(own: Own) -> None:
     definition = parse_definition(own.document)
     text = mermaid(definition)
     nodes = set(re.findall(r"^  (n\d+)[(\[{]", text, flags=re.MULTILINE))
-    arrows = re.findall(r"^  (n\d+) -->(?:\|\"[^|]*\"\|)? (n\d+)$", text, flags=re.MULTILINE)
+    arrows = re.findall(r"^  (n\d+) (?:-->|-\.->)(?:\|\"[^|]*\"\|)? (n\d+)$", text, flags=re.MULTILINE)
     assert {end for arrow in arrows for end in arrow} <= nodes
     drawn = sum(1 for _ in walk_steps(definition))
-    undo = sum(".onCompensate." in path for path, _ in walk_steps(definition))
     ends = 1 if '(["end"])' in text else 0
-    assert len(nodes) == 1 + drawn - undo + ends
+    assert len(nodes) == 1 + drawn + ends
     assert text.count("subgraph") == text.splitlines().count("  end")
+
+
+def test_what_undoes_a_step_is_drawn_beside_the_way_of_the_run() -> None:
+    def call(step_id: str, **more: Any) -> dict[str, Any]:
+        return {"id": step_id, "type": "action.call", "config": {"actionId": f"a.{step_id}", "version": 1}, **more}
+
+    steps = [call("book", onCompensate=[call("cancel"), call("tell")]), call("pay")]
+    document = {"id": "w", "version": 1, "name": "w", "payloadSchemaRef": "p", "steps": steps}
+    assert [line.strip() for line in mermaid(parse_definition(document)).splitlines()[1:]] == [
+        'n1(["w"])',
+        'n2["book: a.book@1"]',
+        "n1 --> n2",
+        'subgraph n2_undo["book.onCompensate"]',
+        'n3["cancel: a.cancel@1"]',
+        'n4["tell: a.tell@1"]',
+        "n3 --> n4",
+        "end",
+        'n2 -.->|"undone by"| n3',
+        'n5["pay: a.pay@1"]',
+        "n2 --> n5",
+        'n6(["end"])',
+        "n5 --> n6",
+    ]
 
 
 def test_what_people_wrote_cannot_break_the_picture() -> None:

@@ -27,7 +27,10 @@ _LABEL = 60
 
 
 def mermaid(definition: Definition) -> str:
-    """A flowchart from top to bottom: boxes are steps, diamonds choose, subgraphs are steps with steps inside."""
+    """A flowchart from top to bottom: boxes are steps, diamonds choose, subgraphs are steps with steps inside.
+
+    Dotted arrows lead to what undoes a step.
+    """
     drawing = _Drawing()
     start = drawing.node("([", definition.name, "])")
     ends = drawing.block([start], definition.steps)
@@ -82,7 +85,18 @@ class _Drawing:
                 return self.group(ends, step)
         node = self.node("[", f"{getattr(step, 'name', None) or step.id}: {_what(step)}", "]")
         self.join(ends, node)
+        for name, steps in branches_of(step):
+            self.undoing(node, f"{step.id}.{name}", steps)
         return [node]
+
+    def undoing(self, node: str, label: str, steps: Sequence[Step]) -> None:
+        """What undoes a step, beside the way of the run."""
+        first = f"n{self.count + 1}"
+        self.lines.append(f'subgraph {node}_undo["{_escaped(label)}"]')
+        self.block([], steps)
+        self.lines.append("end")
+        if steps:
+            self.lines.append(f'{node} -.->|"undone by"| {first}')
 
     def group(self, ends: list[str], step: ForEachStep | WhileStep | ParallelStep | TryCatchStep) -> list[str]:
         head = self.node("{{", _what(step), "}}")
