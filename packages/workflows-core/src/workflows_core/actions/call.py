@@ -277,9 +277,10 @@ def _wrong_scalar(node: object) -> str | None:
         return None if storable else "holds U+0000 or half of a surrogate pair, which cannot be stored; remove it"
     if isinstance(node, float):
         return None if math.isfinite(node) else "must be a finite number"
-    if node is None or isinstance(node, (bool, int)):
-        few = isinstance(node, bool) or not isinstance(node, int) or node.bit_length() <= _MAX_NUMBER_BITS
-        return None if few else "is a whole number of thousands of digits; give it as a text"
+    if isinstance(node, int) and node.bit_length() > _MAX_NUMBER_BITS:
+        return "is a whole number of thousands of digits; give it as a text"
+    if node is None or isinstance(node, int):
+        return None
     return f"must be JSON, found a Python {type(node).__name__}"
 
 

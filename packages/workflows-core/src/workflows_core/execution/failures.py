@@ -28,7 +28,7 @@ TIMED_OUT = "TIMED_OUT"
 NOT_SHORT_HERE = "ActionNotShortHere"
 """Type of the failure of a short call in a process that has no such action, or not as a short one; no step's."""
 
-_CATEGORIES = frozenset(ErrorCategory)
+CATEGORIES = frozenset(ErrorCategory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +139,5 @@ def _application(error: ApplicationError) -> StepFailure:
         return StepFailure(
             Failure.from_json(known["failure"]), bool(known.get("recorded")), int(known.get("elapsedMs", 0))
         )
-    category = error.type if error.type in _CATEGORIES else ErrorCategory.ACTION
+    category = error.type if error.type in CATEGORIES else ErrorCategory.ACTION
     return StepFailure(Failure(category, error.message), recorded=False)

@@ -18,7 +18,7 @@ from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueSt
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.actions.schema_sentences import type_word
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
-from workflows_core.execution.failures import action_unavailable
+from workflows_core.execution.failures import CATEGORIES, action_unavailable
 from workflows_core.execution.handler_logs import HandlerLogger
 from workflows_core.expressions.reading import json_bytes
 from workflows_core.storage.json_text import json_text
@@ -30,8 +30,6 @@ MAX_MESSAGE_LENGTH = 8_000
 MAX_DETAILS_BYTES = 32 * 1024
 """Of an action's failure; each step around it may repeat them in one write."""
 MAX_CODE_LENGTH = 200
-
-_CATEGORIES = frozenset(map(str, ErrorCategory))
 
 _IF_SHORT = (
     "give it less at a time, such as a part of a list; in a pack of your own, register the action without `short`"
@@ -178,7 +176,7 @@ def _plain(failure: Failure) -> Failure:
     code: object = failure.code
     return replace(
         failure,
-        category=failure.category if str(failure.category) in _CATEGORIES else ErrorCategory.ACTION,
+        category=failure.category if str(failure.category) in CATEGORIES else ErrorCategory.ACTION,
         message=_storable(failure.message),
         code=None if code is None else _storable(code)[:MAX_CODE_LENGTH],
         details=None if failure.details is None else _plain_details(failure.details),

@@ -121,9 +121,7 @@ _REPLAYED = text(
       FROM workflow_runtime_events r
       JOIN workflow_runtime_events e ON e.tenant = r.tenant AND e.event_id = r.replay_of
      WHERE r.tenant = current_setting('workflows.tenant') AND r.created_at >= :since AND r.replay_of IS NOT NULL
-       AND (CAST(:event_id AS text) IS NULL OR e.event_id = :event_id) {_OF_NAME}
-       AND e.created_at >= :since AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until)
-       AND (:with_replays OR e.replay_of IS NULL)
+       AND (CAST(:event_id AS text) IS NULL OR e.event_id = :event_id) {_IN_WINDOW}
      GROUP BY e.tenant, e.event_id
      ORDER BY e.created_at, e.event_id
     """  # noqa: S608 - a constant of ours
