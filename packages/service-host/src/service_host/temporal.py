@@ -47,7 +47,8 @@ _WRONG_TLS: Final = {
     "InvalidContentType": "what answers there does not speak TLS; without it, set TEMPORAL_TLS=false",
 }
 """What stands in the core's words, and what it means."""
-_HUNG_UP: Final = "transport error"
+_HUNG_UP: Final = frozenset({"transport error", "operation was canceled"})
+"""What the core says of a server that closes the connection: the second where it did before the call was sent."""
 
 
 def identity_of(service: str) -> str:
@@ -193,7 +194,7 @@ def _reason(error: BaseException, settings: TemporalSettings) -> str:
             return meaning
     found = _SAID.search(text)
     said = found.group(1) if found else text[:_LONGEST_REASON]
-    if said != _HUNG_UP:
+    if said not in _HUNG_UP:
         return said
     if not settings.temporal_uses_tls:
         return "the server hangs up: where it wants TLS, set TEMPORAL_TLS=true"
