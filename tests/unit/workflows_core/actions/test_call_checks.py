@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from workflows_core.actions.action import Action, ActionContext
 from workflows_core.actions.call import validate_input, validate_output
 from workflows_core.actions.registry import ActionRegistry
-from workflows_core.errors import ActionFailed, ErrorCategory, Failure, StepFailed
+from workflows_core.errors import UNCATCHABLE, ActionFailed, ErrorCategory, Failure, StepFailed
+from workflows_core.interpreter.action_steps import STEP_QUOTA_EXCEEDED
 from workflows_core.testing import call_action
 
 SECRET = "s3cr3t-canary"
@@ -274,6 +275,18 @@ async def test_a_failure_is_told_with_what_every_failure_has() -> None:
     failure = await failing(wrong)
     assert (failure.category, failure.code, failure.message) == ("ActionError", "404", "as it was")
     assert failure.details == {"at": "2026-03-01 00:00:00+00:00", "1": "{2}"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("category", sorted(UNCATCHABLE))
+async def test_what_the_runtime_alone_says_of_a_run_no_handler_says(category: ErrorCategory) -> None:
+    """The run ended as cancelled or as reset, past every handler of its author, or stood waiting for its quota."""
+
+    async def claims(value: Any, _context: ActionContext) -> Any:
+        raise ActionFailed("as it was", category=category, code=STEP_QUOTA_EXCEEDED)
+
+    failure = await failing(claims)
+    assert (failure.category, failure.code, failure.message) == ("ActionError", None, "as it was")
 
 
 @pytest.mark.asyncio

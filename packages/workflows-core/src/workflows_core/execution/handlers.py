@@ -17,10 +17,11 @@ from workflows_core.actions.json_text import text_of
 from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.actions.schema_sentences import type_word
-from workflows_core.errors import ErrorCategory, Failure, StepFailed
+from workflows_core.errors import UNCATCHABLE, ErrorCategory, Failure, StepFailed
 from workflows_core.execution.failures import CATEGORIES, action_unavailable
 from workflows_core.execution.handler_logs import HandlerLogger
 from workflows_core.expressions.reading import json_bytes
+from workflows_core.interpreter.action_steps import STEP_QUOTA_EXCEEDED
 from workflows_core.storage.json_text import json_text
 from workflows_core.wire.records import ActionCall
 from workflows_core.wire.text import UNSTORABLE
@@ -172,13 +173,16 @@ def _named(error: BaseException) -> str:
 
 
 def _plain(failure: Failure) -> Failure:
-    """A handler's failure with what every failure has: texts, a category that there is, details that are JSON."""
+    """A handler's failure with what every failure has: texts, details that are JSON, and a category for authors.
+
+    The runtime alone says that a run is cancelled, reset or out of quota.
+    """
     code: object = failure.code
     return replace(
         failure,
-        category=failure.category if str(failure.category) in CATEGORIES else ErrorCategory.ACTION,
+        category=failure.category if str(failure.category) in CATEGORIES - UNCATCHABLE else ErrorCategory.ACTION,
         message=_storable(failure.message),
-        code=None if code is None else _storable(code)[:MAX_CODE_LENGTH],
+        code=None if code in (None, STEP_QUOTA_EXCEEDED) else _storable(code)[:MAX_CODE_LENGTH],
         details=None if failure.details is None else _plain_details(failure.details),
     )
 
