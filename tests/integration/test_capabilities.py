@@ -251,6 +251,26 @@ async def test_a_call_whose_action_has_moved_to_another_service_fails_and_says_s
     assert "start workflow-worker with the pack that has it" in nobody["message"]
 
 
+async def test_an_action_that_moves_away_while_its_step_is_on_the_application_s_queue(
+    db: Database, client: Client
+) -> None:
+    """The run waited for ever: workflow-worker has the action, and nobody polls the queue that the call is on."""
+    await announced(db)
+    async with authored_runtime(db, client, policy=SOON) as authored:
+        run = await authored.start(document(act(mapping={"name": "before"}), draft()))
+        while authored.effects.count("before") == 0:
+            await asyncio.sleep(0.02)
+        await announced(db, WORKER, [replace(DRAFT, place=Place.WORKER)], Place.WORKER)
+        await gone(db)
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+        error = (await run.timeline()).run.error_json
+    await authored_replayer().replay_workflow(await run.handle.fetch_history())
+    assert error is not None
+    assert (error["code"], error["details"]["place"]) == ("ACTION_UNAVAILABLE", "worker")
+    assert "it has moved to workflow-worker: load the pack in workflow-server as well" in error["message"]
+
+
 async def test_a_short_action_that_another_process_has_is_called_there(db: Database, client: Client) -> None:
     async def sized(value: Any, _: ActionContext) -> Any:
         return {"size": len(value["name"])}

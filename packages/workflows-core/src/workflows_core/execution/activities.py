@@ -124,7 +124,9 @@ class RunActivities:
     async def find_action(self, raw: RawValue) -> RawValue:
         """Who serves an action; reads only."""
         wanted = decode(raw)
-        return encode(await durably(lambda: self.loader.find(wanted["id"], wanted["version"])))
+        at = wanted.get("at")  # A worker of the build before does not say where.
+        place = None if at is None else Place(at)
+        return encode(await durably(lambda: self.loader.find(wanted["id"], wanted["version"], place)))
 
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:

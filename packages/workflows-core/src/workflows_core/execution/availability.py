@@ -16,6 +16,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 from temporalio.workflow import ActivityConfig
 
+from workflows_core.actions.action import Place
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import options
 from workflows_core.execution.failures import action_unavailable, step_failure
@@ -58,7 +59,7 @@ async def wait_until_served(call: Mapping[str, Any], limit_ms: int, on_wait: Cal
 
 
 async def run_while_served(call: Mapping[str, Any], body: RawValue, config: ActivityConfig, limit_ms: int) -> RawValue:
-    """Runs an action of the application, and asks every `limit_ms` whether anybody serves it still.
+    """Runs an action of the application, and asks every `limit_ms` whether anybody serves it there still.
 
     Raises:
         StepFailed: `ActionUnavailable`: nobody does. A call that a process had begun may have had its effect; an
@@ -73,10 +74,10 @@ async def run_while_served(call: Mapping[str, Any], body: RawValue, config: Acti
             await workflow.wait([handle], timeout=limit_ms / 1000)
             if not handle.done():
                 waited += limit_ms
-                found = await _find(call)
+                found = await _find(call, Place.APP)
                 if found["traits"] is None and not handle.done():
                     handle.cancel()
-                    return await _answer_after_all(handle, _unavailable(call, found, waited))
+                    return await _answer_after_all(handle, _unavailable(call, found, waited, Place.APP))
         return await handle
     except asyncio.CancelledError:
         handle.cancel()
@@ -93,8 +94,8 @@ async def _answer_after_all(handle: Awaitable[RawValue], failure: Failure) -> Ra
         raise StepFailed(failure) from error
 
 
-async def _find(call: Mapping[str, Any]) -> FoundAction:
-    wanted = {"id": call["action_id"], "version": call["action_version"]}
+async def _find(call: Mapping[str, Any], at: Place | None = None) -> FoundAction:
+    wanted = {"id": call["action_id"], "version": call["action_version"], "at": at}
     raw = await workflow.execute_local_activity(
         ACTIVITY_FIND_ACTION, encode(wanted), result_type=RawValue, **options.for_find(call["action_id"])
     )
@@ -102,5 +103,7 @@ async def _find(call: Mapping[str, Any]) -> FoundAction:
     return found
 
 
-def _unavailable(call: Mapping[str, Any], found: FoundAction, waited_ms: int) -> Failure:
-    return action_unavailable(call["action_id"], call["action_version"], found, waited_ms)
+def _unavailable(
+    call: Mapping[str, Any], found: FoundAction, waited_ms: int, called_at: Place | None = None
+) -> Failure:
+    return action_unavailable(call["action_id"], call["action_version"], found, waited_ms, called_at)
