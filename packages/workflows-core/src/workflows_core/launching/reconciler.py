@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from temporalio.api.errordetails.v1 import QueryFailedFailure, WorkflowNotReadyFailure
@@ -24,13 +25,13 @@ from temporalio.client import (
 from temporalio.service import RPCError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
-from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.launcher import TENANT_KEY, Launcher
 from workflows_core.launching.passes import repeat
 from workflows_core.launching.problems import is_not_there
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
-from workflows_core.storage.repairs import end_run, open_children, quiet_launches, quiet_runs
+from workflows_core.storage.repairs import end_run, open_children, open_runs_of, quiet_launches, quiet_runs
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run
 from workflows_core.wire import names
@@ -38,6 +39,10 @@ from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 10
+_LISTED_FOR: Final = timedelta(hours=1)
+_MOST_LISTED: Final = 10_000
+_ENDED_BY_TEMPORAL: Final = f"WorkflowType = '{names.RUN_WORKFLOW}' AND ExecutionStatus IN ('Terminated', 'TimedOut')"
+"""Executions that have not told their end themselves."""
 _NO_KEY: Final = "PayloadUnreadable"
 """Type of what a worker's query fails with that cannot decrypt the history (service_host.payload_codec)."""
 
@@ -74,7 +79,7 @@ class Reconciler:
         await repeat(self.one_pass, progress, self.policy.every_seconds, told=_in_words, passing=(Refused,))
 
     async def one_pass(self) -> Counter[str]:
-        """Looks at launches that were cut short, and at the next runs.
+        """Looks at launches that were cut short, at the next runs, and at those that Temporal lists as ended by it.
 
         Returns:
             How many were `looked at`, `ended`, `launched`, and `not answered for`: the next round asks again.
@@ -86,6 +91,13 @@ class Reconciler:
         launches = await quiet_launches(self.db, self.policy.quiet_seconds, self.policy.batch_size)
         quiet = await quiet_runs(self.db, self.policy.quiet_seconds, self._after, self.policy.batch_size)
         self._after = quiet[-1] if len(quiet) == self.policy.batch_size else ("", "")
+        now = dict.fromkeys((*launches, *quiet))
+        done = await self._look_at(now)
+        # Last: without the list, which another store of Temporal's answers, the rounds go on.
+        listed = [one for one in await self._listed_as_ended() if one not in now]
+        return done + await self._look_at(listed[: self.policy.batch_size])
+
+    async def _look_at(self, runs: Iterable[tuple[str, str]]) -> Counter[str]:
         slots = asyncio.Semaphore(_AT_ONCE)
         done: Counter[str] = Counter()
 
@@ -94,8 +106,24 @@ class Reconciler:
                 with about(tenant=tenant, run_id=run_id):
                     done[await self._repair(tenant, run_id)] += 1
 
-        await asyncio.gather(*(look(*one) for one in dict.fromkeys((*launches, *quiet))))
+        await asyncio.gather(*(look(*one) for one in runs))
         return done
+
+    async def _listed_as_ended(self) -> list[tuple[str, str]]:
+        """Open runs that Temporal's list of executions, which may lag and be wrong, has as ended by it of late."""
+        since = (datetime.now(UTC) - _LISTED_FOR).isoformat(timespec="seconds")
+        listed: defaultdict[str, set[str]] = defaultdict(set)
+        async for found in self.client.list_workflows(
+            f"{_ENDED_BY_TEMPORAL} AND CloseTime > '{since}'", limit=_MOST_LISTED
+        ):
+            tenant, run_id = found.typed_search_attributes.get(TENANT_KEY), names.run_id_of(found.id)
+            if tenant is not None and run_id is not None:
+                listed[tenant].add(run_id)
+        return [
+            (tenant, run_id)
+            for tenant, run_ids in listed.items()
+            for run_id in await open_runs_of(self.db, tenant, run_ids)
+        ]
 
     async def _repair(self, tenant: str, run_id: str) -> str:
         async with self.db.tenant(tenant) as conn:

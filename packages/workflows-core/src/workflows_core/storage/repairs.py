@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
@@ -15,6 +15,14 @@ from workflows_core.wire.records import RunStatus
 
 _QUIET = text("SELECT tenant, run_id FROM workflow_quiet_runs(:seconds, :tenant, :run, :limit)")
 _CUT_SHORT = text("SELECT tenant, run_id FROM workflow_quiet_launches(:seconds, :limit)")
+_OPEN = text(
+    """
+    SELECT run_id FROM workflow_runs
+     WHERE tenant = current_setting('workflows.tenant') AND status IN ('STARTING', 'RUNNING', 'WAITING')
+       AND run_id = ANY(:runs)
+     ORDER BY run_id
+    """
+)
 _OPEN_CHILDREN = text(
     # By status, of which there is an index: of all runs that ever were, few are open.
     """
@@ -41,6 +49,12 @@ async def quiet_launches(db: Database, seconds: float, limit: int) -> list[tuple
         return [
             (row.tenant, row.run_id) for row in await conn.execute(_CUT_SHORT, {"seconds": seconds, "limit": limit})
         ]
+
+
+async def open_runs_of(db: Database, tenant: str, run_ids: Iterable[str]) -> list[str]:
+    """Which of those runs are the tenant's and have not ended, in their order."""
+    async with db.tenant(tenant) as conn:
+        return list((await conn.execute(_OPEN, {"runs": list(run_ids)})).scalars())
 
 
 async def open_children(db: Database, tenant: str, run_id: str) -> list[str]:
