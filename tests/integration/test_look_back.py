@@ -184,6 +184,24 @@ async def in_order(db: Database, count: int) -> None:
         await conn.execute(text(f"UPDATE workflow_runtime_events SET {apart}"))
 
 
+@pytest.mark.asyncio
+async def test_what_a_run_took_later_says_nothing_of_what_it_passed_over_between(db: Database) -> None:
+    await in_order(db, 2 * TAKEN + 3)
+    passed_over = TAKEN + 1
+    taken: list[dict[str, Any]] = []
+    for sequence in range(2 * TAKEN + 2):
+        number = sequence if sequence < passed_over else sequence + 1
+        since = 0 if number < passed_over else 1000 * (passed_over + 1)
+        await write(db, sequence + 1, waits=[a_wait(f"w{number}", look_back_from=since)], consumed=taken)
+        event_id = f"e{number:03}"
+        assert (await deliveries_of(db))[event_id, f"w{number}"] == "new"
+        taken = [consumed(f"w{number}", event_id)]
+    (position,) = await rows(db, "workflow_run_positions")
+    assert position["event_id"] > f"e{passed_over:03}"
+    await write(db, 2 * TAKEN + 3, waits=[a_wait("wide", look_back_from=0)], consumed=taken)
+    assert (await deliveries_of(db))[f"e{passed_over:03}", "wide"] == "new"
+
+
 async def claim_many(db: Database, run: str, since: int) -> None:
     """Waits of another run that have many events from a number on."""
     waits = [a_wait(f"{run}-{number}", match="one", look_back_from=1000 * since) for number in range(TAKEN)]
