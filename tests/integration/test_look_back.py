@@ -24,6 +24,7 @@ from harness.run_records import (
 from workflows_core.storage.database import Database
 from workflows_core.storage.deliveries import ready_deliveries
 from workflows_core.storage.run_writes import HANDED_SECONDS, MAX_HANDED_BYTES, MAX_MISSED_BYTES, PAGE, write_run
+from workflows_core.wire.records import ConsumedRecord
 
 
 async def write(db: Database, sequence: int, **changes: Any) -> None:
@@ -188,7 +189,7 @@ async def in_order(db: Database, count: int) -> None:
 async def test_what_a_run_took_later_says_nothing_of_what_it_passed_over_between(db: Database) -> None:
     await in_order(db, 2 * TAKEN + 3)
     passed_over = TAKEN + 1
-    taken: list[dict[str, Any]] = []
+    taken: list[ConsumedRecord] = []
     for sequence in range(2 * TAKEN + 2):
         number = sequence if sequence < passed_over else sequence + 1
         since = 0 if number < passed_over else 1000 * (passed_over + 1)

@@ -200,6 +200,26 @@ async def test_what_a_terminated_run_has_started_is_cancelled_with_it(db: Databa
     assert sorted(found.values()) == ["CANCELED", "CANCELED", "WAITING", "WAITING"]
 
 
+async def test_a_child_that_was_not_started_yet_when_its_parent_ended_is_not_started(
+    db: Database, client: Client
+) -> None:
+    """Its launch was finished a minute later, for nobody."""
+    async with authored_runtime(db, client) as authored:
+        parent = await authored.start(document(act("parent")))
+        await parent.handle.result()
+        for run_id, parent_id in (("of-none", None), ("of-an-ended-one", parent.run_id)):
+            workflow_id, version, content = await authored.publish(document(act(mapping={"name": run_id})))
+            async with db.tenant(TENANT) as conn:
+                await insert_run(conn, NewRun(run_id, workflow_id, version, content, parent_run_id=parent_id))
+        assert await reconciler(db, client).one_pass() == {"launched": 1, "ended": 1}
+        await client.get_workflow_handle(workflow_id_of("of-none")).result()
+        found = {row["run_id"]: row for row in await rows(db, "workflow_runs")}
+        assert (authored.effects.count("of-none"), authored.effects.count("of-an-ended-one")) == (1, 0)
+    assert found["of-none"]["status"] == "SUCCEEDED"
+    assert found["of-an-ended-one"]["status"] == "CANCELED"
+    assert found["of-an-ended-one"]["error_json"]["code"] == "PARENT_ENDED"
+
+
 async def test_hole_8_a_run_that_temporal_does_not_know_is_of_unknown_outcome(db: Database, client: Client) -> None:
     async with authored_runtime(db, client) as authored:
         workflow_id, version, content = await authored.publish(document(wait()))

@@ -135,7 +135,9 @@ class Reconciler:
         except RPCError as error:
             if not is_not_there(error):
                 raise
-            return await self._launch(tenant, row) if row.status == "STARTING" else await self._lost(tenant, row)
+            if row.status != "STARTING":
+                return await self._lost(tenant, row)
+            return await self._end_unneeded(tenant, row) or await self._launch(tenant, row)
         ending = _ENDINGS.get(found.status or WorkflowExecutionStatus.RUNNING)
         if ending is None:
             # Temporal has it, and the launch was cut short before it could say so; or the id is another tenant's.
@@ -160,6 +162,16 @@ class Reconciler:
             "run %s was left STARTING and is now %s", row.run_id, launched.status, extra={"event": "run_repaired"}
         )
         return "launched"
+
+    async def _end_unneeded(self, tenant: str, row: RunRow) -> str | None:
+        """Ends a child that was not started yet when its parent ended; None for any other."""
+        async with self.db.tenant(tenant) as conn:
+            parent = None if row.parent_run_id is None else await get_run(conn, row.parent_run_id)
+        if parent is None or parent.status not in FINAL_RUN_STATUSES:
+            return None
+        message = f"run {parent.run_id}, which was about to start it, has ended"
+        failure = Failure(ErrorCategory.CANCELLATION, message, code="PARENT_ENDED")
+        return await self._end(tenant, row, "CANCELED", failure, "", [])
 
     async def _lost(self, tenant: str, row: RunRow) -> str:
         message = "Temporal knows nothing of the run any more: whether it went on after its last record is unknown"
