@@ -232,10 +232,9 @@ async def test_whatever_a_handler_raises_ends_its_step(db: Database, client: Cli
     own = {name for name, (error, _) in ODD.items() if isinstance(error, ActionFailed)}
     assert codes == {name: None if name in own else "ACTION_FAULT" for name in ODD}
     details = {name: error.get("details") for name, error in zip(ODD, errors, strict=True) if "details" in error}
-    assert details == {
-        "no number": {"leftOut": "details that are no JSON object: Out of range float values are not JSON compliant"},
-        "half inside": {"n": "\ufffd\ufffd"},
-    }
+    assert set(details) == {"no number", "half inside"}
+    assert details["half inside"] == {"n": "\ufffd\ufffd"}
+    assert "details that are no JSON object: Out of range float values" in str(details["no number"])
 
 
 async def ended(run: Started) -> Any:
