@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import psycopg
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.databases import MigratedDatabase
+from harness.holding import holding
 from harness.ingress import ingress
 from harness.interpreted import counted, document, wait
 from harness.run_records import rows
+from harness.short_tasks import with_short_tasks
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.launching.launcher import Launcher
 from workflows_core.redriving.redrive import plan_redrive, redrive
@@ -39,6 +43,16 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0.02)
+
+
+async def until_a_task_has_heard_of_the_cancel(handle: WorkflowHandle[Any, Any]) -> None:
+    told, heard = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED, EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    async with asyncio.timeout(30):
+        while True:
+            kinds = [event.event_type for event in (await handle.fetch_history()).events]
+            if told in kinds and heard in kinds[kinds.index(told) :]:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def test_a_cancel_while_undoing_is_ignored_and_everything_is_undone(db: Database, client: Client) -> None:
@@ -116,6 +130,32 @@ async def test_a_run_that_is_cancelled_before_it_goes_on_undoes_what_it_carries(
         "root.steps[1]": "CANCELED",
         undoing: "SUCCEEDED",
     }
+
+
+async def test_a_run_that_is_cancelled_while_it_is_loaded_undoes_what_it_carries(
+    database: MigratedDatabase, db: Database, client: Client
+) -> None:
+    """It ended without undoing anything, and said that it had no definition."""
+    steps = [{**act("book"), "onCompensate": [act("unbook")]}, act("bad"), act("never")]
+    async with authored_runtime(db, client) as authored:
+        authored.effects.failures["bad"] = ["ActionError"]
+        run = await authored.start({**document(*steps), "compensateOn": ["cancel"]})
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+    planned = await plan_redrive(db, TENANT, run.run_id, "bad")
+    await redrive(db, Launcher(db, with_short_tasks(client)), TENANT, planned, "the receiver is back")
+    again = client.get_workflow_handle(workflow_id_of(planned.new_run_id))
+    async with AsyncExitStack() as locking:
+        held = await locking.enter_async_context(holding(database, "LOCK TABLE workflow_definition_versions"))
+        async with authored_runtime(db, client) as authored:
+            await held.waiting(1)
+            await again.cancel()
+            await until_a_task_has_heard_of_the_cancel(again)
+            await locking.aclose()
+            with pytest.raises(WorkflowFailureError) as ended:
+                await again.result()
+    assert isinstance(ended.value.cause, CancelledError)
+    assert [name for name, _ in authored.effects.calls] == ["unbook"]
 
 
 async def test_a_run_whose_version_was_altered_while_it_was_open_says_so_and_leaves_nothing_open(

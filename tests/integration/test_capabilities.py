@@ -9,10 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
+from harness.databases import MigratedDatabase
+from harness.holding import holding
 from harness.interpreted import act, document
+from harness.short_tasks import with_short_tasks
 from workflows_core.actions.action import Action, ActionContext, Effect, Place
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.actions.secrets import MappingSecrets
@@ -194,6 +198,45 @@ async def test_what_came_before_is_recorded_while_the_application_is_away(db: Da
         with pytest.raises(WorkflowFailureError):
             await run.handle.result()
         assert (await run.timeline()).run.status == "CANCELED"
+
+
+async def test_a_cancel_while_it_is_asked_who_serves_the_action_is_one(
+    database: MigratedDatabase, db: Database, client: Client
+) -> None:
+    """The run was FAILED, by its step, and nothing was undone that is to be undone after a cancel."""
+    async with authored_runtime(db, with_short_tasks(client)) as authored:
+        before = {**act(mapping={"name": "before"}), "onCompensate": [act(mapping={"name": "undone"}, id="undo")]}
+        run = await authored.start({**document(before, draft()), "compensateOn": ["cancel"]})
+        while not (await run.timeline()).logs:
+            await asyncio.sleep(0.02)
+        async with holding(database, "LOCK TABLE workflow_processes") as held:
+            await held.waiting(1)
+            await run.handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await run.handle.result()
+        timeline = await run.timeline()
+    assert timeline.run.status == "CANCELED"
+    assert [step.status for step in timeline.steps if step.step_path == "root.steps[1]"] == ["CANCELED"]
+    assert [name for name, _ in authored.effects.calls] == ["before", "undone"]
+
+
+async def test_a_cancel_while_it_is_asked_who_serves_the_action_takes_the_call_off_the_queue(
+    database: MigratedDatabase, db: Database, client: Client
+) -> None:
+    """A server that came while the run undid what it had done could call the action still."""
+    await announced(db)
+    async with authored_runtime(db, with_short_tasks(client), policy=SOON) as authored:
+        run = await authored.start(document(act(mapping={"name": "before"}), draft()))
+        while authored.effects.count("before") == 0:
+            await asyncio.sleep(0.02)
+        async with holding(database, "LOCK TABLE workflow_processes") as held:
+            await held.waiting(1)
+            await run.handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await run.handle.result()
+        history = await run.handle.fetch_history()
+    assert (await run.timeline()).run.status == "CANCELED"
+    assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED in [event.event_type for event in history.events]
 
 
 async def test_a_call_that_came_to_the_wrong_process_goes_to_the_one_that_has_it(db: Database, client: Client) -> None:

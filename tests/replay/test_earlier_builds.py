@@ -14,8 +14,11 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from harness.authored import TENANT, authored_runtime
 from harness.ingress import ingress
 from harness.interpreted import document, wait
+from harness.scheduled import held_up
+from harness.short_tasks import with_short_tasks
 from replay import record
 from workflows_core.execution import driver, scheduled_launch
+from workflows_core.execution.shielding import PATCH_CANCELLED_WHILE_READING
 from workflows_core.execution.worker import authored_replayer
 from workflows_core.execution.workflow import PATCH_SHALLOW_SIGNALS
 from workflows_core.launching.launcher import Launcher
@@ -65,6 +68,29 @@ async def cancelled_before_it_is_loaded(db: Database, client: Client) -> Workflo
         return await ended(again)
 
 
+async def somebody_waits(db: Database) -> bool:
+    ours = "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()"
+    async with db.narrow() as conn:
+        return (await conn.exec_driver_sql(f"{ours} WHERE NOT l.granted")).first() is not None
+
+
+async def cancelled_while_it_is_asked_who_serves(db: Database, client: Client) -> WorkflowHistory:
+    """The step fails by the cancel, and the run with it."""
+    async with authored_runtime(db, with_short_tasks(client)) as authored:
+        undo = {"onCompensate": [record.act("undo", id="undo")]}
+        nobodys = {"type": "action.call", "config": {"actionId": "app.draft", "version": 1, "inputMapping": {}}}
+        run = await authored.start(
+            {**document(record.act("book", id="book") | undo, nobodys), "compensateOn": ["cancel"]}
+        )
+        while not (await run.timeline()).logs:
+            await asyncio.sleep(0.02)
+        async with held_up(db, "workflow_processes"):
+            while not await somebody_waits(db):
+                await asyncio.sleep(0.02)
+            await run.handle.cancel()
+            return await ended(run.handle)
+
+
 async def launch_that_looks_twice(db: Database, client: Client) -> WorkflowHistory:
     """It is told of the run's end while it looks; the second time, the run has ended."""
     async with authored_runtime(db, client) as authored, ingress(db, client):
@@ -76,6 +102,7 @@ async def launch_that_looks_twice(db: Database, client: Client) -> WorkflowHisto
     [
         (driver.PATCH_WAITS_FIRST, wait_beside_action),
         (driver.PATCH_ENDS_WHAT_IT_CARRIES, cancelled_before_it_is_loaded),
+        (PATCH_CANCELLED_WHILE_READING, cancelled_while_it_is_asked_who_serves),
         (PATCH_SHALLOW_SIGNALS, deep_signal),
         (scheduled_launch.PATCH_TOLD_WHILE_LOOKING, launch_that_looks_twice),
         (scheduled_launch.PATCH_BEGINS_ANEW, launch_that_looks_twice),

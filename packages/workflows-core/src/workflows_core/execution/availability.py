@@ -20,7 +20,7 @@ from workflows_core.actions.action import Place
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
 from workflows_core.execution import options
 from workflows_core.execution.failures import action_unavailable, step_failure
-from workflows_core.execution.payloads import decode, encode
+from workflows_core.execution.shielding import read
 from workflows_core.wire.names import ACTIVITY_ACTION, ACTIVITY_FIND_ACTION
 from workflows_core.wire.records import ActionTraits, FoundAction
 
@@ -96,10 +96,7 @@ async def _answer_after_all(handle: Awaitable[RawValue], failure: Failure) -> Ra
 
 async def _find(call: Mapping[str, Any], at: Place | None = None) -> FoundAction:
     wanted = {"id": call["action_id"], "version": call["action_version"], "at": at}
-    raw = await workflow.execute_local_activity(
-        ACTIVITY_FIND_ACTION, encode(wanted), result_type=RawValue, **options.for_find(call["action_id"])
-    )
-    found: FoundAction = decode(raw)
+    found: FoundAction = await read(ACTIVITY_FIND_ACTION, wanted, options.for_find(call["action_id"]))
     return found
 
 

@@ -6,17 +6,15 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from temporalio import workflow
-from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.execution import options
 from workflows_core.execution.clock import now_ms, start_ms
 from workflows_core.execution.failures import step_failure
-from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.plans import plan_for
 from workflows_core.execution.semantics import semantics_of
+from workflows_core.execution.shielding import read
 from workflows_core.interpreter.outbox import Entry
 from workflows_core.interpreter.plan import ROOT_BLOCK, Plan
 from workflows_core.interpreter.state import Outcome, RunIdentity, State
@@ -65,14 +63,12 @@ async def load(run_input: RunInput) -> tuple[LoadedRun, Plan]:
 
     Raises:
         LoadFailed: There is no such version, or it is not what was published.
+        asyncio.CancelledError: The run is cancelled meanwhile.
     """
     try:
-        raw = await workflow.execute_local_activity(
-            ACTIVITY_LOAD, encode(load_call(run_input)), result_type=RawValue, **options.for_load()
-        )
+        loaded = full_loaded(await read(ACTIVITY_LOAD, load_call(run_input), options.for_load()))
     except FailureError as error:
         raise LoadFailed(step_failure(error).failure) from error
-    loaded = full_loaded(decode(raw))
     try:
         return loaded, plan_for(loaded["definition"], loaded["definition_hash"])
     except Refused as error:

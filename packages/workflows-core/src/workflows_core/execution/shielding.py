@@ -1,4 +1,4 @@
-"""Work that a cancel does not cut."""
+"""What a cancel does not cut, and what one tells that it does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError, is_cancelled_exception
+from temporalio.workflow import LocalActivityConfig
+
+from workflows_core.execution.payloads import decode, encode
+
+PATCH_CANCELLED_WHILE_READING = "cancelled-while-reading"
+"""Executions of builds before it took a cancel that cut a reading for the failure of what was read, and do so."""
 
 
 async def shielded(task: asyncio.Task[Any]) -> None:
@@ -17,3 +25,19 @@ async def shielded(task: asyncio.Task[Any]) -> None:
             if workflow.cancellation_reason() is None:
                 raise
     task.result()
+
+
+async def read(activity: str, body: Any, config: LocalActivityConfig) -> Any:
+    """What a local activity answers that only reads.
+
+    Raises:
+        asyncio.CancelledError: A cancel has cut it; Temporal tells one that was under way as a failure.
+        FailureError: It has failed.
+    """
+    try:
+        raw = await workflow.execute_local_activity(activity, encode(body), result_type=RawValue, **config)
+    except FailureError as error:
+        if is_cancelled_exception(error) and workflow.patched(PATCH_CANCELLED_WHILE_READING):
+            raise asyncio.CancelledError from error
+        raise
+    return decode(raw)
