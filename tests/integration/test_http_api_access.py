@@ -48,6 +48,16 @@ async def test_no_token_and_tokens_that_are_no_good(api: httpx.AsyncClient, db: 
     assert await rows(db, "workflow_runs") == []
 
 
+@pytest.mark.parametrize("host", ["evil/?", "evil/#", "evil/openapi.json?", "", "["])
+async def test_what_a_caller_says_the_host_is_takes_no_request_past_its_token(
+    db: Database, client: Client, host: str
+) -> None:
+    """With releases of the web framework that make a path of it a body was read without bound, and a fault logged."""
+    async with http(db, Launcher(db, client), None, host=host) as other:
+        answers = [await other.get("/v1/runs"), await other.post("/v1/events", json={"eventName": "PAID" * 5_000})]
+    assert [problem(answer) for answer in answers] == [(401, "TOKEN_MISSING")] * 2
+
+
 async def test_a_revoked_token_is_no_good_at_once(api: httpx.AsyncClient, db: Database) -> None:
     assert (await api.get("/v1/runs")).status_code == 200
     async with db.tenant(TENANT) as conn:

@@ -58,7 +58,8 @@ class Guard:
 
         request = Request(scope, receive)
         try:
-            if request.url.path.startswith(_API):
+            # What the router goes by: an address of the request's own is made of what the caller says the host is.
+            if scope["path"].startswith(_API):
                 scope.setdefault("state", {})["holder"] = await self._holder(request)
                 _check_parameters(request)
                 receive = await self._body(request, receive)
