@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import Worker
@@ -19,6 +20,7 @@ from temporal_worker.names import JOBS_QUEUE
 from temporal_worker.workers import WorkerLimits, contents_of, make_worker
 
 pytestmark = pytest.mark.asyncio
+CANCEL_REQUESTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
 
 
 class Recorded:
@@ -50,6 +52,24 @@ class Recorded:
     def _check(self) -> None:
         if self.broken:
             raise ConnectionError("database away")
+
+
+class AwayAtTheEnd(Recorded):
+    """Records that are away when the end of a job is to be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = True
+        self.asked = asyncio.Event()
+
+    async def set_status(
+        self, tenant: str, job_id: str, job_name: str, status: str, metadata: Mapping[str, Any]
+    ) -> bool:
+        if status != "processing":
+            self.asked.set()
+            if self.away:
+                raise ConnectionError("database away")
+        return await super().set_status(tenant, job_id, job_name, status, metadata)
 
 
 class Gate:
@@ -172,6 +192,26 @@ async def test_a_cancel_from_temporal_is_recorded_and_stays_a_cancel(client: Cli
     assert isinstance(caught.value.cause, CancelledError)
     assert [status for _, status in records.statuses] == ["processing", "failed"]
     assert records.details[-1][1:] == ("execution_failed", {"error": "the workflow was cancelled"})
+
+
+@pytest.mark.parametrize(("name", "status"), [("echo", "completed"), ("fails", "failed")])
+async def test_a_cancel_that_comes_behind_the_handler_leaves_no_job_in_progress(
+    client: Client, name: str, status: str
+) -> None:
+    """The record of the end was cut, and the job was in progress for ever."""
+    records = AwayAtTheEnd()
+    async with jobs(client, records):
+        handle = await start(client, name)
+        await records.asked.wait()
+        await handle.cancel()
+        while not any(event.event_type == CANCEL_REQUESTED for event in (await handle.fetch_history()).events):
+            await asyncio.sleep(0.02)
+        records.away = False
+        if status == "completed":
+            assert (await handle.result())["success"] is True
+        else:
+            assert (await failure_of(handle)).message == "LookupError: no such invoice"
+    assert [found for _, found in records.statuses] == ["processing", status]
 
 
 async def test_a_malformed_job_is_refused_with_every_wrong_field(client: Client) -> None:

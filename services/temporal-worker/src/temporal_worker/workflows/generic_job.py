@@ -7,7 +7,7 @@ What is recorded about a job never stops the job: when the record cannot be writ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -99,7 +99,7 @@ class GenericJobWorkflow:
             await self._failed(job, error)
             raise AssertionError("unreachable") from error
         self._state = replace(self._state.at("completed", 100), completed_at=_now())
-        await self._record(job, "completed", "execution_completed", result)
+        await _uncut(self._record(job, "completed", "execution_completed", result))
         answer = {"success": True, "jobId": job.job_id, "completedAt": self._state.completed_at}
         return answer if result is None else {**answer, "result": result}
 
@@ -120,8 +120,7 @@ class GenericJobWorkflow:
         cause = error.cause if isinstance(error, ActivityError) and error.cause is not None else error
         reason = "the workflow was cancelled" if cancelled else getattr(cause, "message", str(cause))
         self._state = replace(self._state, step="failed", error=reason, completed_at=_now())
-        # Shielded, so that a cancelled workflow records that, too.
-        await asyncio.shield(self._record(job, "failed", "execution_failed", {"error": reason}))
+        await _uncut(self._record(job, "failed", "execution_failed", {"error": reason}))
         if cancelled or (isinstance(error, ApplicationError) and error.type == JOB_FAILURE):
             raise error
         raise _failure(reason) from error
@@ -153,6 +152,19 @@ class GenericJobWorkflow:
             if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("%s failed, the job goes on: %s", activity, error.cause or error)
+
+
+async def _uncut(last_record: Coroutine[Any, Any, None]) -> None:
+    """Waits for the record of a job's end, which no cancel cuts: it would stay in progress for ever."""
+    task = asyncio.create_task(last_record)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # Eviction and shutdown cancel too; only a cancel that the server asked for has a reason.
+            if workflow.cancellation_reason() is None:
+                raise
+    task.result()
 
 
 def _failure(reason: str) -> ApplicationError:
