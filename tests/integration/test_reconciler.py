@@ -14,8 +14,17 @@ from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
-from temporalio.service import RPCError
+from temporalio.client import (
+    Client,
+    DescribeWorkflowInput,
+    Interceptor,
+    OutboundInterceptor,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
@@ -29,6 +38,7 @@ from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequ
 from workflows_core.launching.problems import RunNotRunning, TemporalUnavailable
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.storage.database import Database
+from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.runs import NewRun, insert_run
 from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.names import AUTHORED_QUEUE, workflow_id_of
@@ -229,6 +239,54 @@ async def test_hole_8_a_run_that_temporal_does_not_know_is_of_unknown_outcome(db
         await reconciler(db, client).one_pass()
     (row,) = await rows(db, "workflow_runs")
     assert (row["status"], row["error_json"]["category"]) == ("FAILED", "UnknownOutcome")
+
+
+class _OneUnanswered(Interceptor):
+    """Temporal does not answer for one run, as when the connection broke just then."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 - the SDK's name
+        return _Describing(next)
+
+
+class _Describing(OutboundInterceptor):
+    async def describe_workflow(self, input: DescribeWorkflowInput) -> WorkflowExecutionDescription:  # noqa: A002
+        if input.id == workflow_id_of("lost-00"):
+            raise RPCError("transport error", RPCStatusCode.UNAVAILABLE, b"")
+        return await super().describe_workflow(input)
+
+
+async def test_a_pass_that_one_run_spoils_has_looked_at_the_others_when_it_ends(db: Database, client: Client) -> None:
+    """They were looked at beside the next pass, and beside a process that had closed its connections."""
+    runs = [f"lost-{number:02}" for number in range(40)]
+    async with authored_runtime(db, client) as authored:
+        workflow_id, version, content = await authored.publish(document(wait()))
+    async with db.tenant(TENANT) as conn:
+        for run_id in runs:
+            await insert_run(conn, NewRun(run_id, workflow_id, version, content))
+        await conn.execute(text("UPDATE workflow_runs SET status = 'RUNNING'"))
+    config = client.config()
+    config["interceptors"] = [*config["interceptors"], _OneUnanswered()]
+    with pytest.raises(RPCError):
+        await reconciler(db, Client(**config)).one_pass()
+    assert await status_of(db) == {run_id: "RUNNING" if run_id == runs[0] else "FAILED" for run_id in runs}
+
+
+async def test_a_launch_that_can_never_be_finished_is_told_by_its_row_and_spoils_no_pass(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        workflow_id, version, content = await authored.publish(document(wait()), "orders")
+    taken = LaunchRequest("other", "orders", run_id="taken")
+    async with db.tenant("other") as conn:
+        await save_draft(conn, workflow_id="theirs", key="orders", name="orders", document=document(wait()))
+        await publish_version(conn, "theirs", document(wait()))
+    await Launcher(db, client).launch(taken)
+    async with db.tenant(TENANT) as conn:
+        await insert_run(conn, NewRun("taken", workflow_id, version, content))
+    assert await reconciler(db, client).one_pass() == {"looked at": 1, "rejected": 1}
+    found = {row["tenant"]: (row["status"], row["error_json"]) for row in await rows(db, "workflow_runs")}
+    assert found[TENANT][0] == "FAILED"
+    assert found[TENANT][1]["code"] == "RUN_ID_TAKEN"
 
 
 async def test_a_run_that_was_too_long_as_a_whole_says_so(db: Database, client: Client) -> None:

@@ -27,7 +27,7 @@ from temporalio.service import RPCError
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.launching.launcher import TENANT_KEY, Launcher
 from workflows_core.launching.passes import repeat
-from workflows_core.launching.problems import is_not_there
+from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable, is_not_there
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
@@ -82,7 +82,7 @@ class Reconciler:
         """Looks at launches that were cut short, at the next runs, and at those that Temporal lists as ended by it.
 
         Returns:
-            How many were `looked at`, `ended`, `launched`, and `not answered for`: the next round asks again.
+            How many were `looked at`, `ended`, `launched`, `rejected`, and `not answered for`, which is asked again.
 
         Raises:
             RPCError: Temporal does not answer.
@@ -106,7 +106,11 @@ class Reconciler:
                 with about(tenant=tenant, run_id=run_id):
                     done[await self._repair(tenant, run_id)] += 1
 
-        await asyncio.gather(*(look(*one) for one in runs))
+        looks = (look(*one) for one in runs)
+        # Each is waited for, also where one fails: none goes on beside the next pass.
+        for outcome in await asyncio.gather(*looks, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
         return done
 
     async def _listed_as_ended(self) -> list[tuple[str, str]]:
@@ -157,7 +161,15 @@ class Reconciler:
         return await self._end(tenant, row, status, failure, found.run_id, consumed)
 
     async def _launch(self, tenant: str, row: RunRow) -> str:
-        launched = await self.launcher.resume(tenant, row.run_id)
+        try:
+            launched = await self.launcher.resume(tenant, row.run_id)
+        except (TemporalUnavailable, SearchAttributesMissing):
+            raise
+        except Refused as error:
+            # One run's fault, which its row tells.
+            extra = {"event": "run_rejected"}
+            _log.warning("run %s was left STARTING and cannot start: %s", row.run_id, error.message, extra=extra)
+            return "rejected"
         _log.warning(
             "run %s was left STARTING and is now %s", row.run_id, launched.status, extra={"event": "run_repaired"}
         )
