@@ -23,8 +23,11 @@ from harness.run_records import (
 )
 from workflows_core.storage.database import Database
 from workflows_core.storage.deliveries import ready_deliveries
-from workflows_core.storage.run_writes import HANDED_SECONDS, MAX_HANDED_BYTES, MAX_MISSED_BYTES, PAGE, write_run
+from workflows_core.storage.run_writes import HANDED_SECONDS, MAX_HANDED_BYTES, MAX_MISSED_BYTES, write_run
 from workflows_core.wire.records import ConsumedRecord
+
+PAGE = 50
+"""As many as `workflow_missed_events` answers at a time at most."""
 
 
 async def write(db: Database, sequence: int, **changes: Any) -> None:

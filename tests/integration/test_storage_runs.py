@@ -113,7 +113,7 @@ async def test_what_was_started_in_place_of_a_run_is_found_among_many(db: Databa
     for new, metadata in (("again", {"redriveOfRunId": "run-1"}), ("another's", {"redriveOfRunId": "run-2"})):
         await inserted(db, a_run(new, trigger_metadata=metadata))
         async with db.tenant(TENANT) as conn:
-            await append_log(conn, "run-1", "INFO", f"redriven (run {new})", source="operator")
+            await append_log(conn, "run-1", f"redriven (run {new})")
     async with db.tenant(TENANT) as conn:
         await conn.execute(others)
     async with db.tenant(TENANT) as conn:
@@ -152,7 +152,7 @@ async def test_lines_that_are_added_at_the_same_time_are_all_there(db: Database)
 
     async def add(message: str) -> None:
         async with db.tenant(TENANT) as conn:
-            await append_log(conn, "run-1", "INFO", message, source="operator")
+            await append_log(conn, "run-1", message)
             await asyncio.sleep(0.05)
 
     await asyncio.gather(*(add(f"line {number}") for number in range(4)))

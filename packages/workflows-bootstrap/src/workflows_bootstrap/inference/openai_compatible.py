@@ -39,16 +39,12 @@ class OpenAiCompatibleProvider:
     Args:
         settings: See `InferenceSettings`.
         secrets: Has the API key, `AI_KEY_SECRET`, looked up for the tenant at each call.
-        http: The HTTP client; one of its own without proxies of the environment by default.
     """
 
-    def __init__(
-        self, settings: InferenceSettings, secrets: SecretProvider, http: httpx.AsyncClient | None = None
-    ) -> None:
+    def __init__(self, settings: InferenceSettings, secrets: SecretProvider) -> None:
         self._settings = settings
         self._secrets = secrets
         self._limits = RateLimits(settings.requests_per_minute, settings.tokens_per_minute, settings.max_wait_seconds)
-        self._http = http
         self._client: AsyncOpenAI | None = None
 
     async def infer(self, request: InferenceRequest) -> InferenceAnswer:
@@ -113,7 +109,7 @@ class OpenAiCompatibleProvider:
                 timeout=self._settings.timeout_seconds,
                 # Its own would take no turn under the limits.
                 max_retries=0,
-                http_client=self._http or _bounded_client(self._settings.timeout_seconds),
+                http_client=_bounded_client(self._settings.timeout_seconds),
             )
         return self._client
 

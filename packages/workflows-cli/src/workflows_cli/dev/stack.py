@@ -107,8 +107,6 @@ class DevStack:
             pid=os.getpid(),
             temporal_address=self.temporal.address,
             temporal_namespace=self.temporal.namespace,
-            temporal_ui=self._ui,
-            temporal_http=self.temporal.ui_address or "",
             database_host=self.postgres.host,
             database_port=self.postgres.port,
             database_name=self.postgres.database,

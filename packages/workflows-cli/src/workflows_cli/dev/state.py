@@ -20,8 +20,6 @@ class StackState:
     pid: int
     temporal_address: str
     temporal_namespace: str
-    temporal_ui: str
-    temporal_http: str
     database_host: str
     database_port: int
     database_name: str

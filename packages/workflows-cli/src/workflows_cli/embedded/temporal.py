@@ -90,11 +90,6 @@ class EmbeddedTemporal(EmbeddedServer):
         return f"http://{LOOPBACK}:{self._ports[1]}"
 
     @property
-    def metrics_address(self) -> str:
-        """URL of the server's own metrics."""
-        return f"http://{LOOPBACK}:{self._ports[2]}/metrics"
-
-    @property
     def ui_address(self) -> str | None:
         """URL of the web UI; None where it is not served."""
         return f"http://{LOOPBACK}:{self._ports[3]}" if self._ui else None

@@ -141,7 +141,6 @@ def _follows(tokens: Sequence[Token], index: int, text: str) -> bool:
 
 @dataclass(slots=True)
 class _Bracket:
-    opened: str
     call: str | None
     own: bool
     """Whether what is inside is evaluated for each item of what stands before, and a name is a field of the item."""
@@ -192,7 +191,7 @@ class _Reader:
         # The third parameter is the whole list.
         if len(parameters) > 2 or not _follows(self.tokens, position, "{"):
             return None
-        self.stack.append(_Bracket("{", None, False, frozenset(parameters)))
+        self.stack.append(_Bracket(None, False, frozenset(parameters)))
         return position + 2
 
     def _is_suspicious(self, index: int, token: Token) -> bool:
@@ -273,4 +272,4 @@ class _Reader:
             own = True
         if makes and not any(bracket.makes for bracket in self.stack):
             self.made += 1
-        self.stack.append(_Bracket(opened, call, own, parameters, makes))
+        self.stack.append(_Bracket(call, own, parameters, makes))

@@ -6,7 +6,7 @@ from workflows_core.expressions.reading import json_bytes
 from workflows_core.interpreter import child_steps, human_steps, wait_steps
 from workflows_core.interpreter.machine import Machine
 from workflows_core.interpreter.matching import EventFacts, matches
-from workflows_core.interpreter.messages import CancelTimer, EventReceived, TaskAnswered
+from workflows_core.interpreter.messages import CancelTimer, TaskAnswered
 from workflows_core.interpreter.plan import CallWorkflowStep, EventWaitStep, HumanTaskStep
 from workflows_core.interpreter.state import Frame, Pending, State
 from workflows_core.wire.messages import EventSignal
@@ -39,13 +39,8 @@ def has_several_answers(state: State) -> bool:
     return len(answers) > 1
 
 
-def receive(machine: Machine, event: EventReceived) -> None:
+def receive(machine: Machine, signal: EventSignal) -> None:
     """A signal: for the wait it names, for one it matches, or kept for a later one."""
-    receive_signal(machine, event.signal)
-
-
-def receive_signal(machine: Machine, signal: EventSignal) -> None:
-    """As `receive`."""
     if signal.wait_id is not None:
         for frame, pending, wait in _event_waits(machine):
             if wait["wait_id"] == signal.wait_id:
@@ -68,7 +63,7 @@ def answered(machine: Machine, event: TaskAnswered) -> None:
         if wait["wait_type"] == "human" and wait["key"] == event.task_id:
             event_id = event.event_id or f"{event.task_id}:answer"
             signal = EventSignal(event_id, HUMAN_TASK_COMPLETED, event.task_id, event.payload, wait_id=wait["wait_id"])
-            receive_signal(machine, signal)
+            receive(machine, signal)
             return
     machine.log("WARN", f"an answer was ignored: no task {event.task_id!r} is open", machine.current_path)
 

@@ -152,7 +152,7 @@ def _apply(machine: Machine, event: Event) -> None:
         case Begin():
             pass
         case EventReceived():
-            signals.receive(machine, event)
+            signals.receive(machine, event.signal)
         case TaskAnswered():
             signals.answered(machine, event)
         case QuotaResumed():

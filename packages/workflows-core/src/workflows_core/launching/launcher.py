@@ -167,7 +167,7 @@ class Launcher:
                 raise Refused.one("RUN_ENDED", f"run {run_id} has ended already: it is {row.status}", "runId")
             never_began = Failure(ErrorCategory.CANCELLATION, "the run was cancelled before it started")
             if was_queued := await cancel_queued(conn, run_id, never_began):
-                await append_log(conn, run_id, "INFO", line, source="operator")
+                await append_log(conn, run_id, line)
         if was_queued:
             await self.tell_schedule(row)
             return
@@ -178,7 +178,7 @@ class Launcher:
         async with self._rpc(f"cancelling run {run_id}", run_id):
             await self._handle(run_id).cancel()
         async with self._db.tenant(tenant) as conn:
-            await append_log(conn, run_id, "INFO", line, source="operator")
+            await append_log(conn, run_id, line)
 
     async def cancel_unneeded(self, tenant: str, run_id: str, reason: str) -> None:
         """As `cancel`; a run that has ended already, or was never there, is as good.

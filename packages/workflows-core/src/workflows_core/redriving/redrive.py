@@ -269,4 +269,4 @@ async def _launched(launcher: Launcher, request: LaunchRequest, run_id: str) -> 
 
 async def _note(db: Database, tenant: str, run_id: str, line: str) -> None:
     async with db.tenant(tenant) as conn:
-        await append_log(conn, run_id, "INFO", line, source="operator")
+        await append_log(conn, run_id, line)

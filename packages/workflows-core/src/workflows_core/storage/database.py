@@ -17,7 +17,6 @@ from workflows_core.storage.driver_rows import driver_of, rows_by_driver
 from workflows_core.storage.revision import VERSION_TABLE
 
 _SET_TENANT = text("SELECT set_config('workflows.tenant', :tenant, true)")
-_PING = text("SELECT 1")
 _REVISION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant of ours
 
 _OLDEST_SERVED = text("SELECT workflow_oldest_served_revision()")
@@ -89,11 +88,6 @@ class Database:
             finally:
                 if not driver.closed:
                     await driver.set_autocommit(False)
-
-    async def ping(self) -> None:
-        """Raises when the database does not answer; see `is_unavailable`."""
-        async with self.engine.connect() as connection:
-            await connection.execute(_PING)
 
     async def revision(self) -> str | None:
         """The schema's revision; None where there is no authored schema."""

@@ -1,8 +1,6 @@
-"""Lines that others than the run itself add to its log."""
+"""Lines that operators add to the log of a run."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +14,7 @@ _HOLD = text(
 _APPEND = text(
     """
     INSERT INTO workflow_run_logs (tenant, run_id, level, message, source, generation, sequence, ordinal, created_at)
-    SELECT r.tenant, r.run_id, :level, :message, :source, r.generation, -1,
+    SELECT r.tenant, r.run_id, 'INFO', :message, 'operator', r.generation, -1,
            (SELECT coalesce(max(l.ordinal), 0) + 1 FROM workflow_run_logs l
              WHERE l.tenant = r.tenant AND l.run_id = r.run_id AND l.generation = r.generation AND l.sequence = -1),
            clock_timestamp()
@@ -26,9 +24,7 @@ _APPEND = text(
 )
 
 
-async def append_log(
-    conn: AsyncConnection, run_id: str, level: Literal["DEBUG", "INFO", "WARN", "ERROR"], message: str, *, source: str
-) -> None:
-    """Adds a line to a run's log, in the caller's transaction; nothing where the tenant has no such run."""
+async def append_log(conn: AsyncConnection, run_id: str, message: str) -> None:
+    """Adds an operator's line to a run's log, in the caller's transaction; nothing where the tenant has no such run."""
     await conn.execute(_HOLD, {"run_id": run_id})
-    await conn.execute(_APPEND, {"run_id": run_id, "level": level, "message": message, "source": source})
+    await conn.execute(_APPEND, {"run_id": run_id, "message": message})

@@ -41,11 +41,9 @@ _WAIT = text(
     " WHERE tenant = :tenant AND wait_id = :wait_id AND status = 'WAITING'"
 )
 _NOW = text("SELECT extract(epoch FROM clock_timestamp()) * 1000")
-PAGE = 50
-"""As many as `workflow_missed_events` answers at a time at most."""
 
 MAX_MISSED_BYTES = 1024 * 1024
-"""Of their payloads: with so many the page ends."""
+"""Of the payloads of missed events that are read at a time."""
 
 HANDED_SECONDS = 5.0
 """Then the sender sends a delivery that was handed over and is not consumed: the answer may have got lost."""
