@@ -12,7 +12,8 @@ import pytest
 from harness.interpreted import Run, act, document, wait
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.execution.beginning import first_state
-from workflows_core.execution.plans import compiled_plan, plan_for
+from workflows_core.execution.compiled_plans import PLANS
+from workflows_core.execution.plans import compiled_plan, plan_for, use_plans
 from workflows_core.expressions.jlens_engine import JlensEngine
 from workflows_core.interpreter.compile import compile_plan
 from workflows_core.interpreter.correlation import MAX_KEY_BYTES
@@ -108,6 +109,7 @@ def test_hole_19_an_expression_that_does_not_end_is_ended_by_counts(bomb: str) -
 
 
 def test_hole_22_a_definition_is_planned_once_and_a_run_keeps_its_meaning() -> None:
+    use_plans(PLANS)
     definition, known_by = document(act()), "the-hash-of-hole-22"
     assert compiled_plan(known_by) is None
     plan = plan_for(definition, known_by)
