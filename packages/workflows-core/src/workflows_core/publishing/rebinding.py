@@ -91,16 +91,20 @@ def payload_of(row: ScheduleRow, version: VersionRow | None, scheduled_for: date
 
 def _of_trigger(workflow_id: str, version: int, definition: Definition) -> WantedSchedule | None:
     trigger = definition.trigger
-    if not isinstance(trigger, (ScheduleTrigger, RecurringTrigger)):
+    run_at, cron, timezone = None, None, "UTC"
+    if isinstance(trigger, ScheduleTrigger):
+        run_at = datetime.fromisoformat(trigger.run_at.strip())
+    elif isinstance(trigger, RecurringTrigger):
+        cron, timezone = trigger.cron.strip(), trigger.timezone
+    else:
         return None
-    once = isinstance(trigger, ScheduleTrigger)
     return WantedSchedule(
         id=str(uuid.uuid5(_TRIGGERS, workflow_id)),
         workflow_id=workflow_id,
         workflow_version=version,
         name=definition.name,
         origin="trigger",
-        run_at=datetime.fromisoformat(trigger.run_at.strip()) if isinstance(trigger, ScheduleTrigger) else None,
-        cron=None if isinstance(trigger, ScheduleTrigger) else trigger.cron.strip(),
-        timezone="UTC" if once or isinstance(trigger, ScheduleTrigger) else trigger.timezone,
+        run_at=run_at,
+        cron=cron,
+        timezone=timezone,
     )

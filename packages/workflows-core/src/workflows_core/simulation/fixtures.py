@@ -53,11 +53,11 @@ class Fixtures:
             for one in _visits_of(value)
             if (message := _wrong(one)) is not None
         ]
-        if isinstance(given, Mapping):
-            empty = [name for name, value in given.items() if value == []]
-            problems += [
-                Problem("FIXTURES_INVALID", "an empty list answers no visit", f"fixtures.{name}") for name in empty
-            ]
+        problems += [
+            Problem("FIXTURES_INVALID", "an empty list answers no visit", f"fixtures.{name}")
+            for name, value in given.items()
+            if value == []
+        ]
         if problems:
             raise Refused(problems)
         return cls(given)
