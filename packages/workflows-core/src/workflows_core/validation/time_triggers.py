@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from zoneinfo import available_timezones
@@ -58,14 +58,13 @@ def cron_fault(cron: str) -> str | None:
         if found is None:
             return f"the {name} is {part!r}; it takes *, numbers from {low} to {high}, ranges a-b, steps /n, and commas"
         values.append(found)
-    minute, *others = parts
     if parts[2] != "*" and parts[4] != "*":
         return f"sets both day of month ({parts[2]}) and day of week ({parts[4]}); one of them has to be *"
     if not any(day <= _LONGEST[month - 1] for day in values[2] for month in values[3]):
         return f"never starts a run: no month of {parts[3]!r} has a day {parts[2]!r}"
-    if others == ["*"] * len(others) and _closest(values[0]) < MIN_INTERVAL_MINUTES:
+    if _is_every_hour(values) and _closest(values[0]) < MIN_INTERVAL_MINUTES:
         return (
-            f"starts runs more often than every {MIN_INTERVAL_MINUTES} minutes (minute {minute!r} of every hour);"
+            f"starts runs more often than every {MIN_INTERVAL_MINUTES} minutes (minute {parts[0]!r} of every hour);"
             f" write */{MIN_INTERVAL_MINUTES} or rarer, or limit the other fields"
         )
     return None
@@ -132,6 +131,13 @@ def _values(text: str, low: int, high: int) -> set[int] | None:
             return None
         found.update(range(start, end + 1, step or 1))
     return found
+
+
+def _is_every_hour(values: Sequence[set[int]]) -> bool:
+    """Whether the fields behind the minute leave no hour out, in whichever way they are written."""
+    _, *others, weekdays = values
+    whole = [set(range(low, high + 1)) for _, low, high in _FIELDS[1:4]]
+    return others == whole and len({day % 7 for day in weekdays}) == 7
 
 
 def _closest(minutes: set[int]) -> int:
