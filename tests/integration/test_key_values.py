@@ -145,7 +145,7 @@ def an_operation(chance: random.Random) -> tuple[list[Any], dict[str, Any]]:
         case 0 | 1 | 2:
             return ["set", *place, chance.choice(VALUES)], {"ttl_ms": chance.choice([None, None, 0, 3_600_000])}
         case 3 | 4:
-            return ["increment", *place, chance.choice([*NUMBERS, float("inf")])], {}
+            return ["increment", *place, chance.choice([*NUMBERS, float("inf"), 10**400])], {}
         case 5:
             return ["list", place[0]], {
                 "prefix": chance.choice(["", "a", "a_", "a%"]),

@@ -6,7 +6,6 @@ Input, secrets, schemas, time limit, output and its size are checked by the runt
 from __future__ import annotations
 
 import json
-import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from workflows_core.execution.failures import action_unavailable
 from workflows_core.execution.handlers import Surroundings, call_handler
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.json_text import is_storable, json_text
-from workflows_core.storage.key_values import MAX_LISTED
+from workflows_core.storage.key_values import MAX_LISTED, require_addable
 from workflows_core.wire.compact import idempotency_key_of
 from workflows_core.wire.records import ActionCall
 
@@ -136,8 +135,7 @@ class MemoryStore:
 
     async def increment(self, namespace: str, key: str, by: float) -> StoredValue:
         """See `KeyValueStore.increment`; the time to live stays, and the sum is one of decimals."""
-        if not math.isfinite(by):
-            raise _invalid(f"cannot add {by}; give a finite number")
+        require_addable(by)
         before = self._live(namespace, key)
         if before is None:
             return self._write(namespace, key, json_text(by), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -77,8 +77,7 @@ class PostgresKeyValueStore(KeyValueStore):
             ActionFailed: The value is not a number (`STORE_NOT_A_NUMBER`), or `by` is not finite
                 (`STORE_VALUE_INVALID`).
         """
-        if not math.isfinite(by):
-            raise _invalid(f"cannot add {by}; give a finite number")
+        require_addable(by)
         amount = cast(literal(repr(by), Text), Numeric)
         sum_ = cast(func.trim_scale(cast(cast(data_store.c.value, Text), Numeric) + amount), Text)
         added = {
@@ -180,6 +179,16 @@ class PostgresKeyValueStore(KeyValueStore):
             data_store.c.namespace == namespace,
             data_store.c.key == key,
         )
+
+
+def require_addable(by: float) -> None:
+    """Does nothing for what can be added.
+
+    Raises:
+        ActionFailed: `STORE_VALUE_INVALID`: infinity, no number, or more than any double.
+    """
+    if not abs(by) <= sys.float_info.max:
+        raise _invalid(f"what is added must be a finite number, {sys.float_info.max:.2g} at most")
 
 
 def _stored() -> Any:
