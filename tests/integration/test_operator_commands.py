@@ -258,6 +258,7 @@ async def test_a_backfill_says_whether_the_schedule_has_a_time_then(
         else:
             text = await said(environment, "schedules", "backfill", row.id, "--from", since, "--until", to)
             assert f"schedule {row.id} has no time from 2024-01-0" in text
+            assert "Z to 2024-01-0" in text, "the times cannot be given to an option as they are told"
     assert any(run["trigger_fire_key"] for run in await rows(db, "workflow_runs")) is found
 
 

@@ -12,7 +12,7 @@ from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
 from temporalio.service import RPCError
 
 from service_host.errors import Unreachable
-from workflows_cli.output import table
+from workflows_cli.output import table, utc_text
 from workflows_cli.session import UTC_TIME, Session, command, given_json, read_document, window_problems
 from workflows_core.errors import Problem, Refused
 from workflows_core.launching.problems import is_not_there
@@ -161,13 +161,14 @@ async def backfill(session: Session, schedule_id: str, since: datetime, until: d
     async with session.db.tenant(session.tenant) as conn:
         row = await managing.required(conn, schedule_id)
         has_time = await _in_temporal(managing.has_time(conn, client, row, since, until), row)
+    told = f"{utc_text(since)} to {utc_text(until)}"
     if not has_time:
-        text = f"schedule {schedule_id} has no time from {since} to {until} to make up for"
+        text = f"schedule {schedule_id} has no time from {told} to make up for"
         session.emit({"id": schedule_id, "backfilled": False}, text)
         return 0
     span = ScheduleBackfill(start_at=since, end_at=until, overlap=ScheduleOverlapPolicy.BUFFER_ALL)
     await _in_temporal(client.get_schedule_handle(row.runner_schedule_id).backfill(span), row)
-    session.emit({"id": schedule_id, "backfilled": True}, f"schedule {schedule_id} makes up for {since} to {until}")
+    session.emit({"id": schedule_id, "backfilled": True}, f"schedule {schedule_id} makes up for {told}")
     return 0
 
 
