@@ -17,7 +17,8 @@ Piece = tuple[Literal["text", "start", "end"], str]
 _TAG = re.compile(r"<(?=[a-zA-Z/!?])")
 _NAME = re.compile(r"[a-zA-Z][^\t\n\r\f />\x00]*")
 _QUOTE_OR_END = re.compile(r"=\s*[\"']|>")
-_UNQUOTED = re.compile(r"=[^\s\"'>]*/")
+_UNQUOTED = re.compile(r"=[^\s\"'>/=]*/")
+"""A `/` in a value without quotes. Looked for up to the next `=` only: else each would look through all others."""
 _RAW = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style")}
 """Elements whose content is no HTML, each with its end."""
 
