@@ -77,6 +77,26 @@ async def test_pause_and_limit_of_what_is_not_there_and_limits_that_are_none_are
     assert listed["concurrencyLimit"] is None
 
 
+async def test_a_version_is_taken_back_by_publishing_what_is_shown_of_an_older_one(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Its document has the id of the workflow, and so becomes no workflow whose key is that id and hides the first."""
+    right, wrong = {**document(), "id": "orders"}, {**document(), "id": "orders", "description": "wrong"}
+    for content in (right, wrong):
+        await publish(environment, content, tmp_path)
+    shown = await workflows(environment, "definitions", "show", "orders", "--version", "1")
+    for number, content in ((3, shown), (4, shown["definition"])):
+        path = file(tmp_path, content)
+        assert await workflows(environment, "definitions", "validate", path) == {"problems": []}
+        assert (await workflows(environment, "simulate", path))["status"] == "completed"
+        assert (await workflows(environment, "definitions", "import", path))["key"] == "orders"
+        assert (await workflows(environment, "definitions", "publish", "orders"))["version"] == number
+        newest = await workflows(environment, "definitions", "show", "orders")
+        assert {**newest["definition"], "version": 1} == shown["definition"]
+    assert [one["key"] for one in await workflows(environment, "definitions", "list")] == ["orders"]
+    assert "OPTION_NOT_FITTING" in await refused(environment, "definitions", "graph", path, "--workflow", "other")
+
+
 async def test_a_draft_that_somebody_else_has_saved_meanwhile_stays(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from harness.interpreted import document
 from workflows_core.errors import Refused
+from workflows_core.storage.admission import hold_definition
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import find, get_version, publish_version, published_triggers, save_draft
 
@@ -58,14 +59,16 @@ async def test_a_version_without_the_trigger_ends_it(db: Database) -> None:
     assert await triggers(db, "PAID") == []
 
 
-async def test_a_workflow_is_found_by_key_before_id(db: Database) -> None:
+async def test_a_workflow_is_found_by_id_before_key(db: Database) -> None:
+    """Runs, schedules and published versions name theirs by its id."""
     async with db.tenant(TENANT) as conn:
         await save_draft(conn, workflow_id="x", key="first", name="First", document=document())
         await save_draft(conn, workflow_id="second", key="x", name="Second", document=document())
-        by_key, by_id = await find(conn, "x"), await find(conn, "second")
-        assert by_key is not None
-        assert by_id is not None
-        assert (by_key.name, by_id.name) == ("Second", "Second")
+        for asked, name in (("x", "First"), ("first", "First"), ("second", "Second")):
+            found, held = await find(conn, asked), await hold_definition(conn, asked)
+            assert found is not None
+            assert held is not None
+            assert (found.name, held.key) == (name, found.key)
         assert await find(conn, "nowhere") is None
         assert await get_version(conn, "second", None) is None
 

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import click
 
 from workflows_cli.actions import declared_actions
-from workflows_cli.commands.simulate import chosen
+from workflows_cli.commands.simulate import chosen, shown_version
 from workflows_cli.output import emit, table
 from workflows_cli.session import Session, command, read_document
 from workflows_core.actions.registry import ActionRegistry
@@ -73,7 +73,7 @@ async def validate(session: Session, file: str, workflow: str | None, *, announc
 
 @definitions_group.command("import")
 @click.argument("file")
-@click.option("--key", help="Key of the workflow; by default the definition's id.")
+@click.option("--key", help="Key or id of the workflow; by default the definition's id.")
 @click.option(
     "--expect-draft",
     type=click.IntRange(min=0),
@@ -89,8 +89,9 @@ async def import_(
 ) -> int:
     """Store a definition as the draft of its workflow, or every workflow of a bundle.
 
-    Of a bundle, published versions are stored as well where the workflow has none yet; the newest of them is live at
-    once, and has to be one that could be published. Pause and limit are the bundle's where it has them.
+    FILE may be what `show` prints: that version becomes the draft of its workflow. Of a bundle, published versions are
+    stored as well where the workflow has none yet; the newest of them is live at once, and has to be one that could be
+    published. Pause and limit are the bundle's where it has them.
     """
     document = read_document(file)
     if is_bundle(document):
@@ -102,8 +103,9 @@ async def import_(
     if allow_problems:
         message = "the file is one definition and no bundle, so nothing is published: leave --allow-problems out"
         raise Refused.one("OPTION_NOT_FITTING", message, "--allow-problems")
+    document, shown_key = shown_version(document)
     async with session.db.tenant(session.tenant) as conn:
-        draft = await import_definition(conn, document, key=key, expected_draft_version=expect_draft)
+        draft = await import_definition(conn, document, key=key or shown_key, expected_draft_version=expect_draft)
     facts = {"workflowId": draft.workflow_id, "key": draft.key, "draftVersion": draft.draft_version}
     session.emit(facts, f"imported {draft.key}: draft {draft.draft_version} of workflow {draft.workflow_id}")
     return 0

@@ -65,14 +65,23 @@ async def simulate_command(
     return 1 if report.status == "failed" else 0
 
 
+def shown_version(document: Any) -> tuple[Any, str | None]:
+    """The definition in what `definitions show` prints, with the workflow's key; any other document as it is."""
+    if isinstance(document, dict) and {"key", "definitionHash"} <= document.keys() and "definition" in document:
+        return document["definition"], document["key"]
+    return document, None
+
+
 def chosen(document: Any, workflow: str | None) -> Any:
-    """The definition that is meant: the document itself, or the draft of one workflow of a bundle.
+    """The definition that is meant: the document itself, the one of a shown version, or the draft of one of a bundle.
 
     Raises:
         Refused: `BUNDLE_INVALID`, `OPTION_NOT_FITTING`, or `WORKFLOW_UNKNOWN` naming the keys that there are.
     """
     if not is_bundle(document):
-        if workflow is not None and not (isinstance(document, dict) and document.get("id") == workflow):
+        document, key = shown_version(document)
+        named = (key, document.get("id")) if isinstance(document, dict) else ()
+        if workflow is not None and workflow not in named:
             message = "the file is one definition and no bundle: leave --workflow out"
             raise Refused.one("OPTION_NOT_FITTING", message, "--workflow")
         return document

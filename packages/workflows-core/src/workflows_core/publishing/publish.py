@@ -23,7 +23,7 @@ from workflows_core.publishing.known_actions import AnnouncedActions
 from workflows_core.publishing.lookup import find_workflow
 from workflows_core.publishing.rebinding import rebind_schedules
 from workflows_core.storage.database import Database
-from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.definitions import find, publish_version, save_draft
 from workflows_core.storage.rows import DefinitionRow
 from workflows_core.validation.builtin_schemas import BUILTIN_SCHEMAS
 from workflows_core.validation.mappings import KnownActions
@@ -96,12 +96,12 @@ async def import_definition(
     key: str | None = None,
     expected_draft_version: int | None = None,
 ) -> DefinitionRow:
-    """Stores a document as the draft of the workflow with this key, a new one if there is none.
+    """Stores a document as the draft of the workflow with this key or id, a new one if there is none.
 
     Args:
         conn: Connection whose transaction has its tenant set.
         document: The definition; it must parse, publishing checks the rest.
-        key: Key of the workflow; the definition's `id` by default.
+        key: Key or id of the workflow; by default the definition's `id`, which is the workflow's in a published one.
         expected_draft_version: Refuse if the draft was changed since, 0 if there is one; None takes the last word.
 
     Raises:
@@ -117,11 +117,12 @@ async def import_definition(
             f"{chosen!r} is no key: use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
         )
         raise Refused.one("KEY_INVALID", message, "key")
+    known = await find(conn, chosen)
     body: Mapping[str, Any] = document
     return await save_draft(
         conn,
         workflow_id=str(uuid.uuid4()),
-        key=chosen,
+        key=chosen if known is None else known.key,
         name=definition.name,
         document=body,
         expected_draft_version=expected_draft_version,

@@ -26,7 +26,7 @@ _HOLD = text(
            ORDER BY w.version DESC LIMIT 1) v ON true
      WHERE d.tenant = current_setting('workflows.tenant')
        AND (d.workflow_id = :workflow OR (NOT :by_id AND d.key = :workflow))
-     ORDER BY (d.key = :workflow) DESC LIMIT 1 FOR SHARE OF d
+     ORDER BY (d.workflow_id = :workflow) DESC LIMIT 1 FOR SHARE OF d
     """
 )
 # Launches of a workflow with a limit count one after the other, and each sees what the earlier ones inserted.
@@ -77,7 +77,7 @@ class HeldDefinition:
 async def hold_definition(
     conn: AsyncConnection, workflow: str, version: int | None = None, *, by_id: bool = False
 ) -> HeldDefinition | None:
-    """The workflow with this key, else with this id, locked against changes; None when there is none.
+    """The workflow with this id, else with this key, locked against changes; None when there is none.
 
     Where it has a limit, other launches of it wait until this transaction ends.
 

@@ -175,7 +175,7 @@ async def list_versions(conn: AsyncConnection, workflow_id: str) -> list[Version
 
 
 async def find(conn: AsyncConnection, key_or_id: str) -> DefinitionRow | None:
-    """The workflow with this key, else the one with this id."""
+    """The workflow with this id, else the one with this key: what is stored names workflows by their ids."""
     row = (
         await conn.execute(
             select(*_WHOLE)
@@ -183,7 +183,7 @@ async def find(conn: AsyncConnection, key_or_id: str) -> DefinitionRow | None:
                 definitions.c.tenant == this_tenant(),
                 or_(definitions.c.key == key_or_id, definitions.c.workflow_id == key_or_id),
             )
-            .order_by((definitions.c.key == key_or_id).desc())
+            .order_by((definitions.c.workflow_id == key_or_id).desc())
             .limit(1)
         )
     ).one_or_none()
