@@ -94,7 +94,9 @@ async def test_a_version_is_taken_back_by_publishing_what_is_shown_of_an_older_o
         newest = await workflows(environment, "definitions", "show", "orders")
         assert {**newest["definition"], "version": 1} == shown["definition"]
     assert [one["key"] for one in await workflows(environment, "definitions", "list")] == ["orders"]
-    assert "OPTION_NOT_FITTING" in await refused(environment, "definitions", "graph", path, "--workflow", "other")
+    graph = ("definitions", "graph", file(tmp_path, shown), "--workflow")
+    assert "OPTION_NOT_FITTING" in await refused(environment, *graph, "other")
+    assert "flowchart" in await said(environment, *graph, "orders")
 
 
 async def test_a_draft_that_somebody_else_has_saved_meanwhile_stays(

@@ -240,6 +240,30 @@ async def test_a_newer_version_with_other_steps_in_front_is_refused(db: Database
     assert kept == tuple(f"root.steps[{number}]" for number in range(4))
 
 
+async def test_a_step_that_only_the_mended_version_comes_to_is_said_to_be_behind_the_end_of_the_run(
+    db: Database, client: Client
+) -> None:
+    """It was refused as one that had changed, although both versions have it, and a name that nobody has likewise."""
+    wrong, mended = assign("total", total="payload.missing"), assign("total", total="1")
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(act("reserve"), wrong, act("charge"), act("ship")), {"id": "k1"})
+        await failed(run)
+    workflow_id = (await run.timeline()).run.workflow_id
+    async with db.tenant(TENANT) as conn:
+        await publish_version(conn, workflow_id, document(act("reserve"), mended, act("charge"), act("ship")))
+    for wanted, said in (
+        ("ship", "the run ended before root.steps[2], which is step 'charge' (action.call test.act) in version 2"),
+        ("shop", "version 2 has no step with the id 'shop', and a path begins with `root.` (did you mean 'ship'?)"),
+        ("steps[1]", "no step with the id 'steps[1]'"),
+    ):
+        with pytest.raises(Refused) as refused:
+            await plan_redrive(db, TENANT, run.run_id, wanted, 2)
+        assert refused.value.code == "REDRIVE_STEP_NOT_REACHED"
+        assert said in str(refused.value)
+    for wanted in ("charge", "total"):
+        assert (await plan_redrive(db, TENANT, run.run_id, wanted, 2)).step_path.startswith("root.steps[")
+
+
 async def test_draws_of_a_later_execution_are_refused_and_those_of_the_first_are_kept(
     db: Database, client: Client
 ) -> None:

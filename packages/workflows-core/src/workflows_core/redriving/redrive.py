@@ -18,10 +18,10 @@ from workflows_core.interpreter.scopes import meta_of_trigger
 from workflows_core.interpreter.state import RunIdentity
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.request import LaunchedRun, checked_reason
+from workflows_core.publishing.lookup import find_version
 from workflows_core.redriving.recorded import read_recorded
 from workflows_core.redriving.rewinding import rewind
 from workflows_core.storage.database import Database
-from workflows_core.storage.definitions import get_version
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.run_logs import append_log
 from workflows_core.storage.runs import get_run, runs_in_place_of
@@ -107,11 +107,8 @@ async def plan_redrive(db: Database, tenant: str, run_id: str, wanted: str, vers
         if run.status not in ("FAILED", "CANCELED"):
             message = f"run {run_id} is {run.status}: only a run that ended FAILED or CANCELED can be redriven"
             raise Refused.one("RUN_NOT_ENDED", message, "runId")
-        found = await get_version(conn, run.workflow_id, version or run.workflow_version)
+        _, found = await find_version(conn, run.workflow_id, version or run.workflow_version)
         earlier = await runs_in_place_of(conn, run_id)
-    if found is None:
-        message = f"workflow {run.workflow_id!r} has no version {version}"
-        raise Refused.one("WORKFLOW_VERSION_UNKNOWN", message, "version")
     plan = compile_plan(parse_definition(found.definition), JlensEngine(), answer_check)
     new_run_id = _next_in_place_of(tenant, run_id, earlier)
     identity = RunIdentity(new_run_id, tenant, run.workflow_id, found.version, found.definition_hash, run.trigger_type)

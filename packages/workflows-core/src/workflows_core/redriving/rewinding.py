@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workflows_core.errors import Refused
+from workflows_core.definitions.spelling import nearest
+from workflows_core.errors import Problem, Refused
 from workflows_core.expressions.reading import json_bytes
+from workflows_core.interpreter.compensation import UNDOING
 from workflows_core.interpreter.messages import Begin, Event
 from workflows_core.interpreter.outbox import Entry, Outbox
 from workflows_core.interpreter.plan import Plan
@@ -47,9 +49,10 @@ def rewind(plan: Plan, recorded: Recorded, identity: RunIdentity, wanted: str) -
     """The state before a step, named by its path or its id (its first visit), for a new run of this identity.
 
     Raises:
-        Refused: `REDRIVE_STEP_NOT_REACHED`: the run never came there, or what led there is not recorded;
-            `REDRIVE_STEP_CHANGED`: what led there is not in the plan.
+        Refused: `REDRIVE_STEP_NOT_REACHED`: there is no such step, the run never came there, or what led there is not
+            recorded; `REDRIVE_STEP_CHANGED`: what led there is not in the plan.
     """
+    _require_known(plan, identity.workflow_version, wanted)
     lineage = recorded.lineage
     state: State | None = None
     records: dict[str, Mapping[str, Any]] = {}
@@ -164,9 +167,11 @@ class _Passage:
         if was is None and (path in self.run.steps or run.workflow_version == self.version):
             return
         there = described(planned.id, planned.type, what_of(planned))
+        if was is None and all(one in self.records or UNDOING in one for one in self.run.steps):
+            raise self._not_reached(f"the run ended before {path}, which is {there} in version {self.version}")
         message = (
             f"{path} is {there} in version {self.version}, and run {run.run_id} of version {run.workflow_version} had"
-            f" {was or 'no step'} there: in front of {self.wanted!r} both must have the same steps"
+            f" {was or 'begun no step'} there: in front of {self.wanted!r} both must have the same steps"
         )
         raise Refused.one("REDRIVE_STEP_CHANGED", message, path)
 
@@ -182,6 +187,16 @@ class _Passage:
         shown = ", ".join(list(self.run.steps)[:20]) or "none"
         message = f"the run cannot be taken to step {self.wanted!r}: {why}; its steps are {shown}"
         return Refused.one("REDRIVE_STEP_NOT_REACHED", message, "--from")
+
+
+def _require_known(plan: Plan, version: int, wanted: str) -> None:
+    """Refuses what is no path and no step's id; a path is one of a visit, which only the run knows."""
+    ids = {planned.id for block in plan.blocks.values() for planned in block}
+    if wanted in ids or wanted.startswith("root."):
+        return
+    message = f"version {version} has no step with the id {wanted!r}, and a path begins with `root.`"
+    problem = Problem("REDRIVE_STEP_NOT_REACHED", message, "--from", suggestion=nearest(wanted, ids))
+    raise Refused([problem])
 
 
 def _rows(records: Mapping[str, Mapping[str, Any]], run_id: str) -> tuple[Entry, ...]:
