@@ -114,6 +114,17 @@ async def test_a_stack_loads_the_packs_that_the_setting_names(tmp_path: Path) ->
     assert "ACTION_PACK_MISSING acne" in error
 
 
+async def test_a_stack_takes_networks_and_paths_of_keys_from_its_environment(tmp_path: Path) -> None:
+    """`workflows --dev` checks and explains with these paths, and the worker routed by others."""
+    paths = "WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON"
+    environment = {"WORKFLOW_HTTP_ALLOWED_NETWORKS": "localhost", paths: "orderId"}
+    arguments = ("workflows", "dev", "--state", str(tmp_path / "state"), "--without", "workflow-server")
+    code, _, error = await ended(*arguments, environment=environment)
+    assert code == 1
+    for setting in environment:
+        assert setting in error
+
+
 def children_of(parent: int) -> list[int]:
     """Process ids below a process, by the system's own table (empty where there is no /proc)."""
     found: list[int] = []

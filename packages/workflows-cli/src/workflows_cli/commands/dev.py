@@ -24,7 +24,12 @@ from workflows_cli.dev.state import DEFAULT_DIRECTORY
 )
 @click.option("--without", multiple=True, type=click.Choice(SERVICES), help="Leave a service out.")
 def dev(state: Path, without: tuple[str, ...]) -> int:
-    """Run Temporal, PostgreSQL, both workers and workflow-server; Ctrl-C stops all."""
+    """Run Temporal, PostgreSQL, both workers and workflow-server; Ctrl-C stops all.
+
+    Packs, secrets, networks that may be reached and paths of correlation keys are those of the environment:
+    WORKFLOW_ACTION_PACKS, WORKFLOW_SECRETS_DIR, WORKFLOW_HTTP_ALLOWED_NETWORKS and
+    WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON.
+    """
     return asyncio.run(_run(state, without))
 
 

@@ -132,7 +132,12 @@ def fetch_json(url: str) -> object:
 
 
 def _inherited() -> dict[str, str]:
-    """What a service needs of our environment; of its settings only packs and secrets."""
+    """What a service needs of our environment; of its settings only what authors try definitions with."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "COVERAGE_PROCESS_START")
-    brought = ("WORKFLOW_ACTION_PACKS", "WORKFLOW_SECRETS_DIR")
+    brought = (
+        "WORKFLOW_ACTION_PACKS",
+        "WORKFLOW_SECRETS_DIR",
+        "WORKFLOW_HTTP_ALLOWED_NETWORKS",
+        "WORKFLOW_RUNTIME_V2_EVENT_CORRELATION_PATHS_JSON",
+    )
     return {name: os.environ[name] for name in (*kept, *brought) if name in os.environ}
