@@ -79,6 +79,22 @@ def test_hole_24_one_meaning_for_each_filter(op: str, value: Any, holds: Any, fa
     assert f"a.b {op}" in reason
 
 
+@pytest.mark.parametrize(
+    ("op", "value", "payload", "said"),
+    [
+        ("=", True, {"a": None}, "filter a = true does not hold: the event has null"),
+        ("in", ["é", None], {"a": False}, 'filter a in ["é", null] does not hold: the event has false'),
+        ("exists", None, {}, "filter a exists does not hold: the event has nothing"),
+        ("=", "x", {"a": "é" * 9_000}, 'filter a = "x" does not hold: the event has "' + "é" * 199 + "…"),
+    ],
+)
+def test_why_a_filter_does_not_hold_is_said_as_authors_write_values(
+    op: str, value: Any, payload: Any, said: str
+) -> None:
+    """It was said as Python writes them, and a large value of the event was quoted whole."""
+    assert mismatch(event(payload), wait(filters=[{"path": "a", "op": op, "value": value}])) == said
+
+
 def test_list_items_are_reached_by_position() -> None:
     filters = [{"path": "rows.1.id", "op": "=", "value": 2}]
     assert matches(event({"rows": [{"id": 1}, {"id": 2}]}), wait(filters=filters))

@@ -176,6 +176,15 @@ def test_a_wait_whose_key_may_match_is_not(key: str) -> None:
     assert [problem for problem in found(wait(key)) if problem.severity == "error"] == []
 
 
+@pytest.mark.parametrize("op", [">", ">=", "<", "<="])
+def test_a_filter_that_orders_by_what_has_no_order_is_refused(op: str) -> None:
+    """No event matched it."""
+    filters = [{"path": "n", "op": op, "value": value} for value in (1, "a", True, None, {"$expr": "payload.n"})]
+    problems = [one for one in found(wait(filters=filters)) if one.severity == "error"]
+    places = [f"root.steps[0].config.filters[{number}].value" for number in (2, 3)]
+    assert seen(problems) == [("INVALID_CONFIG", place) for place in places]
+
+
 def test_a_wait_for_an_event_that_no_key_is_derived_from_is_refused() -> None:
     paths = {"OTHER": ("ticketId",)}
     problems = found(wait(), correlation_paths=paths)

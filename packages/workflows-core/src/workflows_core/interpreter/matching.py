@@ -6,13 +6,20 @@ consumed by an earlier wait of the run is known to the caller only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from workflows_core.wire.records import FilterRecord, WaitRecord
 
+ORDERING = (">", ">=", "<", "<=")
+"""Operators between two numbers or two texts."""
+
 _MISSING = object()
+
+_SHOWN = 200
+"""Characters of a value that an explanation quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,18 @@ def mismatch(event: EventFacts, wait: WaitRecord) -> str | None:
     for item in wait["filters"]:
         found = _lookup(event.payload, item["path"])
         if not _OPERATORS[item["op"]](found, item["value"]):
-            shown = "nothing" if found is _MISSING else repr(found)
-            return f"filter {item['path']} {item['op']} {item['value']!r} does not hold: the event has {shown}"
+            wanted = (
+                f"{item['op']} {_shown(item['value'])}" if item["op"] not in ("exists", "not_exists") else item["op"]
+            )
+            has = "nothing" if found is _MISSING else _shown(found)
+            return f"filter {item['path']} {wanted} does not hold: the event has {has}"
     return None
+
+
+def _shown(value: Any) -> str:
+    """As authors write it; of a large value the beginning."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def filter_problem(item: FilterRecord) -> str | None:

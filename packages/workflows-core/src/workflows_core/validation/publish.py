@@ -34,6 +34,7 @@ from workflows_core.expressions.engine import (
 from workflows_core.expressions.reading import EVERYTHING
 from workflows_core.expressions.tokens import tokenise
 from workflows_core.interpreter.correlation import DEFAULT_PATHS, key_text
+from workflows_core.interpreter.matching import ORDERING
 from workflows_core.validation.flow import (
     VARYING,
     compensation_problems,
@@ -184,6 +185,11 @@ class _Checks:
                 "in the correlation settings, so only an event published with an explicit key could match"
             )
             yield Problem("EVENT_WAIT_UNCORRELATABLE", message, f"{path}.config.eventName", step_id=step.id)
+        for number, item in enumerate(config.filters or ()):
+            if item.op in ORDERING and (item.value is None or isinstance(item.value, bool)):
+                value = json.dumps(item.value)
+                message = f"operator {item.op!r} needs a number or a text as value: with {value} no event matches"
+                yield Problem("INVALID_CONFIG", message, f"{path}.config.filters[{number}].value", step_id=step.id)
         expression = self.compiled(config.correlation_key)
         yield from self.contract_of_wait(path, step)
         # Decided only for an expression that gives the same key in every run.
