@@ -338,6 +338,17 @@ async def test_everything_wrong_with_a_schedule_is_said_at_once(
     assert await rows(db, "tenant_workflow_schedule") == []
 
 
+async def test_a_calendar_that_would_leave_no_day_out_is_refused(db: Database) -> None:
+    """The schedule fired on every day, holidays too."""
+    await published(db)
+    async with db.tenant(TENANT) as conn:
+        await store_calendar(conn, read_calendars({"main": {"timezone": "UTC", "hours": WEEK}})[0])
+        with pytest.raises(Refused, match=r"SCHEDULE_INVALID at calendar.*--days business"):
+            await create_schedule(conn, "w", ScheduleRequest("n", cron="0 * * * *", calendar="main"))
+        row = await create_schedule(conn, "w", ScheduleRequest("n", cron="0 * * * *", calendar="main", days="business"))
+    assert (row.day_type_filter, row.business_hours_schedule_id) == ("business", "main")
+
+
 async def test_a_payload_that_does_not_fit_is_refused(db: Database) -> None:
     await published(db, payloadSchemaRef="payload.Empty.v1")
     with pytest.raises(Refused, match="PAYLOAD_INVALID"):

@@ -337,6 +337,9 @@ async def _day_problems(
     if calendar is not None and row is None:
         message = f"this tenant has no calendar {calendar!r}; `workflows calendars list` has those there are"
         return [Problem("BUSINESS_HOURS_OVERRIDE_NOT_FOUND", message, "calendar")]
+    if days == "any":
+        message = "a calendar leaves no day out by itself: say --days business or --days non_business, or leave it out"
+        return [Problem("SCHEDULE_INVALID", message, "calendar")]
     try:
         day_filter(days, row)
     except Refused as error:
