@@ -154,7 +154,10 @@ def test_an_unknown_action_is_refused_with_the_nearest_name() -> None:
     assert seen([problem]) == [("UNKNOWN_ACTION", "root.steps[0].config.actionId")]
     assert problem.suggestion == "text.join"
     # It said that no process had announced it, of which nobody had asked.
-    assert "what processes announce was not looked at: correct the name, or look with --announced" in problem.message
+    assert (
+        "what processes announce was not looked at: correct the name, or look with `validate --announced`"
+        in problem.message
+    )
 
 
 def test_an_unknown_version_is_refused_with_the_known_ones() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from workflows_cli.actions import declared_actions
 from workflows_cli.session import Session, command, given_json, read_document
 from workflows_core.definitions.parse import parse_definition
-from workflows_core.errors import Refused
+from workflows_core.errors import Problem, Refused
 from workflows_core.publishing.bundle import is_bundle, read_bundle
 from workflows_core.publishing.publish import validate_document
 from workflows_core.simulation.fixtures import Fixtures
@@ -51,7 +52,7 @@ async def simulate_command(
     if allow_unknown_actions:
         problems = [p for p in problems if p.code != "UNKNOWN_ACTION"]
     if problems:
-        raise Refused(problems)
+        raise Refused([_with_what_helps(problem) for problem in problems])
     report = await simulate(
         parse_definition(document),
         registry,
@@ -63,6 +64,14 @@ async def simulate_command(
     )
     session.emit(report.to_json(), _text(report))
     return 1 if report.status == "failed" else 0
+
+
+def _with_what_helps(problem: Problem) -> Problem:
+    """The problem, with the option that simulates without an action that is not known here."""
+    if problem.code != "UNKNOWN_ACTION":
+        return problem
+    message = f"{problem.message}; with --allow-unknown-actions its fixture answers, else `{{}}`"
+    return replace(problem, message=message)
 
 
 def shown_version(document: Any) -> tuple[Any, str | None]:

@@ -207,7 +207,7 @@ def _unknown_action(path: str, step: ActionCallStep, actions: KnownActions) -> P
     message = f"no action is called {name!r}: it is not one of core's, and " + (
         "no process has announced it within a day; correct the name, or start the process that has it first"
         if looked
-        else "what processes announce was not looked at: correct the name, or look with --announced"
+        else "what processes announce was not looked at: correct the name, or look with `validate --announced`"
     )
     return Problem("UNKNOWN_ACTION", message, path, step_id=step.id, suggestion=nearest(name, actions.ids()))
 
