@@ -30,8 +30,8 @@ CASES: list[Any] = [1, "1", True, 0, False, None, "null"]
 ENGINE = JlensEngine()
 
 
-def flow(*steps: dict[str, Any]) -> list[Problem]:
-    definition = parse_definition(document(*steps))
+def flow(*steps: dict[str, Any], **extra: Any) -> list[Problem]:
+    definition = parse_definition({**document(*steps), **extra})
     return [
         *loop_variable_problems(definition),
         *compensation_problems(definition),
@@ -55,7 +55,7 @@ def test_an_assignment_sees_what_those_before_it_in_its_step_set() -> None:
 @pytest.mark.parametrize("own", OWN, ids=lambda own: own.name)
 def test_definitions_that_run_have_none(own: Own) -> None:
     shadowed = ["LOOP_VARIABLE_SHADOWED"] if own.name == "loops inside loops" else []
-    assert [problem.code for problem in flow(*own.steps)] == shadowed
+    assert [problem.code for problem in flow(*own.steps, **own.extra)] == shadowed
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_item_that_is_named_item_is_hidden_by_loops_inside_only() -> None:
 
 def test_steps_that_undo_cannot_end_the_run() -> None:
     undo = [step("control.if", "i", condition=expr("true"), then=[END])]
-    (problem,) = flow({**echo("a"), "onCompensate": undo})
+    (problem,) = flow({**echo("a"), "onCompensate": undo}, compensateOn=["failure"])
     where = "root.steps[0].onCompensate.steps[0].then.steps[0]"
     assert (problem.code, problem.path, problem.severity) == ("RETURN_IN_COMPENSATION", where, "error")
 
@@ -128,6 +128,17 @@ def test_what_stands_behind_a_sure_end_is_never_reached(ending: dict[str, Any]) 
 )
 def test_what_may_be_reached_is_let_alone(maybe: dict[str, Any]) -> None:
     assert flow(maybe, echo("late")) == []
+
+
+@pytest.mark.parametrize("extra", [{}, {"compensateOn": []}], ids=["absent", "empty"])
+def test_steps_that_undo_before_no_end_of_the_run_are_never_reached(extra: dict[str, Any]) -> None:
+    """Whoever forgot it heard nothing, and nothing was undone."""
+    undone = each("l", "[1]", {**echo("a"), "onCompensate": [echo("u")]}), {**echo("b"), "onCompensate": [echo("v")]}
+    (problem,) = flow(*undone, **extra)
+    where = "root.steps[0].body.steps[0].onCompensate.steps[0]"
+    assert (problem.code, problem.path, problem.severity) == ("UNREACHABLE_STEP", where, "warning")
+    assert "no compensateOn" in problem.message
+    assert flow(*undone, compensateOn=["cancel"]) == flow({**echo("a"), "onCompensate": []}) == []
 
 
 def test_a_case_whose_value_an_earlier_one_has_is_never_reached() -> None:

@@ -281,7 +281,9 @@ def test_an_assignment_to_what_the_payload_does_not_have_is_a_warning() -> None:
 
 def test_a_return_among_steps_that_undo_is_refused() -> None:
     undone = {**call(), "onCompensate": [{"id": "r", "type": "control.return"}]}
-    assert seen(found(undone)) == [("RETURN_IN_COMPENSATION", "root.steps[0].onCompensate.steps[0]")]
+    refused, never_run = found(undone)
+    assert seen([refused]) == [("RETURN_IN_COMPENSATION", "root.steps[0].onCompensate.steps[0]")]
+    assert (never_run.code, never_run.severity) == ("UNREACHABLE_STEP", "warning")
 
 
 def test_retry_categories_are_checked() -> None:

@@ -110,8 +110,17 @@ def compensation_problems(definition: Definition) -> Iterator[Problem]:
 
 
 def unreachable_problems(definition: Definition) -> Iterator[Problem]:
-    """No step stands behind one that surely ends the run."""
+    """No step stands behind one that surely ends the run, or undoes what no end of the run has undone."""
     yield from _unreachable("root", definition.steps)
+    if definition.compensate_on:
+        return
+    for path, step in walk_steps(definition):
+        undoing = getattr(step, "on_compensate", None)
+        if undoing:
+            message = "is never reached: the definition has no compensateOn, such as ['failure', 'cancel']"
+            where = f"{path}.onCompensate.steps[0]"
+            yield Problem("UNREACHABLE_STEP", message, where, severity="warning", step_id=undoing[0].id)
+            return
 
 
 def _unreachable(parent: str, steps: Sequence[Step]) -> Iterator[Problem]:
