@@ -373,6 +373,10 @@ async def test_the_start_that_a_pause_prevented_is_repaired_by_itself(
     assert f"run {run_id_of_start(TENANT, 'o1', 'fine')} consumed, start of the-paused undeliverable" in listed
     assert "workflow 'the-paused' is paused: resume it first" in listed.splitlines()[1]
     assert run_id_of_start(TENANT, "o1", "paused") not in listed, "there is no such run"
+    _, shown, _ = await command(environment, "events", "show", "o1")
+    starts = {" ".join(line.split()) for line in shown.splitlines() if line.startswith("start")}
+    assert f"start the-fine, as run {run_id_of_start(TENANT, 'o1', 'fine')} consumed -" in starts
+    assert any(one.startswith("start the-paused undeliverable ") for one in starts), "it had its id"
     assert "EVENT_NOT_DEAD at eventId: nothing about event 'o1' is dead; the start of the-paused by it" in message
     again = ("events", "requeue", "o1", "--to", "the-paused")
     await workflows(environment, *again)

@@ -195,6 +195,7 @@ async def test_a_candidate_as_json_has_the_names_that_people_filter_by(db: Datab
             "runId": RUN,
             "verdict": "no match",
             "why": "filter amount > 9 does not hold: the event has 5",
+            "workflowKey": None,
         }
     ]
 

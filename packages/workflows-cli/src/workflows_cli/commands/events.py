@@ -117,7 +117,8 @@ async def show(session: Session, event_id: str) -> int:
     rows = [candidate.to_json() for candidate in found.candidates]
     facts = {**event, "keys": list(found.keys), "candidates": rows, "notes": list(found.notes)}
     lines = [f"{event_id} ({found.event.event_name}) is {found.event.status}, keys: {', '.join(found.keys) or 'none'}"]
-    lines += [*found.notes, table(rows, ("kind", "targetId", "verdict", "why"))]
+    named = [{**row, "target": _named(row)} for row in rows]
+    lines += [*found.notes, table(named, ("kind", "target", "verdict", "why"))]
     session.emit(facts, "\n".join(lines))
     return 0
 
@@ -248,6 +249,14 @@ def _outcome(delivery: Mapping[str, Any]) -> str:
     workflow = delivery["workflowKey"] or delivery["targetId"]
     target = f"start of {workflow}" if is_to_come else f"run {delivery['runId']}"
     return f"{target} {delivery['status']}"
+
+
+def _named(candidate: Mapping[str, Any]) -> str:
+    """The wait, or the workflow by its key, with the run that has been started."""
+    key = candidate["workflowKey"]
+    if candidate["kind"] != "start" or key is None:
+        return str(candidate["targetId"])
+    return f"{key}, as run {candidate['runId']}" if candidate["verdict"] == "consumed" else str(key)
 
 
 def _others(event: Mapping[str, Any]) -> list[str]:

@@ -55,13 +55,14 @@ _NOTHING_AHEAD: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A wait or workflow that an event could concern, and what became of that."""
+    """A wait or workflow that an event could concern, and what became of that; the key is that of a workflow."""
 
     kind: str
     target_id: str
     run_id: str | None
     verdict: str
     why: str | None
+    workflow_key: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -71,6 +72,7 @@ class Candidate:
             "runId": self.run_id,
             "verdict": self.verdict,
             "why": self.why,
+            "workflowKey": self.workflow_key,
         }
 
 
@@ -119,7 +121,7 @@ async def explain_event(
         candidates.append(Candidate("wait", wait.wait_id, wait.run_id, "no match", why))
     candidates += [_delivered(one) for one in delivered.values()]
     candidates += [
-        Candidate("start", trigger.workflow_id, None, "no match", _not_started(event, trigger.key))
+        Candidate("start", trigger.workflow_id, None, "no match", _not_started(event, trigger.key), trigger.key)
         for trigger in await published_triggers(conn, event.event_name)
         if ("start", trigger.workflow_id) not in delivered
     ]
@@ -250,7 +252,8 @@ def _record(wait: WaitFacts) -> WaitRecord:
 
 
 def _delivered(found: Mapping[str, Any]) -> Candidate:
-    return Candidate(found["targetKind"], found["targetId"], found["runId"], found["status"], found["reason"])
+    told = (found["targetKind"], found["targetId"], found["runId"], found["status"], found["reason"])
+    return Candidate(*told, found.get("workflowKey"))
 
 
 def _beside(wait: WaitFacts, claimed: str | None, consumed: Mapping[str, str]) -> str | None:
