@@ -125,6 +125,43 @@ async def test_a_stack_takes_networks_and_paths_of_keys_from_its_environment(tmp
         assert setting in error
 
 
+async def test_a_stack_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Its services went on, and came back to life with the next stack of the directory, on the same ports."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(Path(sys.executable).parent / "workflows"), "dev", "--state", str(tmp_path / "state")),
+        *("--without", "temporal-worker", "--without", "workflow-server"),
+        env=child_environment({}),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    while b"Ctrl-C stops all" not in (line := await process.stdout.readline()):
+        assert line, "it ended"
+    pids = children_of(process.pid)
+    assert len(pids) > 4 or not Path("/proc/self").exists()
+    process.kill()
+    await process.wait()
+    while [pid for pid in pids if runs(pid)]:
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("inside", ["", "inside"])
+async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").touch()
+    state = str(tmp_path / "file" / inside)
+    code, _, error = await ended("workflows", "dev", "--state", state, environment={})
+    assert (code, "Traceback" in error) == (1, False)
+    assert f"error EMBEDDED_START_FAILED: {tmp_path}/file/" in error
+    assert "cannot be made: Not a directory; name another --state" in error
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there, and has not just been left for somebody to wait for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def children_of(parent: int) -> list[int]:
     """Process ids below a process, by the system's own table (empty where there is no /proc)."""
     found: list[int] = []

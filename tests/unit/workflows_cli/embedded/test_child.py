@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,10 +69,9 @@ def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
         Child.start(program(tmp_path, "", ["/nowhere/to/be/found"]))
 
 
-def test_a_deaf_program_is_killed_after_the_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workflows_cli.embedded.child._GRACE_SECONDS", 0.2)
+def test_a_deaf_program_is_killed_after_the_grace(tmp_path: Path) -> None:
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
-    child = Child.start(program(tmp_path, deaf))
+    child = Child.start(replace(program(tmp_path, deaf), grace_seconds=0.2))
     wait_for_log(tmp_path, "deaf")
     child.stop()
     assert not alive(child.pid)

@@ -14,23 +14,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflows_cli.embedded.child import Child, Program
 from workflows_cli.embedded.loopback import free_ports
 from workflows_core.errors import Refused
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 30
 
 
 @dataclass
 class ServiceProcess:
-    """One service as a process; its output goes to `log`."""
+    """One service as a process that cannot outlive this one; its output goes to `log`."""
 
     service: str
     port: int
     log: Path
     log_start: int
     """Where in its log this process began."""
-    process: asyncio.subprocess.Process
+    child: Child
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self.child.exit_code
 
     @property
     def health(self) -> str:
@@ -53,16 +59,17 @@ class ServiceProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             log_start = output.tell()
-            process = await asyncio.create_subprocess_exec(
-                str(script),
-                "run",
-                env={**_inherited(), **environment, "PORT": str(port), "HEALTH_HOST": "127.0.0.1"},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return cls(service, port, log, log_start, process)
+        program = Program(
+            name=service,
+            command=(str(script), "run"),
+            directory=Path.cwd(),
+            log=log,
+            environment={**_inherited(), **environment, "PORT": str(port), "HEALTH_HOST": "127.0.0.1"},
+            stop_signal=signal.SIGTERM,
+            grace_seconds=STOP_SECONDS,
+        )
+        child = await asyncio.to_thread(Child.start, program)
+        return cls(service, port, log, log_start, child)
 
     async def wait_ready(self) -> None:
         """Waits for `/readyz` to say 200.
@@ -73,8 +80,8 @@ class ServiceProcess:
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
         seen = "no answer yet"
         while asyncio.get_running_loop().time() < deadline:
-            if self.process.returncode is not None:
-                text = f"{self.service} ended with exit code {self.process.returncode}:\n{self.last_lines()}"
+            if self.exit_code is not None:
+                text = f"{self.service} ended with exit code {self.exit_code}:\n{self.last_lines()}"
                 raise Refused.one("SERVICE_NOT_READY", text, str(self.log))
             status, body = await asyncio.to_thread(fetch, f"{self.health}/readyz")
             if status == 200:
@@ -94,20 +101,11 @@ class ServiceProcess:
     @property
     def lost_its_port(self) -> bool:
         """Whether it ended because another process took a port it was given."""
-        return self.process.returncode is not None and "PORT_NOT_AVAILABLE" in self.last_lines()
+        return self.exit_code is not None and "PORT_NOT_AVAILABLE" in self.last_lines()
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not drain in time."""
-        if self.process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()
+        await asyncio.to_thread(self.child.stop)
 
 
 def fetch(url: str) -> tuple[int, str]:

@@ -88,6 +88,7 @@ class DevStack:
             except Refused:
                 if not process.lost_its_port or attempt == PORT_TRIES - 1:
                     raise
+                await process.stop()
             else:
                 return
             if service == "workflow-server":
@@ -131,8 +132,8 @@ class DevStack:
                     text = f"{name} ended with exit code {server.exit_code}; see {server.log}"
                     raise Refused.one("SERVICE_ENDED", text, name)
             for service, process in self.services.items():
-                if process.process.returncode is not None:
-                    text = f"{service} ended with exit code {process.process.returncode}:\n{process.last_lines()}"
+                if process.exit_code is not None:
+                    text = f"{service} ended with exit code {process.exit_code}:\n{process.last_lines()}"
                     raise Refused.one("SERVICE_ENDED", text, str(process.log))
                 status, _ = await asyncio.to_thread(fetch, f"{process.health}/readyz")
                 if (status == 200) != ready[service]:

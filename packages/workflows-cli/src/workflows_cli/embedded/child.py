@@ -15,7 +15,6 @@ from pathlib import Path
 from workflows_cli.embedded.failures import EmbeddedStartFailed, last_lines
 
 _GUARD = Path(__file__).with_name("guard.py")
-_GRACE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Program:
         stop_signal: How it is asked to end.
         account: Another user to run as; None for this one.
         remove: Directories deleted once it has ended, also when this process was killed.
+        grace_seconds: How long it may take to end before it is killed.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Program:
     stop_signal: signal.Signals
     account: Account | None = None
     remove: Sequence[Path] = ()
+    grace_seconds: float = 10
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Child:
             "user": program.account and program.account.user,
             "group": program.account and program.account.group,
             "stop_signal": int(program.stop_signal),
-            "grace": _GRACE_SECONDS,
+            "grace": program.grace_seconds,
             "remove": [str(path) for path in program.remove],
         }
         with program.log.open("ab") as log:
@@ -94,7 +95,7 @@ class Child:
         with guard.stdout:
             said = guard.stdout.readline().decode(errors="replace").strip()
         if not said.isdigit():
-            _end(guard)
+            _end(guard, program.grace_seconds)
             reason = said.removeprefix("!") or last_lines(program.log)
             raise EmbeddedStartFailed(f"{program.name} cannot be started: {reason}")
         return cls(program, int(said), guard)
@@ -124,15 +125,15 @@ class Child:
         """
         if os.getpid() != self._owner:
             return
-        _end(self._guard, b"k" if keep else b"")
+        _end(self._guard, self.program.grace_seconds, b"k" if keep else b"")
 
 
-def _end(guard: subprocess.Popen[bytes], order: bytes = b"") -> None:
+def _end(guard: subprocess.Popen[bytes], grace_seconds: float, order: bytes = b"") -> None:
     assert guard.stdin is not None
     with contextlib.suppress(OSError), guard.stdin:
         guard.stdin.write(order)
     try:
-        guard.wait(_GRACE_SECONDS + 5)
+        guard.wait(grace_seconds + 5)
     except subprocess.TimeoutExpired:
         os.killpg(guard.pid, signal.SIGKILL)
         guard.wait()

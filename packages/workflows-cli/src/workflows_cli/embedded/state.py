@@ -22,9 +22,16 @@ class StateDirectory:
     """
 
     def __init__(self, path: Path) -> None:
-        """Creates the directory if need be."""
+        """Creates the directory if need be.
+
+        Raises:
+            EmbeddedStartFailed: It cannot be made.
+        """
         self.path = path.absolute()
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise EmbeddedStartFailed(f"{self.path} cannot be made: {error.strerror}; name another --state") from None
         self._lock: int | None = None
 
     def lock(self, patience: float = 15.0) -> int:
