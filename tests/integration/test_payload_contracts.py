@@ -59,6 +59,17 @@ async def test_where_nothing_is_registered_it_is_a_warning(db: Database) -> None
     ]
 
 
+async def test_what_the_warning_of_unchecked_payloads_says_to_do_has_them_checked(db: Database, client: Client) -> None:
+    """It left out the second half: to publish again."""
+    launch, (warning,) = Launcher(db, client).launch, (await publish(db, "payload.Ticket.v1")).warnings
+    assert "`workflows schemas import FILE`, and publish behind that" in warning.message
+    await register(db)
+    wrong = LaunchRequest(tenant=TENANT, workflow="w", payload={"ticketId": 7})
+    assert (await launch(wrong)).created
+    await publish(db, "payload.Ticket.v1")
+    assert [code for code, _, _ in await codes(launch(wrong))] == ["PAYLOAD_INVALID"]
+
+
 async def test_refs_and_events_are_known_or_the_nearest_is_said(db: Database) -> None:
     await register(db)
     assert (await publish(db, "payload.Ticket.v1", by_event("TICKET_OPENED"))).warnings == []

@@ -132,7 +132,7 @@ def _ref_problems(code: str, ref: str, contracts: KnownContracts, path: str = "p
     if not registered:
         message = (
             f"payloads of {ref!r} are checked by nothing: the tenant has registered no payload schemas;"
-            f" import them with {_IMPORT_SCHEMAS}"
+            f" import them with {_IMPORT_SCHEMAS}, and publish behind that, since a version keeps what was there before"
         )
         yield Problem(code, message, path, severity="warning")
         return
