@@ -20,10 +20,18 @@ class Forwarder:
         port: The port, the same in every opening.
     """
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-        """Reserves a free port; nothing listens on it yet. With `tls` it speaks TLS to those who come."""
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None, *, asked_for: bool = False) -> None:
+        """Reserves a free port; nothing listens on it yet.
+
+        Args:
+            host: Of the server.
+            port: Of the server.
+            tls: With it TLS is spoken to those who come,
+            asked_for: and begins only when it is asked for, as PostgreSQL's does.
+        """
         self._target = (host, port)
         self._tls = tls
+        self._asked_for = asked_for
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             self.port = int(reserved.getsockname()[1])
         self._server: asyncio.Server | None = None
@@ -38,7 +46,8 @@ class Forwarder:
 
     async def open(self) -> None:
         """Listen and forward from now on."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
+        at_once = None if self._asked_for else self._tls
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=at_once)
 
     async def close(self) -> None:
         """Refuse new connections and cut those that are open."""
@@ -65,6 +74,8 @@ class Forwarder:
         self._pumps.add(serving)
         try:
             await self._flows.wait()
+            if self._asked_for and self._tls is not None:
+                await _begin_tls(reader, writer, self._tls)
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             try:
                 async with asyncio.TaskGroup() as both:
@@ -72,11 +83,17 @@ class Forwarder:
                     both.create_task(_pump(far_reader, writer, self._flows))
             finally:
                 await _close(far_writer)
-        except (OSError, asyncio.CancelledError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             await _close(writer)
             self._pumps.discard(serving)
+
+
+async def _begin_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext) -> None:
+    await reader.readexactly(8)
+    writer.write(b"S")
+    await writer.start_tls(tls)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:

@@ -21,6 +21,25 @@ from service_host.settings import PostgresSettings
 _PERMANENT: Final = re.compile(r"(database|role) \"[^\"]*\" does not exist|authentication failed|no pg_hba\.conf entry")
 """What a server says, in English, that waiting does not change; the driver has no code for a connection that fails."""
 
+_TLS: Final = {
+    "certificate verify failed": "the server's certificate is out of date, or PGSSLROOTCERT lacks the CA behind it",
+    "does not match host name": "DB_HOST has to be a name of the certificate; PGSSLMODE=verify-ca looks at no name",
+    "root certificate file": "PGSSLROOTCERT has to name a PEM file with the CA that signed the server's certificate",
+    "server does not support SSL": "PGSSLMODE asks for TLS, and TLS is off in the server",
+    "invalid sslmode value": "PGSSLMODE is disable, allow, prefer, require, verify-ca or verify-full",
+    "no encryption": "where the server wants TLS, set PGSSLMODE=require, or verify-full with PGSSLROOTCERT",
+    "requires a valid client certificate": "set PGSSLCERT and PGSSLKEY to one of a CA that the server knows",
+    "certificate authentication failed": "the certificate of PGSSLCERT has to be for the role of DB_USER_SERVER",
+    "alert unknown ca": "the server does not know the CA that signed the certificate of PGSSLCERT",
+    "alert certificate expired": "the certificate of PGSSLCERT has expired",
+    "but not private key file": "PGSSLKEY has to name the file with the key of the certificate of PGSSLCERT",
+    "key values mismatch": "PGSSLKEY is the key of another certificate than PGSSLCERT",
+    "could not load private key file": "PGSSLKEY has to name a PEM file with a key that is not encrypted",
+    "group or world access": "that is the file of PGSSLKEY",
+    "could not read certificate file": "PGSSLCERT has to name a PEM file with the client's certificate",
+}
+"""What stands in the words of libpq and of the server, and what mends it; the first one that fits is said."""
+
 CONNECT_SECONDS: Final = 2
 STATEMENT_SECONDS: Final = 5
 IDLE_SECONDS: Final = 60
@@ -136,7 +155,9 @@ def postgres_check(engine: AsyncEngine) -> Callable[[], Awaitable[tuple[bool, st
 
 
 def database_reason(error: BaseException) -> str:
-    """The driver's own sentence, without SQL, parameters or follow-up lines."""
+    """The driver's own sentence, without SQL, parameters or follow-up lines; of TLS with what mends it."""
     origin = getattr(error, "orig", None) or error
     lines = str(origin).strip().splitlines()
-    return lines[0].strip() if lines else type(origin).__name__
+    reason = lines[0].strip() if lines else type(origin).__name__
+    advice = next((advice for words, advice in _TLS.items() if words in reason), None)
+    return reason if advice is None else f"{reason}; {advice}"

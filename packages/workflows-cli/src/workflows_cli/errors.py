@@ -25,7 +25,9 @@ def of_database(error: BaseException, where: str, check: str, login: str) -> Ref
     """
     reason = database_reason(error)
     if is_unavailable(error):
-        return Refused.one("DATABASE_UNAVAILABLE", f"PostgreSQL at {where} cannot be used: {reason}; {check}")
+        # A variable of TLS that has been named is what to look at, and nothing else.
+        remedy = "" if "PGSSL" in reason else f"; {check}"
+        return Refused.one("DATABASE_UNAVAILABLE", f"PostgreSQL at {where} cannot be used: {reason}{remedy}")
     if sqlstate(error) == _NOT_ALLOWED:
         return Refused.one("DATABASE_REFUSED", f"PostgreSQL at {where} refuses: {reason}; {login}")
     return None

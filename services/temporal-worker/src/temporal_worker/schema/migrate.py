@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from service_host.errors import Unreachable
-from service_host.postgres import CONNECT_SECONDS, where_is
+from service_host.postgres import CONNECT_SECONDS, database_reason, where_is
 from temporal_worker.settings import Settings
 
 _LOCK: Final = 7_310_551_009_247
@@ -52,7 +52,7 @@ def migrate(settings: Settings) -> tuple[str, ...]:
         ) as connection:
             return _apply(connection, settings.db_user_server)
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[0] + _REMEDIES.get(error.sqlstate or "", "")
+        reason = database_reason(error) + _REMEDIES.get(error.sqlstate or "", "")
         raise Unreachable("PostgreSQL", where_is(settings), reason) from error
 
 
