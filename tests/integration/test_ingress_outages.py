@@ -268,6 +268,25 @@ async def test_an_event_whose_key_was_held_is_overtaken_by_no_other_of_that_key(
     assert {row["attempts"] for row in routed.values()} == {0}
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "derived"])
+async def test_an_event_that_starts_a_run_is_not_overtaken_by_what_the_run_waits_for(
+    db: Database, database: MigratedDatabase, named: bool
+) -> None:
+    """Behind a table that was locked for a minute; the run looks back to its start's routing, and waited for ever."""
+    key, payload = "key-1" if named else None, {"ticketId": "key-1"}
+    await publish(db, "start", key, event_name="ORDERED", payload=payload)
+    await publish(db, "event", key, payload=payload)
+    await publish(db, "free", "key-2")
+    async with holding(database, "SELECT workflow_lock_keys(%s, ARRAY['ORDERED'], ARRAY['key-1'])", TENANT) as held:
+        routing = asyncio.create_task(route_pending(db, POLICY))
+        await held.time_out()
+        assert await routing == 3
+        assert (await event_row(db, "free"))["status"] == "routed"
+    await route(db, POLICY)
+    found = await rows(db, "workflow_runtime_events", order="processed_at")
+    assert [row["event_id"] for row in found] == ["free", "start", "event"]
+
+
 async def passes_while_held(db: Database, held: Held) -> None:
     """A pass that waits for what is held until its statement's time is over, and three behind it."""
     routing = asyncio.create_task(route_pending(db, POLICY))

@@ -105,24 +105,25 @@ async def route_event(
 
 
 class HeldKeys:
-    """Names and keys of the events of a tenant that a pass has left, since somebody else holds their keys.
+    """Keys of the events of a tenant that a pass has left, since somebody else holds what routing them needs.
 
-    What is behind such an event under one of its keys is left as well: it would overtake it.
+    What is behind such an event under one of its keys is left as well, whatever its name: it would overtake it, and a
+    run that the event starts does not look back to before it.
     """
 
     def __init__(self) -> None:
-        self._pairs: set[tuple[str, str]] = set()
+        self._keys: set[str] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._pairs)
+        return bool(self._keys)
 
-    def add(self, event_name: str, keys: Iterable[str]) -> None:
+    def add(self, keys: Iterable[str]) -> None:
         """An event of these was left."""
-        self._pairs.update((event_name, key) for key in keys)
+        self._keys.update(keys)
 
-    def hold(self, event_name: str, keys: Iterable[str]) -> bool:
+    def hold(self, keys: Iterable[str]) -> bool:
         """Whether an event of these is behind one that was left."""
-        return any((event_name, key) in self._pairs for key in keys)
+        return not self._keys.isdisjoint(keys)
 
 
 def keys_of(event: PendingEvent, policy: IngressPolicy) -> tuple[str, ...]:
@@ -180,13 +181,13 @@ async def _route(
 ) -> list[Delivery] | None:
     """Routes an event that is taken; what is left to this process to send. None as `route_event`."""
     keys = keys_of(event, policy)
-    if held is not None and held.hold(event.event_name, keys):
+    if held is not None and held.hold(keys):
         return None
     try:
         return await _route_by(db, conn, event, keys, just_routed)
     except DBAPIError as error:
         if held is not None and is_contended(error):
-            held.add(event.event_name, keys)
+            held.add(keys)
         raise
 
 
@@ -297,13 +298,13 @@ async def _route_in_order(
 ) -> int:
     """How many were left as they are: to who holds their keys, or to a quicker router."""
     not_ours: Exception | None = None
-    known: dict[str, tuple[str, list[str]]] = {}
+    known: dict[str, list[str]] = {}
     left = 0
     for at, event_id in enumerate(events):
         try:
             if held and event_id not in known:
                 known = await stored_keys(db, tenant, events[at:])
-            if (held and held.hold(*known[event_id])) or not await route_event(
+            if (held and held.hold(known[event_id])) or not await route_event(
                 db, tenant, event_id, policy, just_routed, held
             ):
                 left += 1
@@ -315,7 +316,7 @@ async def _route_in_order(
             await _failed(db, tenant, event_id, error, policy, attempts, at_once=contended)
             if contended:
                 left += 1
-                held.add(*(await stored_keys(db, tenant, [event_id]))[event_id])
+                held.add((await stored_keys(db, tenant, [event_id]))[event_id])
             if of_schema:
                 not_ours = error
     if not_ours is not None:

@@ -19,7 +19,7 @@ _PENDING = text("SELECT tenant, event_id FROM workflow_pending_events(:limit)")
 _TAKE = text("SELECT workflow_take_pending_event(:tenant, :event_id, :most)")
 _TAKE_NEXT = text("SELECT workflow_take_next_event(:most)")
 _STORED_KEYS = text(
-    "SELECT event_id, event_name, correlation_keys FROM workflow_runtime_events"
+    "SELECT event_id, correlation_keys FROM workflow_runtime_events"
     " WHERE tenant = :tenant AND event_id = ANY(CAST(:event_ids AS text[]))"
 )
 _CLAIM = text("SELECT workflow_claim_event(:tenant, :event_id, :event_name, CAST(:keys AS text[]), :most)")
@@ -133,12 +133,12 @@ def _pending(found: Mapping[str, Any]) -> PendingEvent:
     )
 
 
-async def stored_keys(db: Database, tenant: str, event_ids: Sequence[str]) -> dict[str, tuple[str, list[str]]]:
-    """Name and keys of events as their rows have them: no keys where they are still to be derived from the content."""
+async def stored_keys(db: Database, tenant: str, event_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Keys of events as their rows have them: none where they are still to be derived from the content."""
     async with db.tenant(tenant) as conn:
         rows = await rows_of(conn, _STORED_KEYS, {"tenant": tenant, "event_ids": list(event_ids)})
-    found = {row["event_id"]: (row["event_name"], row["correlation_keys"]) for row in rows}
-    return {event_id: found.get(event_id, ("", [])) for event_id in event_ids}
+    found = {row["event_id"]: row["correlation_keys"] for row in rows}
+    return {event_id: found.get(event_id, []) for event_id in event_ids}
 
 
 async def claim_event(
