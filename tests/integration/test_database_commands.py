@@ -9,10 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from harness.databases import MigratedDatabase
+from harness.databases import MigratedDatabase, engine_of
 from harness.operator import command, refused, workflows
 from workflows_cli.embedded import EmbeddedPostgres
+from workflows_core.storage.announcing import keep_announced
+from workflows_core.storage.database import Database
+from workflows_core.storage.processes import Announcement
 from workflows_core.storage.revision import REQUIRED_REVISION
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
@@ -137,6 +141,49 @@ async def test_the_driver_s_own_variables_say_whether_tls_is_required(
         message = await refused(required, *arguments)
         assert "DATABASE_UNAVAILABLE" in message
         assert "server does not support SSL, but SSL was required" in message
+
+
+@pytest.fixture
+def standing_by(database: MigratedDatabase, empty: EmbeddedPostgres) -> str:
+    """The URL of a server without the schema; both take no writes, as one that stands by for another."""
+    for url in (database.admin_url, empty.url()):
+        with psycopg.connect(url, autocommit=True) as admin:
+            statement = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+            admin.execute(statement.format(sql.Identifier(admin.info.dbname)))
+    return empty.url()
+
+
+async def test_a_server_that_takes_no_writes_is_told_so(environment: dict[str, str], standing_by: str) -> None:
+    """It was told as a fault of ours, with a trace."""
+    assert await workflows(environment, "runs", "list") == []
+    for arguments in (
+        ("events", "publish", "PAID", "--key", "k"),
+        ("tokens", "create", "--name", "n", "--role", "operator"),
+        ("db", "upgrade", "--url", standing_by),
+    ):
+        message = await refused(environment, *arguments)
+        assert message.startswith("error DATABASE_UNAVAILABLE: PostgreSQL at 127.0.0.1:"), message
+        told = "in a read-only transaction; the server is a standby, or has default_transaction_read_only on; check "
+        assert told in message
+
+
+async def test_a_process_says_that_its_server_takes_no_writes(database: MigratedDatabase, standing_by: str) -> None:
+    """Its heartbeat died, again and again, with a trace each time."""
+    said = []
+
+    class Once:
+        def mark(self, detail: str = "") -> None:
+            said.append(detail)
+
+        def degraded(self, reason: str) -> None:
+            said.append(reason)
+
+        async def pause(self, seconds: float) -> bool:
+            return True
+
+    async with engine_of(database.url) as engine:
+        await keep_announced(Database(engine), Announcement("w@h:1", "workflow-worker", "1", []), Once())
+    assert said == ["PostgreSQL does not answer: cannot execute INSERT in a read-only transaction"]
 
 
 async def test_an_option_that_is_empty_names_no_tenant(environment: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ from service_host.settings import PostgresSettings
 _PERMANENT: Final = re.compile(r"(database|role) \"[^\"]*\" does not exist|authentication failed|no pg_hba\.conf entry")
 """What a server says, in English, that waiting does not change; the driver has no code for a connection that fails."""
 
-_TLS: Final = {
+_REMEDIES: Final = {
     "certificate verify failed": "the server's certificate is out of date, or PGSSLROOTCERT lacks the CA behind it",
     "does not match host name": "DB_HOST has to be a name of the certificate; PGSSLMODE=verify-ca looks at no name",
     "root certificate file": "PGSSLROOTCERT has to name a PEM file with the CA that signed the server's certificate",
@@ -36,6 +36,7 @@ _TLS: Final = {
     "key values mismatch": "PGSSLKEY is the key of another certificate than PGSSLCERT",
     "could not load private key file": "PGSSLKEY has to name a PEM file with a key that is not encrypted",
     "group or world access": "that is the file of PGSSLKEY",
+    "in a read-only transaction": "the server is a standby, or has default_transaction_read_only on",
     "could not read certificate file": "PGSSLCERT has to name a PEM file with the client's certificate",
 }
 """What stands in the words of libpq and of the server, and what mends it; the first one that fits is said."""
@@ -155,9 +156,9 @@ def postgres_check(engine: AsyncEngine) -> Callable[[], Awaitable[tuple[bool, st
 
 
 def database_reason(error: BaseException) -> str:
-    """The driver's own sentence, without SQL, parameters or follow-up lines; of TLS with what mends it."""
+    """The driver's own sentence, without SQL, parameters or follow-up lines; of some with what mends it."""
     origin = getattr(error, "orig", None) or error
     lines = str(origin).strip().splitlines()
     reason = lines[0].strip() if lines else type(origin).__name__
-    advice = next((advice for words, advice in _TLS.items() if words in reason), None)
+    advice = next((advice for words, advice in _REMEDIES.items() if words in reason), None)
     return reason if advice is None else f"{reason}; {advice}"

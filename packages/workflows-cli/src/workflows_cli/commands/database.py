@@ -121,7 +121,7 @@ def _explained(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.Error) as error:
         told = of_database(error, _where(url), _CHECK, _LOGIN)
         if told is None:
             raise

@@ -26,7 +26,9 @@ _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_FUNCTION = "42883"
 _NOT_OUR_FAULT = (
     "08",  # connection exceptions
+    "25006",  # read-only: a standby, or a server that was told to take no more writes
     "25P03",  # idle-in-transaction time-out
+    "25P04",  # transaction time-out
     "40",  # deadlock, serialisation: the same again may well succeed
     "53",  # too many connections, out of memory or disk
     "55P03",  # lock not available in time
@@ -122,9 +124,7 @@ def is_unavailable(error: BaseException) -> bool:
     """
     if isinstance(error, (PoolTimeout, ConnectionError, asyncio.TimeoutError)):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if error.connection_invalidated:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     state = sqlstate(error)
     if state is None:
