@@ -18,12 +18,13 @@ from workflows_core.wire.messages import RunInput
 _LOAD = text(
     """
     SELECT l.recorded, l.definition_hash, l.input_json, l.trigger_metadata_json, l.runtime_semantics_version,
-           least(l.started_at,
-                 CASE jsonb_typeof(l.trigger_metadata_json -> 'queuedSince')
-                     WHEN 'number' THEN CAST(l.trigger_metadata_json ->> 'queuedSince' AS bigint) END,
-                 (SELECT CAST(floor(extract(epoch FROM e.processed_at) * 1000) AS bigint) + 1
-                    FROM workflow_runtime_events e
-                   WHERE e.tenant = :tenant AND e.event_id = l.trigger_metadata_json ->> 'eventId')) AS started_at
+           coalesce((SELECT CAST(floor(extract(epoch FROM e.processed_at) * 1000) AS bigint) + 1
+                       FROM workflow_runtime_events e
+                      WHERE e.tenant = :tenant AND e.event_id = l.trigger_metadata_json ->> 'eventId'),
+                    least(l.started_at,
+                          CASE jsonb_typeof(l.trigger_metadata_json -> 'queuedSince')
+                              WHEN 'number' THEN CAST(l.trigger_metadata_json ->> 'queuedSince' AS bigint) END)
+                   ) AS started_at
       FROM workflow_load_run(:tenant, :run_id) AS l
     """
 )

@@ -1,0 +1,90 @@
+"""The database's clock is set back, or a server with a late one takes over: runs find what they wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from temporalio.client import Client
+
+from harness.authored import authored_runtime
+from harness.ingress import ingress, route
+from harness.interpreted import document, wait
+from harness.run_records import EXECUTION, TENANT, a_wait, a_write, deliveries_of, publish, rows
+from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.request import LaunchRequest
+from workflows_core.storage.database import Database
+from workflows_core.storage.run_writes import write_run
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+ORDERED = {"type": "event", "eventName": "ORDERED", "payloadMapping": {"id": {"$expr": "event.payload.id"}}}
+SECONDS = 90
+
+
+async def set_back(db: Database, seconds: float) -> None:
+    """What was noted of the clock is so much ahead of it, as behind such a change."""
+    noted = "CAST((extract(epoch FROM clock_timestamp()) + :seconds) * 1000000 AS bigint)"
+    async with db.narrow() as conn:
+        await conn.execute(text(f"SELECT setval('workflow_routing_clock', {noted})"), {"seconds": seconds})
+
+
+async def test_a_run_that_began_before_finds_what_is_routed_behind_it(db: Database) -> None:
+    """The wait looked back to a time that the clock had not come to again."""
+    await set_back(db, SECONDS)
+    await publish(db, "e1")
+    await route(db)
+    began = int(time.time() + SECONDS - 10) * 1000
+    await write_run(db, a_write(1, waits=[a_wait(look_back_from=began)]), EXECUTION)
+    assert await deliveries_of(db) == {("e1", "wait-1"): "new"}
+
+
+async def test_an_event_that_starts_a_run_is_before_what_the_run_waits_for(db: Database, client: Client) -> None:
+    """Of one millisecond the second is not behind the first."""
+    await set_back(db, SECONDS)
+    async with authored_runtime(db, client) as authored:
+        await authored.publish({**document(wait("PAID", "payload.id")), "trigger": ORDERED})
+        await publish(db, "before", "k1")
+        await route(db)
+        await publish(db, "o1", event_name="ORDERED", payload={"id": "k1"})
+        await publish(db, "behind", "k1")
+        await route(db)
+        async with ingress(db, client), asyncio.timeout(60):
+            while [row["status"] for row in await rows(db, "workflow_runs")] != ["SUCCEEDED"]:
+                await asyncio.sleep(0.02)
+    (taken,) = [row for row in await rows(db, "workflow_event_deliveries") if row["target_kind"] == "wait"]
+    assert (taken["event_id"], taken["status"]) == ("behind", "consumed")
+
+
+async def test_the_order_of_routing_is_kept(db: Database) -> None:
+    await set_back(db, SECONDS)
+    events = [f"e{number}" for number in range(5)]
+    for event_id in events:
+        await publish(db, event_id)
+        await route(db)
+    assert [row["event_id"] for row in await rows(db, "workflow_runtime_events", order="processed_at")] == events
+
+
+async def test_a_clock_that_is_set_back_by_more_than_is_followed_is_believed(db: Database) -> None:
+    """Else every run would look back to all there was since a clock had been wrong by a year."""
+    await set_back(db, 3600)
+    for event_id in ("e1", "e2"):
+        await publish(db, event_id)
+        await route(db)
+    late = datetime.now(UTC) + timedelta(minutes=1)
+    assert all(row["processed_at"] < late for row in await rows(db, "workflow_runtime_events"))
+
+
+async def test_no_event_is_routed_at_a_time_before_the_start_of_a_run_that_is_open(
+    db: Database, client: Client
+) -> None:
+    async with authored_runtime(db, client) as authored:
+        workflow_id, _, _ = await authored.publish(document(wait("PAID", "payload.id")))
+        await Launcher(db, client).launch(LaunchRequest(TENANT, workflow_id, payload={"id": "k1"}))
+    async with db.narrow() as conn:
+        noted = text("SELECT timestamptz 'epoch' + last_value * interval '1 microsecond' FROM workflow_routing_clock")
+        at = (await conn.execute(noted)).scalar_one()
+    (run,) = await rows(db, "workflow_runs")
+    assert at >= run["started_at"]
