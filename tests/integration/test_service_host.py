@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import timedelta
-from typing import Any
+import time
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import pytest
 from prometheus_client import generate_latest
@@ -16,7 +17,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from service_host.metrics import PollerMetrics, new_registry
 from service_host.ownership import QueueOwnership
 from service_host.ownership_probe import OwnershipProbe
-from service_host.pollers import PollerKind, pollers_of
+from service_host.pollers import LIVES_SECONDS, PollerKind, pollers_of
 from service_host.progress import LoopState, RestartBudget
 from service_host.settings import TemporalSettings, load_settings
 from service_host.supervisor import Supervisor
@@ -141,6 +142,32 @@ async def test_the_probe_sees_this_process_and_an_intruder(temporal: EmbeddedTem
             found = await pollers_of(client, queue)
             assert found.services() == ("service-a", "service-b")
             assert {poller.kind for poller in found.pollers} == set(PollerKind)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_a_process_knows_that_it_polls_whatever_its_clock_says(
+    temporal: EmbeddedTemporal, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    """With one that was two minutes ahead of Temporal's it was never ready."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + ahead
+
+    monkeypatch.setattr("service_host.pollers.datetime", Clock)
+    client = await connect_temporal(settings_of(temporal), "service-a@host:1")
+    queue = f"probed-{secrets.token_hex(4)}"
+    probe = OwnershipProbe(client, "service-a", "service-a@host:1", [queue], ownership=owned(**{queue: "service-a"}))
+    async with worker_of(client, queue), asyncio.timeout(30):
+        while not probe.polls(queue)[0]:
+            await probe.probe()
+    # What the server goes on listing for minutes is no sign of life.
+    await probe.probe()
+    later = time.monotonic() + LIVES_SECONDS
+    monkeypatch.setattr("service_host.ownership_probe.time.monotonic", lambda: later)
+    await probe.probe()
+    assert "not listed" in probe.polls(queue)[1]
 
 
 async def test_what_was_seen_too_long_ago_is_no_longer_said(temporal: EmbeddedTemporal) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from temporalio.client import Client
@@ -79,6 +80,7 @@ class OwnershipProbe:
         self._ownership = ownership or QueueOwnership.load()
         self._stale_after_seconds = stale_after_seconds
         self._views: dict[str, QueueView] = {}
+        self._polled: dict[tuple[str, PollerKind], tuple[datetime, float]] = {}
         self._seen_at: float | None = None
         self._failure = "not probed yet"
 
@@ -171,10 +173,19 @@ class OwnershipProbe:
         own_kinds = frozenset(
             poller.kind
             for poller in pollers.pollers
-            if poller.identity == self._identity and poller.age().total_seconds() < LIVES_SECONDS
+            if poller.identity == self._identity
+            and self._polled_ago(pollers.queue, poller.kind, poller.last_access) < LIVES_SECONDS
         )
         owner = self._ownership.owner_of(pollers.queue)
         return QueueView(pollers, own_kinds, pollers.foreign(owner), tuple(self._findings(pollers, owner)))
+
+    def _polled_ago(self, queue: str, kind: PollerKind, last_access: datetime) -> float:
+        """Seconds since the server listed another time for this process, whatever the server's clock says."""
+        known, since = self._polled.get((queue, kind), (None, 0.0))
+        if known != last_access:
+            since = time.monotonic()
+            self._polled[queue, kind] = last_access, since
+        return time.monotonic() - since
 
     def _findings(self, pollers: QueuePollers, owner: str | None) -> Iterator[str]:
         declared = self._ownership.queues.get(pollers.queue)
