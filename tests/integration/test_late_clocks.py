@@ -1,4 +1,4 @@
-"""The database's clock is set back, or a server with a late one takes over: runs find what they wait for."""
+"""Clocks that differ, and one that is set back: runs find what they wait for, tasks have their time, and it is told."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from harness.ingress import ingress, route
 from harness.interpreted import document, wait
 from harness.run_records import EXECUTION, TENANT, a_wait, a_write, deliveries_of, publish, rows
 from workflows_core.launching.launcher import Launcher
+from workflows_core.launching.reminders import TaskReminders
 from workflows_core.launching.request import LaunchRequest
+from workflows_core.storage.announcing import keep_announced
 from workflows_core.storage.database import Database
+from workflows_core.storage.human_tasks import answer_task
+from workflows_core.storage.processes import Announcement
 from workflows_core.storage.run_writes import write_run
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
@@ -88,3 +92,60 @@ async def test_no_event_is_routed_at_a_time_before_the_start_of_a_run_that_is_op
         at = (await conn.execute(noted)).scalar_one()
     (run,) = await rows(db, "workflow_runs")
     assert at >= run["started_at"]
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize("ahead_ms", [-HOUR_MS, 0, HOUR_MS])
+async def test_a_task_has_its_time_whatever_temporals_clock_says(db: Database, ahead_ms: int) -> None:
+    """With a late one it was overdue and expired at once; with an early one it stayed open for too long."""
+    opened = int(time.time() * 1000) + ahead_ms
+    asked = {"taskId": "wait-1", "taskType": "t", "title": "T", "dueAt": opened + 60_000}
+    payload = {**asked, "assignedUsers": [], "assignedRoles": []}
+    task = a_wait(wait_type="human", opened_at=opened, timeout_at=opened + 120_000, payload=payload)
+    await write_run(db, {**a_write(1, waits=[task]), "temporal_ahead_ms": float(ahead_ms)}, EXECUTION)
+    assert await TaskReminders(db).one_pass() == 0
+    (row,) = await rows(db, "workflow_tasks")
+    assert abs((row["due_date"] - datetime.now(UTC)).total_seconds() - 60) < 30
+    assert row["expires_at"] - row["due_date"] == timedelta(minutes=1)
+    async with db.tenant(TENANT) as conn:
+        await answer_task(conn, TENANT, "wait-1", {}, "ada")
+
+
+class Beats:
+    """What a heartbeat tells, for so many beats."""
+
+    def __init__(self, beats: int) -> None:
+        self.beats = beats
+        self.said: list[str] = []
+
+    def mark(self, detail: str = "") -> None:
+        self.said.append(detail)
+
+    def degraded(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    async def pause(self, seconds: float) -> bool:
+        return len(self.said) == self.beats
+
+
+async def test_clocks_that_differ_are_told_by_every_process_and_once_in_its_log(
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    beats, announcement = Beats(3), Announcement("w@h:1", "workflow-worker", "1", [])
+    real = time.time
+    monkeypatch.setattr("workflows_core.storage.processes.time.time", lambda: real() - (90 if beats.beats > 3 else 0))
+    await keep_announced(db, announcement, beats, lambda: 0.5)
+    assert beats.said == [""] * 3
+    assert not [record for record in caplog.records if "clocks" in record.getMessage()]
+
+    beats = Beats(4)
+    lead = iter([-40.0, None, -40.0, None])
+    await keep_announced(db, announcement, beats, lambda: next(lead))
+    database = "degraded: the clock of the database is 90 s ahead of this process's"
+    both = f"{database}; the clock of Temporal is 40 s behind this process's"
+    assert beats.said == [both, database, both, database]
+    told = [record for record in caplog.records if "clocks" in record.getMessage()]
+    assert [(record.levelname, getattr(record, "event", "")) for record in told] == [("WARNING", "clocks_differ")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from service_host.progress import Loop, Progress, RestartBudget, StopStage
@@ -12,13 +13,15 @@ from workflows_core.storage.processes import Announcement
 from workflows_core.wire.names import AUTHORED_QUEUE
 
 
-def beat_loop(runtime: AuthoredRuntime, service: str, identity: str) -> Loop:
+def beat_loop(
+    runtime: AuthoredRuntime, service: str, identity: str, temporal_ahead: Callable[[], float | None]
+) -> Loop:
     """Writes the row until told to stop; a database that is away degrades it and nothing else."""
     actions = runtime.registry.announced(Place.WORKER)
     announcement = Announcement(identity, service, version(service), [AUTHORED_QUEUE], actions)
 
     async def run(progress: Progress) -> None:
-        await keep_announced(runtime.db, announcement, progress)
+        await keep_announced(runtime.db, announcement, progress, temporal_ahead)
 
     return Loop(
         "heartbeat",

@@ -107,9 +107,11 @@ async def _start(process: Process, settings: Settings) -> None:
     process.health.add_check("database:schema", lambda: schema_verdict(runtime.db))
     process.health.add_check("temporal:search-attributes", SearchAttributesCheck(client))
 
+    activities = runtime.activities
+
     def make_worker(on_fatal_error: OnFatalError) -> Worker:
         options = worker_options(settings, version(SERVICE))
-        return authored_worker(client, runtime.activities, worker_limits(settings), on_fatal_error, **options)
+        return authored_worker(client, activities, worker_limits(settings), on_fatal_error, **options)
 
     # A run that an event starts begins in this very process, without a trip through the queue.
     launcher = Launcher(runtime.db, client, LaunchPolicy(eager_start=True))
@@ -131,7 +133,7 @@ async def _start(process: Process, settings: Settings) -> None:
     process.health.add_check("ingress:backlog", backlog.keeps_up)
     process.registry.register(backlog)
     process.supervisor.add(backlog.loop())
-    process.supervisor.add(beat_loop(runtime, SERVICE, process.identity))
+    process.supervisor.add(beat_loop(runtime, SERVICE, process.identity, activities.clock_lead.seconds))
 
 
 async def check(settings: Settings) -> Sequence[Verdict]:

@@ -7,6 +7,8 @@ from collections import deque
 from datetime import datetime
 
 _SAMPLES = 64
+_ENOUGH = 8
+"""Of so many one has come at once, also on a busy machine."""
 
 
 class ClockLead:
@@ -19,3 +21,7 @@ class ClockLead:
         """Milliseconds, with one more activity that began then, by Temporal, and is here now."""
         self._samples.append((began.timestamp() - time.time()) * 1000)
         return max(self._samples)
+
+    def seconds(self) -> float | None:
+        """What is known by now; None for less than enough."""
+        return max(self._samples) / 1000 if len(self._samples) >= _ENOUGH else None

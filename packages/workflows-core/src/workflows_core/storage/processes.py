@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,10 @@ LIVE_FOR = timedelta(seconds=45)
 
 KNOWN_FOR = timedelta(days=1)
 """A process that has been silent for longer is forgotten."""
+
+
+CLOCKS_AGREE_SECONDS = 2.0
+"""Two clocks that differ by less are as good as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,16 @@ async def beat(conn: AsyncConnection, identity: str) -> bool:
     """Says that an announced process still lives; False when its row is gone, so that it is announced again."""
     row = update(processes).where(processes.c.identity == identity).values(seen_at=func.clock_timestamp())
     return (await conn.execute(row)).rowcount == 1
+
+
+async def clock_ahead(conn: AsyncConnection) -> float:
+    """Seconds that the database's clock is ahead of this process's, at least, however long the way there takes.
+
+    Negative where it is behind, 0 where both may be the same.
+    """
+    before = time.time()
+    at = float((await conn.execute(select(func.extract("epoch", func.clock_timestamp())))).scalar_one())
+    return min(at - before, 0.0) or max(at - time.time(), 0.0)
 
 
 async def leave(conn: AsyncConnection, identity: str) -> None:

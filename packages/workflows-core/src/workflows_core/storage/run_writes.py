@@ -19,6 +19,7 @@ from workflows_core.interpreter.matching import EventFacts, matches
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
+from workflows_core.storage.processes import CLOCKS_AGREE_SECONDS
 from workflows_core.storage.routing import claim_for
 from workflows_core.storage.statements import rows_of, value_of
 from workflows_core.wire.messages import EventSignal
@@ -110,16 +111,26 @@ async def write_in(
 
 
 async def _by_the_database_s_clock(conn: AsyncConnection, write: RunWrite) -> RunWrite:
-    """With the beginnings of `lookbackMs` by the clock of the times of routing: the run has counted on Temporal's."""
+    """With what is compared with the database's clock by that clock: the run has counted on Temporal's.
+
+    That is the beginnings of `lookbackMs`, and where the two clocks differ the times of tasks for people as well.
+    """
     waits, ahead = write["waits"] or [], write.get("temporal_ahead_ms")
-    if ahead is None or not any("lookback_ms" in wait for wait in waits):
+    if ahead is None or not any("lookback_ms" in wait or wait["wait_type"] == "human" for wait in waits):
         return write
     now = float(await value_of(conn, _NOW, {}))
     behind = round(now - time.time() * 1000 - ahead)
-    moved = [
-        {**wait, "look_back_from": wait["look_back_from"] + behind} if "lookback_ms" in wait else wait for wait in waits
-    ]
-    return cast(RunWrite, {**write, "waits": moved})
+    return cast(RunWrite, {**write, "waits": [_moved(wait, behind) for wait in waits]})
+
+
+def _moved(wait: WaitRecord, behind: int) -> Mapping[str, Any]:
+    if "lookback_ms" in wait:
+        return {**wait, "look_back_from": wait["look_back_from"] + behind}
+    if wait["wait_type"] != "human" or abs(behind) < CLOCKS_AGREE_SECONDS * 1000:
+        return wait
+    expires, due = wait["timeout_at"], wait["payload"].get("dueAt")
+    payload = {**wait["payload"], "dueAt": None if due is None else due + behind}
+    return {**wait, "timeout_at": None if expires is None else expires + behind, "payload": payload}
 
 
 async def look_back_again(conn: AsyncConnection, tenant: str, wait_id: str) -> None:
