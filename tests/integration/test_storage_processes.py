@@ -17,12 +17,13 @@ from workflow_worker.backlog import BacklogWatch
 from workflows_cli.migrations.upgrade import create_login
 from workflows_core.launching.reminders import TaskReminders
 from workflows_core.storage.announcing import keep_announced
+from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database
 from workflows_core.storage.processes import Announcement, announce, beat, leave, live_processes
 
 pytestmark = pytest.mark.asyncio
 IDENTITY = "workflow-worker@host:1"
-ACTIONS = [{"id": "log.write", "version": 1}]
+ACTIONS = [{"id": "log.write", "version": 1, "traits": {"place": "worker"}, "inputSchema": {}}]
 
 
 async def heart(db: Database, identity: str = IDENTITY, version: str = "1") -> None:
@@ -63,6 +64,19 @@ async def test_a_silent_process_is_dead_until_it_beats_again(db: Database) -> No
     await heart(db)
     async with db.narrow() as conn:
         assert len(await live_processes(conn)) == 1
+
+
+async def test_a_process_that_died_before_the_clock_was_set_back_is_dead(db: Database) -> None:
+    """It lived for as long as the clock had been set back."""
+    await heart(db)
+    await heart(db, "b@host:2")
+    for identity in (IDENTITY, "b@host:2"):
+        await age(db, identity, "-1 hour")
+    async with db.narrow() as conn:
+        assert await beat(conn, "b@host:2")
+        assert [process.identity for process in await live_processes(conn)] == ["b@host:2"]
+        found = await announced_actions(conn)
+    assert [(one.identity, one.live) for one in found] == [("b@host:2", True), (IDENTITY, False)]
 
 
 async def test_who_leaves_is_gone_at_once_and_its_row_after_a_day(db: Database) -> None:

@@ -18,7 +18,8 @@ from workflows_core.wire.records import ActionTraits
 
 _ANNOUNCED = text("""
     SELECT p.identity, p.service, p.seen_at,
-           p.seen_at > clock_timestamp() - CAST(:live_for AS interval) AS live, a.value
+           p.seen_at > clock_timestamp() - CAST(:live_for AS interval)
+               AND p.seen_at < clock_timestamp() + CAST(:live_for AS interval) AS live, a.value
       FROM workflow_processes p, jsonb_array_elements(p.actions) a
      WHERE CAST(:ids AS text[]) IS NULL OR a.value ->> 'id' = ANY (CAST(:ids AS text[]))
      ORDER BY live DESC, p.seen_at DESC, p.identity

@@ -86,10 +86,14 @@ async def leave(conn: AsyncConnection, identity: str) -> None:
 
 
 async def live_processes(conn: AsyncConnection, older_than: timedelta = LIVE_FOR) -> list[ProcessRow]:
-    """Processes by identity, but for those whose last heartbeat is as old as that, by the database's clock."""
+    """Processes by identity, but for those whose last heartbeat is as old as that, by the database's clock.
+
+    One that is as far ahead is of before that clock was set back: who has lived since has beaten since.
+    """
+    now = func.clock_timestamp()
     rows = await conn.execute(
         select(processes)
-        .where(processes.c.seen_at > func.clock_timestamp() - older_than)
+        .where(processes.c.seen_at > now - older_than, processes.c.seen_at < now + older_than)
         .order_by(processes.c.identity)
     )
     return [ProcessRow.of(row) for row in rows]
