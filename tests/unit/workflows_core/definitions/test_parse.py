@@ -359,7 +359,12 @@ def test_python_names_are_no_field_names() -> None:
         (
             {"id": "s", "type": "control.parallel", "branches": []},
             "root.steps[0].branches",
-            "at least 1",
+            "must have at least 1 item(s), this has 0",
+        ),
+        (
+            call(outputs=[{"id": "o", "label": "L", "stableKey": "1st", "document": {"version": 1, "blocks": []}}]),
+            "root.steps[0].config.outputs[0].stableKey",
+            "must match the pattern ^[a-z_][a-z0-9_]*$, this is '1st'",
         ),
         (
             {"id": "s", "type": "transform.assign", "config": {"assign": {"vars.x": 1}}},

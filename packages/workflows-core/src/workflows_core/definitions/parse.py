@@ -243,16 +243,21 @@ def _sentence(kind: str, detail: ErrorDetails, place: Place) -> str:
         return f"{place.key!r} is required"
     if kind == "string_too_short":
         return "must not be empty"
-    if kind == "greater_than":
-        return f"must be above {context['gt']}, this is {_shown(place.value)}"
-    if kind == "greater_than_equal":
-        return f"must be at least {context['ge']}, this is {_shown(place.value)}"
-    if kind == "less_than_equal":
-        return f"must be at most {context['le']}, this is {_shown(place.value)}"
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} item(s), this has {context['actual_length']}"
+    if kind in _BOUNDS:
+        return f"{_BOUNDS[kind].format(**context)}, this is {_shown(place.value)}"
     if wanted is None:
         return detail["msg"]
     return f"must be {wanted}, this is {_shown(place.value)}"
 
+
+_BOUNDS = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+}
 
 _WANTED = {
     "string_type": "a string",
