@@ -16,9 +16,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a_port_taken_after_it_was_looked_at_is_replaced(tmp_path: Path) -> None:
     told: list[str] = []
     stack = DevStack(tmp_path, told.append, without=("workflow-worker", "temporal-worker"))
-    with socket.create_server(("127.0.0.1", stack.api_port)) as other:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        # As it looked free when the stack was made; the usual port is one that another test's stack may take.
+        stack.api_port = taken = other.getsockname()[1]
         async with stack:
-            assert stack.state.api_port != other.getsockname()[1]
+            assert stack.state.api_port != taken
             status, _ = fetch(f"http://127.0.0.1:{stack.state.api_port}/openapi.json")
             assert status == 200
     assert "workflow-worker  left out" in told
