@@ -87,10 +87,18 @@ class LoopLag(Collector):
         )
 
     def _watch(self, ended: threading.Event) -> None:
-        told = False
-        while not ended.wait(self._blocked_seconds / 5):
+        told, pause = False, self._blocked_seconds / 5
+        while True:
+            begun, used = time.monotonic(), time.process_time()
+            if ended.wait(pause):
+                return
+            away, used = time.monotonic() - begun - pause, time.process_time() - used
             stands = time.monotonic() - self._turned_at - _TURN_SECONDS
-            if stands >= self._blocked_seconds and not told:
+            if away >= self._blocked_seconds and used < away / 10:
+                told = True
+                said = "it was stopped, its machine was suspended, or others had the processors"
+                log_event(EVENT_LOOP_BLOCKED, f"the process has not run for {away:.1f} s: {said}", level="ERROR")
+            elif stands >= self._blocked_seconds and not told:
                 told = True
                 log_event(
                     EVENT_LOOP_BLOCKED,
