@@ -271,19 +271,23 @@ async def test_a_pass_that_one_run_spoils_has_looked_at_the_others_when_it_ends(
     assert await status_of(db) == {run_id: "RUNNING" if run_id == runs[0] else "FAILED" for run_id in runs}
 
 
+@pytest.mark.parametrize(("ends", "seen"), [(False, "looked at"), (True, "ended")], ids=["open", "terminated"])
 async def test_a_launch_that_can_never_be_finished_is_told_by_its_row_and_spoils_no_pass(
-    db: Database, client: Client
+    db: Database, client: Client, ends: bool, seen: str
 ) -> None:
+    """And what became of the run that has the id, another tenant's, is not its end."""
+    run_id = f"taken-{uuid.uuid4()}"
     async with authored_runtime(db, client) as authored:
         workflow_id, version, content = await authored.publish(document(wait()), "orders")
-    taken = LaunchRequest("other", "orders", run_id="taken")
     async with db.tenant("other") as conn:
         await save_draft(conn, workflow_id="theirs", key="orders", name="orders", document=document(wait()))
         await publish_version(conn, "theirs", document(wait()))
-    await Launcher(db, client).launch(taken)
+    await Launcher(db, client).launch(LaunchRequest("other", "orders", run_id=run_id))
+    if ends:
+        await client.get_workflow_handle(workflow_id_of(run_id)).terminate("by hand")
     async with db.tenant(TENANT) as conn:
-        await insert_run(conn, NewRun("taken", workflow_id, version, content))
-    assert await reconciler(db, client).one_pass() == {"looked at": 1, "rejected": 1}
+        await insert_run(conn, NewRun(run_id, workflow_id, version, content))
+    assert await reconciler(db, client).one_pass() == {seen: 1, "rejected": 1}
     found = {row["tenant"]: (row["status"], row["error_json"]) for row in await rows(db, "workflow_runs")}
     assert found[TENANT][0] == "FAILED"
     assert found[TENANT][1]["code"] == "RUN_ID_TAKEN"

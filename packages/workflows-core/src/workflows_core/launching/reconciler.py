@@ -142,10 +142,12 @@ class Reconciler:
             if row.status != "STARTING":
                 return await self._lost(tenant, row)
             return await self._end_unneeded(tenant, row) or await self._launch(tenant, row)
+        if row.status == "STARTING":
+            # Temporal has it, and the launch was cut short before it could say so; or the id is another tenant's.
+            return await self._launch(tenant, row)
         ending = _ENDINGS.get(found.status or WorkflowExecutionStatus.RUNNING)
         if ending is None:
-            # Temporal has it, and the launch was cut short before it could say so; or the id is another tenant's.
-            return await self._launch(tenant, row) if row.status == "STARTING" else "looked at"
+            return "looked at"
         status, category, what = ending
         failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
         try:
