@@ -206,3 +206,14 @@ async def authored_runtime(
     )
     async with authored_worker(client, runtime.activities, limits, **options):
         yield Authored(runtime, client, effects)
+
+
+async def answered_to_nobody(db: Database, client: Client, document: Mapping[str, Any], name: str) -> Started:
+    """A run whose `test.act` of that name has succeeded while its process stopped: no workflow task has heard of it."""
+    async with authored_runtime(db, client, limits=WorkerLimits(grace_seconds=20)) as authored:
+        gate = authored.effects.gates[name] = asyncio.Event()
+        run = await authored.start(document)
+        while authored.effects.count(name) == 0:
+            await asyncio.sleep(0.02)
+        asyncio.get_running_loop().call_later(1, gate.set)
+    return run

@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import CancelledError
 
-from harness.authored import TENANT, Authored, Started, authored_runtime
+from harness.authored import TENANT, Authored, Started, answered_to_nobody, authored_runtime
 from harness.databases import MigratedDatabase
 from harness.holding import holding
 from harness.ingress import ingress
@@ -72,6 +72,23 @@ async def test_a_cancel_while_undoing_is_ignored_and_everything_is_undone(db: Da
     assert timeline.run.status == "FAILED"
     assert [name for name, _ in authored.effects.calls] == ["book", "pay", "bad", "unpay", "unbook"]
     assert {line.message for line in timeline.logs if "cancel" in line.message} != set()
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+async def test_what_had_succeeded_before_the_cancel_is_undone_though_the_run_hears_of_both_at_once(
+    db: Database, client: Client, is_last: bool
+) -> None:
+    """The answer was dropped: the step was CANCELED, over the row that said that it had succeeded, and not undone."""
+    steps = [act("book", onCompensate=[act("unbook")]), *([] if is_last else [act("never")])]
+    run = await answered_to_nobody(db, client, {**document(*steps), "compensateOn": ["cancel"]}, "book")
+    await run.handle.cancel()
+    async with authored_runtime(db, client) as authored:
+        await asyncio.gather(run.handle.result(), return_exceptions=True)
+    timeline = await run.timeline()
+    # The call of what is the last action has consented to the end that it has written.
+    assert timeline.run.status == ("SUCCEEDED" if is_last else "CANCELED")
+    assert [name for name, _ in authored.effects.calls] == ([] if is_last else ["unbook"])
+    assert [(step.step_path, step.status) for step in timeline.steps][:1] == [("root.steps[0]", "SUCCEEDED")]
 
 
 async def test_a_child_whose_launch_is_under_way_is_cancelled_though_its_parent_is_too(

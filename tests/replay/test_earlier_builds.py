@@ -11,14 +11,14 @@ import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from harness.authored import TENANT, authored_runtime
+from harness.authored import TENANT, answered_to_nobody, authored_runtime
 from harness.ingress import ingress
 from harness.interpreted import document, wait
 from harness.scheduled import held_up
 from harness.short_tasks import with_short_tasks
 from replay import record
 from workflows_core.execution import driver, scheduled_launch
-from workflows_core.execution.shielding import PATCH_CANCELLED_WHILE_READING
+from workflows_core.execution.shielding import PATCH_ANSWERS_BEFORE_A_CANCEL, PATCH_CANCELLED_WHILE_READING
 from workflows_core.execution.worker import authored_replayer
 from workflows_core.execution.workflow import PATCH_SHALLOW_SIGNALS
 from workflows_core.launching.launcher import Launcher
@@ -91,6 +91,15 @@ async def cancelled_while_it_is_asked_who_serves(db: Database, client: Client) -
             return await ended(run.handle)
 
 
+async def cancelled_when_its_action_had_answered(db: Database, client: Client) -> WorkflowHistory:
+    """The answer is dropped, and the step is not undone."""
+    steps = [record.act("book", id="book") | {"onCompensate": [record.act("undo", id="undo")]}, record.act("never")]
+    run = await answered_to_nobody(db, client, {**document(*steps), "compensateOn": ["cancel"]}, "book")
+    await run.handle.cancel()
+    async with authored_runtime(db, client):
+        return await ended(run.handle)
+
+
 async def launch_that_looks_twice(db: Database, client: Client) -> WorkflowHistory:
     """It is told of the run's end while it looks; the second time, the run has ended."""
     async with authored_runtime(db, client) as authored, ingress(db, client):
@@ -103,6 +112,7 @@ async def launch_that_looks_twice(db: Database, client: Client) -> WorkflowHisto
         (driver.PATCH_WAITS_FIRST, wait_beside_action),
         (driver.PATCH_ENDS_WHAT_IT_CARRIES, cancelled_before_it_is_loaded),
         (PATCH_CANCELLED_WHILE_READING, cancelled_while_it_is_asked_who_serves),
+        (PATCH_ANSWERS_BEFORE_A_CANCEL, cancelled_when_its_action_had_answered),
         (PATCH_SHALLOW_SIGNALS, deep_signal),
         (scheduled_launch.PATCH_TOLD_WHILE_LOOKING, launch_that_looks_twice),
         (scheduled_launch.PATCH_BEGINS_ANEW, launch_that_looks_twice),

@@ -29,7 +29,7 @@ from workflows_core.execution.last_calls import LastCall, last_call, outcome_of,
 from workflows_core.execution.payloads import decode, size_of
 from workflows_core.execution.run_view import details_of, result_of
 from workflows_core.execution.semantics import as_executed, require_supported
-from workflows_core.execution.shielding import shielded
+from workflows_core.execution.shielding import answers_taken, shielded
 from workflows_core.execution.short_calls import ShortCalls
 from workflows_core.interpreter.messages import (
     ActionStepFailed,
@@ -114,6 +114,7 @@ class RunDriver:
                     raise
                 if self._state.ending is None:
                     # What undoes is not cut: nobody would ask for it again.
+                    await answers_taken()
                     await self._stop_activities()
                 self.inbox.append(CancelRequested(now_ms()))
                 self.stopping = False

@@ -1,4 +1,4 @@
-"""What a cancel does not cut, and what one tells that it does."""
+"""What a cancel does not cut, what is taken before it, and what one tells that it does cut."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from workflows_core.execution.payloads import decode, encode
 
 PATCH_CANCELLED_WHILE_READING = "cancelled-while-reading"
 """Executions of builds before it took a cancel that cut a reading for the failure of what was read, and do so."""
+
+PATCH_ANSWERS_BEFORE_A_CANCEL = "answers-before-a-cancel"
+"""Executions of builds before it dropped the answers that had come in the workflow task of a cancel, and do so."""
+
+
+async def answers_taken() -> None:
+    """Lets all go on that has its answer already: an action that had succeeded when the cancel came is undone."""
+    if workflow.patched(PATCH_ANSWERS_BEFORE_A_CANCEL):
+        # Conditions are looked at when nothing else can go on.
+        await workflow.wait_condition(lambda: True)
 
 
 async def shielded(task: asyncio.Task[Any]) -> None:
