@@ -60,6 +60,7 @@ async def test_a_stack_starts_stops_and_goes_on_where_it_was(tmp_path: Path) -> 
     definition.write_text(str({**document(wait()), "id": "later"}).replace("'", '"'), encoding="utf-8")
     async with development(state) as lines:
         text = "".join(lines)
+        assert state.stat().st_mode & 0o777 == 0o700  # Its logs and histories have what runs are about.
         for name in ("postgresql", "temporal", "workflow-worker", "temporal-worker"):
             assert any(line.startswith(name) and " ready " in line for line in lines), text
         assert "http://127.0.0.1:" in text
@@ -77,6 +78,30 @@ async def test_a_stack_starts_stops_and_goes_on_where_it_was(tmp_path: Path) -> 
         await say(state, "events", "publish", "PAID", "--key", "k1")
         while "SUCCEEDED" not in (await say(state, "runs", "show", "run-1")).splitlines()[0]:
             await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("seen", ["", "temporal "])
+async def test_a_stack_that_is_told_to_stop_while_it_starts_does_not_start_on(tmp_path: Path, seen: str) -> None:
+    """It started on, or waited a minute for a service that never became ready, and only then stopped."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(Path(sys.executable).parent / "workflows"), "dev", "--state", str(tmp_path / "state")),
+        env=child_environment({}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    output = ""
+    while not (seen or (tmp_path / "state" / "postgres" / "server.json").exists()):
+        await asyncio.sleep(0.01)
+    while seen not in output:
+        output += (await process.stdout.readline()).decode()
+    below = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    output += (await process.stdout.read()).decode()
+    assert (await process.wait(), output.splitlines()[-1]) == (0, "stopping")
+    assert "Ctrl-C stops all" not in output
+    assert [pid for pid in below if Path(f"/proc/{pid}").exists()] == []
+    assert not (tmp_path / "state" / "stack.json").exists()
 
 
 async def test_a_second_stack_leaves_the_first_one_alone_and_the_page_s_example_works(tmp_path: Path) -> None:

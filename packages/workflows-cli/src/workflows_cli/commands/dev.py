@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -38,14 +39,20 @@ async def _run(directory: Path, without: tuple[str, ...]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    running = asyncio.create_task(_stand(directory, without))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        click.echo("stopping")
+        running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    return 0
+
+
+async def _stand(directory: Path, without: tuple[str, ...]) -> None:
+    """The stack, until it is cancelled, which it may be while it starts too."""
     async with DevStack(directory, tell=click.echo, without=without) as stack:
         where = "" if directory == DEFAULT_DIRECTORY else f" --state {shlex.quote(str(directory))}"
         click.echo(f"Ctrl-C stops all. In a second terminal: workflows runs list --dev{where}")
-        watching = asyncio.create_task(stack.watch())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        watching.cancel()
-        if watching.done() and not watching.cancelled():
-            watching.result()
-        click.echo("stopping")
-    return 0
+        await stack.watch()

@@ -37,6 +37,8 @@ class DevStack:
     """Whether the directory's state file is this stack's: another one may run there."""
 
     def __post_init__(self) -> None:
+        # Before those in it, which would make it with the rights that others have by default.
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.postgres = EmbeddedPostgres(self.directory / "postgres", port=POSTGRES_PORT)
         self.api_port = free_ports([API_PORT])[0]
         self.temporal = EmbeddedTemporal(self.directory / "temporal", port=TEMPORAL_PORT, ui=True, ui_port=UI_PORT)
@@ -53,8 +55,7 @@ class DevStack:
         await self.stop()
 
     async def _start(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.temporal.start))
+        await self._start_servers()
         password = secrets.token_hex(16)
         await asyncio.to_thread(self._prepare_database, password)
         # As root its data is elsewhere, and stays when the directory is deleted.
@@ -76,6 +77,18 @@ class DevStack:
             self._tell_of("HTTP API", "ready", f"http://127.0.0.1:{self.api_port}/v1{moved}")
         self.state = self._state_with(password)
         self.state.write(self.directory)
+
+    async def _start_servers(self) -> None:
+        starts = [asyncio.to_thread(server.start) for server in (self.postgres, self.temporal)]
+        starting = asyncio.gather(*starts, return_exceptions=True)
+        try:
+            await asyncio.shield(starting)
+        finally:
+            # Threads are not cut: what still started could not be stopped.
+            outcomes = await starting
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _start_service(self, service: str) -> None:
         """Another process may take a port between our look and the service's: then it starts once more with others."""
