@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from harness.interpreted import document
 from harness.own_definitions import OWN, Own, assign, attempt, each, echo, expr, side, step
 from harness.random_definitions import CATEGORIES, definitions
 from workflows_core.actions.registry import ActionRegistry
+from workflows_core.definitions.model import Step
 from workflows_core.definitions.parse import parse_definition
 from workflows_core.definitions.walk import walk_steps
 from workflows_core.errors import Problem
@@ -24,6 +26,7 @@ from workflows_core.validation.flow import (
     unreachable_problems,
     variable_problems,
 )
+from workflows_core.validation.targets import assign_targets
 
 END = step("control.return", "end")
 CASES: list[Any] = [1, "1", True, 0, False, None, "null"]
@@ -43,6 +46,21 @@ def flow(*steps: dict[str, Any], **extra: Any) -> list[Problem]:
 def test_of_many_names_that_are_wrong_the_first_have_a_suggestion() -> None:
     problems = flow(assign("set", known="1"), *(assign(f"s{n}", **{f"v{n}": "vars.knovn"}) for n in range(60)))
     assert [problem.suggestion for problem in problems] == ["known"] * 50 + [None] * 10
+
+
+def test_branches_side_by_side_are_each_looked_through_a_few_times_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # For each branch all of them were: a definition of three thousand, which may be published, took a minute.
+    looked: list[str] = []
+
+    def targets(path: str, found: Step) -> Iterator[tuple[str, str, str | None]]:
+        looked.append(found.id)
+        return assign_targets(path, found)
+
+    monkeypatch.setattr("workflows_core.validation.flow.assign_targets", targets)
+    assert flow(side(*([assign(f"a{number}", **{f"v{number}": "1"})] for number in range(100)))) == []
+    assert len(looked) < 1_000
 
 
 def test_an_assignment_sees_what_those_before_it_in_its_step_set() -> None:

@@ -236,7 +236,7 @@ def _variables(
                     message += "; one that comes later does"
                 yield Problem("VARIABLE_NOT_DEFINED", message, where, "warning", step_id=step.id, suggestion=hint)
         for branch, nested in branches:
-            seen = names.every if branch == "onCompensate" else _seen_in(step, branch)
+            seen = names.every if branch == "onCompensate" else _seen_in(step, branch, own)
             yield from _variables(f"{path}.{branch}", nested, seen | known, names, engine)
             known = known | _set_below(nested)
         known = known | set(_sets(step))
@@ -276,15 +276,21 @@ def _seen_within(path: str, step: Step) -> dict[str, Container[str]]:
     return seen
 
 
-def _seen_in(step: Step, branch: str) -> set[str]:
-    """What a branch of the step may see beside what is set before the step and in its earlier branches."""
+def _seen_in(step: Step, branch: str, own: set[str]) -> set[str]:
+    """What a branch of the step may see beside what is set before the step and in its earlier branches.
+
+    Args:
+        step: The step.
+        branch: Name of the branch.
+        own: What the step sets itself or in any branch: gathered once, since there may be thousands of branches.
+    """
     match step:
         case ForEachStep():
             return {step.item_var, *_set_below(step.body)}
         case WhileStep():
             return _set_below(step.body)
         case ParallelStep():
-            return {name for one in step.branches for name in _set_below(one.steps)}
+            return own
         case TryCatchStep() if branch == "catch":
             return set(_sets(step))  # The captured error.
     return set()
