@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from business_calendar.calendar import WEEKDAYS, BusinessCalendar
-from business_calendar.hours import WorkingHours
+from business_calendar.hours import WorkingHours, overlapping
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Zones whose clock changes: by an hour, by half an hour, at midnight, and one that once skipped a whole day.
@@ -43,6 +43,27 @@ calendars = st.builds(
     holidays=st.frozensets(st.dates(date(2011, 12, 1), date(2018, 12, 31)), max_size=5),
 )
 instants = st.datetimes(datetime(2011, 12, 1), datetime(2018, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1_439), st.integers(1, 1_440)).filter(lambda two: two[0] < two[1]), max_size=8)
+)
+def test_each_stretch_that_overlaps_an_earlier_one_is_found(stretches: list[tuple[int, int]]) -> None:
+    hours = sorted(WorkingHours(wall(begin), wall(end % 1_440)) for begin, end in stretches)
+    found = list(overlapping(reversed(hours)))
+    assert all(one.overlaps(other) for one, other in found)
+    late = [other for place, other in enumerate(hours) if any(one.overlaps(other) for one in hours[:place])]
+    assert [other for _, other in found] == late
+
+
+def test_a_day_of_many_stretches_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each was held against each other one: a day of some thousand stretches took minutes.
+    held: list[WorkingHours] = []
+    overlaps = WorkingHours.overlaps
+    monkeypatch.setattr(WorkingHours, "overlaps", lambda one, other: held.append(one) or overlaps(one, other))
+    hours = [WorkingHours(wall(minute), wall(minute + 1)) for minute in range(0, 1_400, 2)]
+    assert BusinessCalendar.of("UTC", {"monday": hours}).week[0] == tuple(hours)
+    assert len(held) < 2 * len(hours)
 
 
 @given(calendars, instants)

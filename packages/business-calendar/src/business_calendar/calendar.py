@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import combinations
 from zoneinfo import ZoneInfo
 
-from business_calendar.hours import WorkingHours
+from business_calendar.hours import WorkingHours, overlapping
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -41,9 +40,8 @@ class BusinessCalendar:
             if isinstance(day, datetime):
                 raise TypeError(f"holidays are dates; {day.isoformat()} is a datetime")
         for name, hours in zip(WEEKDAYS, self.week, strict=True):
-            for one, other in combinations(hours, 2):
-                if one.overlaps(other):
-                    raise ValueError(f"on {name}, {one} overlaps {other}")
+            for one, other in overlapping(hours):
+                raise ValueError(f"on {name}, {one} overlaps {other}")
             if list(hours) != sorted(hours):
                 raise ValueError(f"on {name}, the hours must be in order")
 

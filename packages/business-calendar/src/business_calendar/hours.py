@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import time
 
@@ -42,3 +43,13 @@ class WorkingHours:
 
     def __str__(self) -> str:
         return f"{self.begins.isoformat()} to {self.ends.isoformat()}"
+
+
+def overlapping(hours: Iterable[WorkingHours]) -> Iterator[tuple[WorkingHours, WorkingHours]]:
+    """Each stretch that overlaps an earlier one, behind the one of these that reaches furthest."""
+    furthest: WorkingHours | None = None
+    for one in sorted(hours):
+        if furthest is not None and furthest.overlaps(one):
+            yield furthest, one
+        if furthest is None or (furthest.ends != MIDNIGHT and (one.ends == MIDNIGHT or one.ends > furthest.ends)):
+            furthest = one

@@ -102,6 +102,18 @@ def test_a_calendar_that_is_wrong_says_what_is_and_where(entry: Any, path: str, 
     assert said in problem.message
 
 
+def test_each_stretch_that_overlaps_an_earlier_one_is_said_once() -> None:
+    """Each pair was: of some thousand that are the same, millions of problems."""
+    stretches = [["11:00", "12:00"], ["08:00", "18:00"], ["09:00", "10:00"], ["18:00", "19:00"]]
+    with pytest.raises(Refused) as found:
+        read_calendars({"a": {"timezone": "UTC", "hours": {"monday": stretches, "friday": WORK * 300}}})
+    said = [problem.message for problem in found.value.problems]
+    assert said[:2] == [
+        f"08:00:00 to 18:00:00 overlaps {one}" for one in ("09:00:00 to 10:00:00", "11:00:00 to 12:00:00")
+    ]
+    assert len(said) == 2 + 299 * len(WORK)
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "\ud800", "x" * 201])
 def test_a_calendar_has_an_id_and_a_name_that_can_be_stored(name: str) -> None:
     """The first two were stored, the next two a traceback."""

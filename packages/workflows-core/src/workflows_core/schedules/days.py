@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import combinations
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from business_calendar.calendar import WEEKDAYS, BusinessCalendar
-from business_calendar.hours import WorkingHours
+from business_calendar.hours import WorkingHours, overlapping
 from workflows_core.definitions.walk import field_path
 from workflows_core.errors import Problem, Refused
 from workflows_core.storage.schedules import CalendarRow, DayTypeFilter
@@ -180,9 +179,8 @@ def _day_problems(where: str, day: str, stretches: Any) -> Iterator[tuple[str, s
                 hours.append(_stretch(*stretch))
             except ValueError as error:
                 yield place, str(error)
-    for one, other in combinations(hours, 2):
-        if one.overlaps(other):
-            yield where, f"{one} overlaps {other}"
+    for one, other in overlapping(hours):
+        yield where, f"{one} overlaps {other}"
 
 
 def _stretch(begins: str, ends: str) -> WorkingHours:
