@@ -242,7 +242,7 @@ async def _seen_by(conn: AsyncConnection, wait: WaitFacts, event: EventForWait) 
         if why is None:
             claimed = await claimed_by(conn, event.event_id)
             consumed = await consumed_by(conn, event.event_id, {wait.run_id})
-            why = _beside(wait, claimed, consumed) or "the wait was not open then, or had another event"
+            why = _beside(wait, claimed, consumed) or _passed_by(wait, "the wait was not open then")
     return {"eventId": event.event_id, "at": event.created_at, "verdict": verdict, "why": why}
 
 
@@ -277,7 +277,14 @@ def _outside(event: EventRow, wait: WaitFacts, claimed: str | None, consumed: Ma
         return f"the wait looks back to {wait.look_back_from.isoformat()} only, and the event was routed before"
     if wait.status == "WAITING":
         return "another event is on its way to the wait, which takes one; the run's next wait looks back for this one"
-    return f"the wait was not open when the event was routed, or had another event on its way: it is {wait.status} now"
+    return f"{_passed_by(wait, 'the wait was not open when the event was routed')}: it is {wait.status} now"
+
+
+def _passed_by(wait: WaitFacts, not_open: str) -> str:
+    """What can have been where the event fits the wait and nobody has it now: a claim is gone when it is released."""
+    if wait.match == "one":
+        return f"{not_open}, had another event on its way, or had closed before a wait that got this one gave it back"
+    return f"{not_open}, or had another event on its way"
 
 
 def _not_started(event: EventRow, key: str) -> str:
