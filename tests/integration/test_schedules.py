@@ -87,14 +87,18 @@ async def test_a_time_fires_once_however_often_it_is_asked_for(db: Database, cli
             overlap=ScheduleOverlapPolicy.BUFFER_ALL,
         )
         handle = client.get_schedule_handle(row.runner_schedule_id)
-        for _ in range(2):
+        for asked in (3, 6):
             await handle.backfill(span)
-            while len(await rows(db, "workflow_runs")) < 3:
-                await asyncio.sleep(0.05)
-        launcher = Launcher(db, client)
-        again = await fire(db, launcher, TENANT, row.id, datetime(2026, 3, 2, 2, tzinfo=UTC), "by hand")
-        assert again.outcome == "launched"
-        assert len(await rows(db, "workflow_runs")) == 3
+            # Each of them at once, also where the run has ended long ago and tells nobody.
+            async with asyncio.timeout(40):
+                while (info := (await handle.describe()).info).num_actions < asked or info.running_actions:
+                    await asyncio.sleep(0.05)
+        again = await fire(db, Launcher(db, client), TENANT, row.id, datetime(2026, 3, 2, 2, tzinfo=UTC), "by hand")
+        runs = await rows(db, "workflow_runs")
+        assert [run["status"] for run in runs] == ["SUCCEEDED"] * 3
+        ended = next(run["run_id"] for run in runs if "T02:00" in run["trigger_fire_key"])
+        assert (again.outcome, again.reason) == ("skipped", f"it has fired for this time: run {ended} has ended")
+        assert (await row_of(db, row.id)).last_run_status == "SUCCEEDED"
 
 
 async def test_an_overlap_is_skipped_while_the_last_run_is_open(db: Database, client: Client) -> None:

@@ -98,12 +98,16 @@ async def fire(
         execution_key=key,
     )
     try:
-        await launcher.launch(request)
+        launched = await launcher.launch(request)
     except (TemporalUnavailable, SearchAttributesMissing):
         raise
     except Refused as error:
         return await _recorded(db, row, scheduled_for, key, Fired("error", reason=f"{error.code}: {error.sentence}"))
-    return await _recorded(db, row, scheduled_for, key, Fired("launched", run_id))
+    fired = await _recorded(db, row, scheduled_for, key, Fired("launched", run_id))
+    if not launched.created and await run_ended(db, tenant, row.id, run_id) is not None:
+        # Its end is past, so that nobody tells it: the launch would stay open, and others be left out, till it looks.
+        return Fired("skipped", reason=f"it has fired for this time: run {run_id} has ended")
+    return fired
 
 
 def launch_of(row: ScheduleRow, version: VersionRow | None, scheduled_for: datetime) -> LaunchRequest:
