@@ -169,14 +169,13 @@ async def test_a_stack_that_is_killed_leaves_no_process_behind(tmp_path: Path) -
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("inside", ["", "inside"])
-async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path, inside: str) -> None:
+@pytest.mark.parametrize(("inside", "why"), [("", "File exists"), ("inside", "Not a directory")])
+async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path, inside: str, why: str) -> None:
     (tmp_path / "file").touch()
     state = str(tmp_path / "file" / inside)
     code, _, error = await ended("workflows", "dev", "--state", state, environment={})
     assert (code, "Traceback" in error) == (1, False)
-    assert f"error EMBEDDED_START_FAILED: {tmp_path}/file/" in error
-    assert "cannot be made: Not a directory; name another --state" in error
+    assert f"error EMBEDDED_START_FAILED: {Path(state)} cannot be made: {why}; name another --state" in error
 
 
 def runs(pid: int) -> bool:

@@ -12,7 +12,7 @@ from harness.run_records import TENANT, rows
 from harness.scheduled import created, following, published, row_of
 from workflows_core.launching.launcher import Launcher
 from workflows_core.schedules import firing, managing
-from workflows_core.schedules.firing import fire
+from workflows_core.schedules.firing import Fired, fire
 from workflows_core.schedules.managing import ScheduleRequest
 from workflows_core.schedules.temporal import matching_times
 from workflows_core.storage.database import Database
@@ -23,6 +23,12 @@ NIGHT = timedelta(hours=17)
 
 def noon(zone: str, day: str) -> datetime:
     return datetime.fromisoformat(f"{day}T12:00:00").replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def is_same_run(first: Fired, again: Fired) -> bool:
+    """Whether a time that is asked for again is answered with its run, or that this one has ended meanwhile."""
+    has_ended = again.outcome == "skipped" and f"run {first.run_id} has ended" in str(again.reason)
+    return first.outcome == "launched" and (again == first or has_ended)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +58,17 @@ async def test_a_daily_schedule_starts_one_run_when_the_clock_is_set_back(
             await sync.one_pass()
             until = noon(zone, day)
             times = await matching_times(client, row, until - NIGHT, until)
-            # A second time as well, as when an activity is tried again.
-            fired = [await fire(db, launcher, TENANT, row.id, at, "x") for at in (*times, *times)]
+            fired = [await fire(db, launcher, TENANT, row.id, at, "x") for at in times]
+            # As when an activity is tried again: nothing new is started.
+            again = [await fire(db, launcher, TENANT, row.id, at, "x") for at in times]
             runs = [run for run in await rows(db, "workflow_runs") if row.id in run["trigger_fire_key"]]
             assert len(runs) == 1
-            assert [one.outcome for one in fired] == ["launched", *["skipped"] * (len(times) - 1)] * 2
+            assert [one.outcome for one in fired] == ["launched", *["skipped"] * (len(times) - 1)]
+            assert is_same_run(fired[0], again[0])
+            assert {one.outcome for one in again[1:]} <= {"skipped"}
             at = datetime.fromisoformat(runs[0]["trigger_metadata_json"]["scheduledFor"])
             assert at.astimezone(ZoneInfo(zone)).strftime("%H:%M") == f"{hour:02}:{minute:02}"
-            assert (await row_of(db, row.id)).last_run_status == "launched"
+            assert (await row_of(db, row.id)).last_run_status in ("launched", "SUCCEEDED")
             async with db.tenant(TENANT) as conn:
                 assert await managing.has_time(conn, client, row, until - NIGHT, until)
                 assert not await managing.has_time(conn, client, row, at + timedelta(minutes=1), until)
@@ -103,5 +112,5 @@ async def test_what_a_build_before_has_fired_at_the_second_hour_has_its_run(
         with monkeypatch.context() as before:
             before.setattr(firing, "first_shown", lambda _, at: at)
             first = await fire(db, Launcher(db, client), TENANT, row.id, at, "x")
-        assert await fire(db, Launcher(db, client), TENANT, row.id, at, "x") == first
+        assert is_same_run(first, await fire(db, Launcher(db, client), TENANT, row.id, at, "x"))
     assert len(await rows(db, "workflow_runs")) == 1

@@ -15,6 +15,7 @@ from workflows_cli.dev.processes import ServiceProcess, fetch
 from workflows_cli.dev.state import StackState
 from workflows_cli.embedded.loopback import PORT_TRIES, free_ports
 from workflows_cli.embedded.postgres import EmbeddedPostgres
+from workflows_cli.embedded.state import make_directory
 from workflows_cli.embedded.temporal import EmbeddedTemporal
 from workflows_cli.migrations.upgrade import create_login, upgrade
 from workflows_core.errors import Refused
@@ -38,7 +39,7 @@ class DevStack:
 
     def __post_init__(self) -> None:
         # Before those in it, which would make it with the rights that others have by default.
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self.directory.absolute())
         self.postgres = EmbeddedPostgres(self.directory / "postgres", port=POSTGRES_PORT)
         self.api_port = free_ports([API_PORT])[0]
         self.temporal = EmbeddedTemporal(self.directory / "temporal", port=TEMPORAL_PORT, ui=True, ui_port=UI_PORT)

@@ -15,6 +15,18 @@ _FILE = "server.json"
 _LOCK = "lock"
 
 
+def make_directory(path: Path) -> None:
+    """Makes a directory for its owner only, unless it is there.
+
+    Raises:
+        EmbeddedStartFailed: It cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmbeddedStartFailed(f"{path} cannot be made: {error.strerror}; name another --state") from None
+
+
 class StateDirectory:
     """A directory with a lock and a small JSON file that only this user can read.
 
@@ -28,10 +40,7 @@ class StateDirectory:
             EmbeddedStartFailed: It cannot be made.
         """
         self.path = path.absolute()
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise EmbeddedStartFailed(f"{self.path} cannot be made: {error.strerror}; name another --state") from None
+        make_directory(self.path)
         self._lock: int | None = None
 
     def lock(self, patience: float = 15.0) -> int:
