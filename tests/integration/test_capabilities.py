@@ -87,6 +87,15 @@ def draft(**fields: Any) -> dict[str, Any]:
     }
 
 
+async def cancelled_while_it_asks(run: Started, database: MigratedDatabase) -> None:
+    """Cancels a run whose question, who serves its action, nobody can answer meanwhile, and waits for its end."""
+    async with holding(database, "LOCK TABLE workflow_processes") as held:
+        await held.waiting(1)
+        await run.handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await run.handle.result()
+
+
 async def failure_of(authored: Authored, *steps: dict[str, Any]) -> dict[str, Any]:
     run = await authored.start(document(*steps))
     with pytest.raises(WorkflowFailureError):
@@ -209,11 +218,7 @@ async def test_a_cancel_while_it_is_asked_who_serves_the_action_is_one(
         run = await authored.start({**document(before, draft()), "compensateOn": ["cancel"]})
         while not (await run.timeline()).logs:
             await asyncio.sleep(0.02)
-        async with holding(database, "LOCK TABLE workflow_processes") as held:
-            await held.waiting(1)
-            await run.handle.cancel()
-            with pytest.raises(WorkflowFailureError):
-                await run.handle.result()
+        await cancelled_while_it_asks(run, database)
         timeline = await run.timeline()
     assert timeline.run.status == "CANCELED"
     assert [step.status for step in timeline.steps if step.step_path == "root.steps[1]"] == ["CANCELED"]
@@ -229,11 +234,7 @@ async def test_a_cancel_while_it_is_asked_who_serves_the_action_takes_the_call_o
         run = await authored.start(document(act(mapping={"name": "before"}), draft()))
         while authored.effects.count("before") == 0:
             await asyncio.sleep(0.02)
-        async with holding(database, "LOCK TABLE workflow_processes") as held:
-            await held.waiting(1)
-            await run.handle.cancel()
-            with pytest.raises(WorkflowFailureError):
-                await run.handle.result()
+        await cancelled_while_it_asks(run, database)
         history = await run.handle.fetch_history()
     assert (await run.timeline()).run.status == "CANCELED"
     assert EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED in [event.event_type for event in history.events]
