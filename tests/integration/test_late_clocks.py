@@ -28,11 +28,23 @@ ORDERED = {"type": "event", "eventName": "ORDERED", "payloadMapping": {"id": {"$
 SECONDS = 90
 
 
-async def set_back(db: Database, seconds: float) -> None:
-    """What was noted of the clock is so much ahead of it, as behind such a change."""
+async def set_back(db: Database, seconds: float, *, gone_on_from: bool = True) -> None:
+    """What was noted of the clock is so much ahead of it, as behind such a change; some has been routed behind it."""
     noted = "CAST((extract(epoch FROM clock_timestamp()) + :seconds) * 1000000 AS bigint)"
+    values = {"seconds": seconds, "given": gone_on_from}
     async with db.narrow() as conn:
-        await conn.execute(text(f"SELECT setval('workflow_routing_clock', {noted})"), {"seconds": seconds})
+        await conn.execute(text(f"SELECT setval('workflow_routing_clock', {noted}, :given)"), values)
+
+
+async def times_of_routing(db: Database, seconds: float) -> list[datetime]:
+    """As many as there are in so many seconds."""
+    found = []
+    ends = time.monotonic() + seconds
+    async with db.narrow() as conn:
+        while time.monotonic() < ends:
+            found.append((await conn.execute(text("SELECT workflow_routing_time()"))).scalar_one())
+            await asyncio.sleep(0.002)
+    return found
 
 
 async def test_a_run_that_began_before_finds_what_is_routed_behind_it(db: Database) -> None:
@@ -69,6 +81,22 @@ async def test_the_order_of_routing_is_kept(db: Database) -> None:
         await publish(db, event_id)
         await route(db)
     assert [row["event_id"] for row in await rows(db, "workflow_runtime_events", order="processed_at")] == events
+
+
+@pytest.mark.parametrize("seconds", [1.05, 0.15, 0.05])
+async def test_the_order_of_routing_is_kept_where_the_clock_comes_to_where_it_was(db: Database, seconds: float) -> None:
+    """It went back by a second there: a run that an event had started did not look back to what was routed then."""
+    await set_back(db, seconds)
+    found = await times_of_routing(db, 0.1)
+    assert len(found) > 5
+    assert found == sorted(found)
+
+
+async def test_a_clock_that_is_set_back_by_little_is_followed_too(db: Database) -> None:
+    """What is noted is ahead of what has been given out, and that was more than the clock was late."""
+    before = datetime.now(UTC)
+    await set_back(db, 0.3 + 0.1, gone_on_from=False)
+    assert min(await times_of_routing(db, 0.02)) >= before + timedelta(seconds=0.3)
 
 
 async def test_a_clock_that_is_set_back_by_more_than_is_followed_is_believed(db: Database) -> None:
