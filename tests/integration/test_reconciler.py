@@ -39,6 +39,7 @@ from workflows_core.launching.problems import RunNotRunning, TemporalUnavailable
 from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
+from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import NewRun, insert_run
 from workflows_core.wire.messages import EventSignal
 from workflows_core.wire.names import AUTHORED_QUEUE, workflow_id_of
@@ -358,6 +359,31 @@ async def test_a_run_that_temporal_lists_as_ended_does_not_wait_for_its_turn(db:
     assert found.pop(ended.run_id) == "FAILED"
     assert found.keys() == {one.run_id for one in others}
     assert "FAILED" not in found.values()
+
+
+async def test_what_is_listed_as_ended_and_cannot_be_answered_for_keeps_no_other_waiting(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pass asked for the same ones, and for no other for an hour."""
+    async with authored_runtime(db, client) as authored:
+        await authored.publish(document(wait()), key="orders")
+    asked: set[str] = set()
+
+    async def unreadable(_: Reconciler, row: RunRow, execution: str | None = None) -> None:
+        asked.add(row.run_id)
+        raise RPCError("nobody polls", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+
+    monkeypatch.setattr(Reconciler, "_consumed", unreadable)
+    runs = [await Launcher(db, client).launch(LaunchRequest(TENANT, "orders")) for _ in range(3)]
+    for run in runs:
+        await client.get_workflow_handle(run.temporal_workflow_id).terminate("by hand")
+    two = reconciler(db, client, quiet_seconds=3600, batch_size=2)
+    async with asyncio.timeout(10):
+        while len(await two._listed_as_ended()) < 3:
+            await asyncio.sleep(0.1)
+    assert [await two.one_pass() for _ in range(2)] == [{"not answered for": 2}, {"not answered for": 1}]
+    assert asked == {run.run_id for run in runs}
+    assert await two.one_pass() == {"not answered for": 2}
 
 
 async def test_passes_go_round_and_leave_alone_what_was_just_written(db: Database, client: Client) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -73,6 +73,7 @@ class Reconciler:
     launcher: Launcher
     policy: ReconcilerPolicy = field(default_factory=ReconcilerPolicy)
     _after: tuple[str, str] = ("", "")
+    _listed_after: tuple[str, str] = ("", "")
 
     async def run(self, progress: LoopProgress) -> None:
         """Passes until cancelled."""
@@ -90,12 +91,19 @@ class Reconciler:
         """
         launches = await quiet_launches(self.db, self.policy.quiet_seconds, self.policy.batch_size)
         quiet = await quiet_runs(self.db, self.policy.quiet_seconds, self._after, self.policy.batch_size)
-        self._after = quiet[-1] if len(quiet) == self.policy.batch_size else ("", "")
+        self._after = self._next(quiet)
         now = dict.fromkeys((*launches, *quiet))
         done = await self._look_at(now)
         # Last: without the list, which another store of Temporal's answers, the rounds go on.
-        listed = [one for one in await self._listed_as_ended() if one not in now]
-        return done + await self._look_at(listed[: self.policy.batch_size])
+        listed = sorted(one for one in await self._listed_as_ended() if one not in now)
+        # Round too: one that nobody answers for stays in the list.
+        behind = [one for one in listed if one > self._listed_after][: self.policy.batch_size]
+        self._listed_after = self._next(behind)
+        return done + await self._look_at(behind)
+
+    def _next(self, looked_at: Sequence[tuple[str, str]]) -> tuple[str, str]:
+        """Behind what the next pass goes on, which begins anew behind the last ones."""
+        return looked_at[-1] if len(looked_at) == self.policy.batch_size else ("", "")
 
     async def _look_at(self, runs: Iterable[tuple[str, str]]) -> Counter[str]:
         slots = asyncio.Semaphore(_AT_ONCE)
