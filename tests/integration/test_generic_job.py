@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -69,6 +69,26 @@ class AwayAtTheEnd(Recorded):
             self.asked.set()
             if self.away:
                 raise ConnectionError("database away")
+        return await super().set_status(tenant, job_id, job_name, status, metadata)
+
+
+class SlowAtTheBeginning(Recorded):
+    """Records that take long when the beginning of a job is to be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def set_status(
+        self, tenant: str, job_id: str, job_name: str, status: str, metadata: Mapping[str, Any]
+    ) -> bool:
+        if status == "processing":
+            self.asked.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), 0.5)
+        else:
+            self.ended.set()
         return await super().set_status(tenant, job_id, job_name, status, metadata)
 
 
@@ -212,6 +232,22 @@ async def test_a_cancel_that_comes_behind_the_handler_leaves_no_job_in_progress(
         else:
             assert (await failure_of(handle)).message == "LookupError: no such invoice"
     assert [found for _, found in records.statuses] == ["processing", status]
+
+
+async def test_a_cancel_that_comes_before_the_handler_leaves_no_job_in_progress(client: Client) -> None:
+    """The record of the beginning goes on when a cancel cuts the waiting for it, and came behind that of the end."""
+    records = SlowAtTheBeginning()
+    async with jobs(client, records):
+        handle = await start(client, "echo")
+        await records.asked.wait()
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+        async with asyncio.timeout(10):
+            while len(records.statuses) < 2:
+                await asyncio.sleep(0.02)
+    assert isinstance(caught.value.cause, CancelledError)
+    assert [status for _, status in records.statuses] == ["processing", "failed"]
 
 
 async def test_a_malformed_job_is_refused_with_every_wrong_field(client: Client) -> None:

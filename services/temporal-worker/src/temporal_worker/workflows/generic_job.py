@@ -41,6 +41,9 @@ _HANDLER_HEARTBEAT = timedelta(seconds=60)
 _RECORD_ATTEMPT = timedelta(seconds=15)
 _RECORD_ALTOGETHER = timedelta(seconds=45)
 
+PATCH_BEGINNING_FIRST = "beginning-first"
+"""Executions of builds before it went on to the end at a cancel while the beginning was being recorded, and do so."""
+
 
 @workflow.defn(name=GENERIC_JOB_WORKFLOW)
 class GenericJobWorkflow:
@@ -89,7 +92,7 @@ class GenericJobWorkflow:
         job = JobRequest.from_json(job_input)
         self._state = replace(self._state.at("initializing", 10), started_at=_now())
         try:
-            await self._record(job, "processing", "execution_started", None)
+            await self._record_beginning(job)
             self._state = self._state.at("executing", 20)
             self._refuse_if_cancelled()
             result = await self._execute(job)
@@ -130,6 +133,20 @@ class GenericJobWorkflow:
             by = self._cancel.get("cancelledBy")
             who = f" by {by}" if by else ""
             raise _failure(f"the job was cancelled{who}: {self._cancel.get('reason') or 'no reason given'}")
+
+    async def _record_beginning(self, job: JobRequest) -> None:
+        """What a cancel cuts goes on all the same, and its record may come behind that of the end: so it is awaited."""
+        record = asyncio.create_task(self._record(job, "processing", "execution_started", None))
+        try:
+            await asyncio.shield(record)
+        except asyncio.CancelledError:
+            # Eviction and shutdown cancel too; only a cancel that the server asked for has a reason.
+            if workflow.cancellation_reason() is None:
+                raise
+            if not workflow.patched(PATCH_BEGINNING_FIRST):
+                record.cancel()
+            await workflow.wait([record])
+            raise
 
     async def _record(self, job: JobRequest, status: str, step: str, result: Json) -> None:
         about = {"jobId": job.job_id, "jobName": job.job_name, "tenantId": job.tenant_id}
