@@ -68,7 +68,13 @@ class ServiceProcess:
             stop_signal=signal.SIGTERM,
             grace_seconds=STOP_SECONDS,
         )
-        child = await asyncio.to_thread(Child.start, program)
+        starting = asyncio.create_task(asyncio.to_thread(Child.start, program))
+        try:
+            child = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on, and nobody would stop what it starts.
+            await asyncio.to_thread((await starting).stop)
+            raise
         return cls(service, port, log, log_start, child)
 
     async def wait_ready(self) -> None:
