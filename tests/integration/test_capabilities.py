@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.testing import ActivityEnvironment
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.databases import MigratedDatabase
@@ -21,6 +22,7 @@ from workflows_core.actions.action import Action, ActionContext, Effect, Place
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.actions.secrets import MappingSecrets
 from workflows_core.errors import ActionFailed, ErrorCategory, Refused
+from workflows_core.execution.payloads import decode, encode
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.worker import WorkerLimits, application_worker, authored_replayer
 from workflows_core.publishing.publish import import_definition, publish_definition
@@ -194,6 +196,18 @@ async def test_a_server_that_goes_away_while_the_step_is_on_its_queue(db: Databa
     assert timeline.run.error_json["category"] == "ActionUnavailable"
     assert timeline.run.error_json["details"]["waitedMs"] >= 2_000
     assert [step.status for step in timeline.steps] == ["SUCCEEDED", "FAILED"]
+
+
+async def test_a_server_that_is_just_replaced_is_not_absent_for_the_calls_that_are_with_it(db: Database) -> None:
+    """A look in the second between two servers failed a call that was under way as `ActionUnavailable`."""
+    runtime = AuthoredRuntime.build(db, {}, MappingSecrets({}), RunPolicy(unavailable_after_ms=300))
+    look = ActivityEnvironment()
+    asked = encode({"id": "app.draft", "version": 1, "at": "app"})
+    await announced(db)
+    await gone(db)
+    assert decode(await look.run(runtime.activities.find_action, asked))["traits"] is not None
+    await asyncio.sleep(0.4)
+    assert decode(await look.run(runtime.activities.find_action, asked))["traits"] is None
 
 
 async def test_what_came_before_is_recorded_while_the_application_is_away(db: Database, client: Client) -> None:

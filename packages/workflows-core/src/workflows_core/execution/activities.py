@@ -126,7 +126,9 @@ class RunActivities:
         wanted = decode(raw)
         at = wanted.get("at")  # A worker of the build before does not say where.
         place = None if at is None else Place(at)
-        return encode(await durably(lambda: self.loader.find(wanted["id"], wanted["version"], place)))
+        # A call that is at a place already outlives the moment in which a server there is replaced.
+        of_late = place is not None
+        return encode(await durably(lambda: self.loader.find(wanted["id"], wanted["version"], place, of_late=of_late)))
 
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from workflows_core.actions.action import Place
@@ -24,6 +25,7 @@ from workflows_core.storage.begun_runs import begun_run
 from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import get_version
+from workflows_core.storage.processes import LIVE_FOR
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.records import ActionTraits, FoundAction, LoadedRun
 
@@ -109,10 +111,20 @@ class RunLoader:
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]
         return loaded
 
-    async def find(self, action_id: str, version: int, at: Place | None = None) -> FoundAction:
-        """Whether a live process serves an action, at one place if that is given; reads only."""
+    async def find(
+        self, action_id: str, version: int, at: Place | None = None, *, of_late: bool = False
+    ) -> FoundAction:
+        """Whether a live process serves an action, at one place if that is given; reads only.
+
+        Args:
+            action_id: Of the action.
+            version: Of the action.
+            at: Place that it has to be at.
+            of_late: A process counts that went away within the time for which an absent action is waited for.
+        """
+        gone_for = timedelta(milliseconds=self.policy.unavailable_after_ms if of_late else 0)
         async with self.db.narrow() as conn:
-            found = await announced_actions(conn, {(action_id, version)})
+            found = await announced_actions(conn, {(action_id, version)}, LIVE_FOR + gone_for)
         if not found:
             registered = self.registry.get(action_id, version)
             return {

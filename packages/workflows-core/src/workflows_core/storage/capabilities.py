@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 from sqlalchemy import text
@@ -40,7 +40,7 @@ class AnnouncedAction:
         identity: The process, `<service>@<host>:<pid>`.
         service: Its service.
         seen_at: Its last heartbeat, by the database's clock.
-        live: False when the process has been silent for longer than `LIVE_FOR`.
+        live: False when the process has been silent for longer than was asked for.
     """
 
     id: str
@@ -56,16 +56,17 @@ class AnnouncedAction:
 
 
 async def announced_actions(
-    conn: AsyncConnection, wanted: Collection[tuple[str, int]] | None = None
+    conn: AsyncConnection, wanted: Collection[tuple[str, int]] | None = None, live_for: timedelta = LIVE_FOR
 ) -> list[AnnouncedAction]:
     """What processes announced within the last day, those that live first, then by their last heartbeat.
 
     Args:
         conn: Any connection; there is no tenant data in it.
         wanted: Only these (id, version); everything when None.
+        live_for: A process that has been silent for longer is not live.
     """
     ids = None if wanted is None else sorted({action_id for action_id, _ in wanted})
-    rows = await conn.execute(_ANNOUNCED, {"ids": ids, "live_for": LIVE_FOR})
+    rows = await conn.execute(_ANNOUNCED, {"ids": ids, "live_for": live_for})
     found = []
     for identity, service, seen_at, live, value in rows:
         action = cast("dict[str, Any]", value)
