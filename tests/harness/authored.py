@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from workflows_core.actions.action import Action, ActionContext, Effect
 from workflows_core.actions.ports import ActionObserver, StepQuota
@@ -169,6 +169,16 @@ class Started:
             for event in history.events
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
         ]
+
+    async def told_why_it_waits(self) -> str:
+        """The last failure of the activity that is under way."""
+        while True:
+            found = await self.handle.describe()
+            assert found.status == WorkflowExecutionStatus.RUNNING, (await self.timeline()).run.error_json
+            pending = found.raw_description.pending_activities
+            if pending and pending[0].last_failure.message:
+                return pending[0].last_failure.message
+            await asyncio.sleep(0.05)
 
     async def until(self, status: str) -> RunTimeline:
         """Waits until the row says so; the test's own time-out bounds it."""

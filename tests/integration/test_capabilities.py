@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.testing import ActivityEnvironment
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
@@ -261,33 +261,17 @@ async def test_a_call_that_came_to_the_wrong_process_goes_to_the_one_that_has_it
             await announced(db, "workflow-server@host:8", [replace(DRAFT, id="app.other")])
             await announced(db)
             run = await authored.start(document(draft()))
-            while True:
-                pending = (await run.handle.describe()).raw_description.pending_activities
-                if pending and pending[0].last_failure.message:
-                    break
-                await asyncio.sleep(0.05)
-            assert "load the same packs in every process" in pending[0].last_failure.message
+            assert "load the same packs in every process" in await run.told_why_it_waits()
         async with serving(db, client):
             result = await run.handle.result()
     assert result["scopes"]["vars"]["draft"]["text"] == "dear Ada"
-
-
-async def told_why_it_waits(run: Started) -> str:
-    """The last failure of the call that is under way."""
-    while True:
-        found = await run.handle.describe()
-        assert found.status == WorkflowExecutionStatus.RUNNING, (await run.timeline()).run.error_json
-        pending = found.raw_description.pending_activities
-        if pending and pending[0].last_failure.message:
-            return pending[0].last_failure.message
-        await asyncio.sleep(0.05)
 
 
 async def test_a_call_whose_action_has_moved_to_another_service_fails_and_says_so(db: Database, client: Client) -> None:
     await announced(db, WORKER, [replace(DRAFT, place=Place.WORKER)], Place.WORKER)
     async with authored_runtime(db, client) as authored:
         run = await authored.start(document(draft()))
-        assert WORKER in await told_why_it_waits(run)
+        assert WORKER in await run.told_why_it_waits()
         await announced(db)
         await gone(db, WORKER)
         with pytest.raises(WorkflowFailureError):
@@ -295,7 +279,7 @@ async def test_a_call_whose_action_has_moved_to_another_service_fails_and_says_s
         error = (await run.timeline()).run.error_json
         await announced(db, WORKER, [replace(DRAFT, place=Place.WORKER)], Place.WORKER)
         later = await authored.start(document(draft()))
-        assert WORKER in await told_why_it_waits(later)
+        assert WORKER in await later.told_why_it_waits()
         await gone(db, WORKER)
         await gone(db)
         with pytest.raises(WorkflowFailureError):
@@ -341,7 +325,7 @@ async def test_a_short_action_that_another_process_has_is_called_there(db: Datab
         step["config"]["actionId"] = "here.size"
     async with authored_runtime(db, client) as authored:
         run = await authored.start(document(*steps))
-        assert WORKER in await told_why_it_waits(run)
+        assert WORKER in await run.told_why_it_waits()
     # A run that began with it as a short one goes on where it is none any more.
     async with authored_runtime(db, client, more={"size": lambda: [made]}):
         result = await run.handle.result()

@@ -21,11 +21,11 @@ from workflows_core.actions.action import Action, Effect
 from workflows_core.actions.ports import ActionObserver, EntityLinks, KeyValueStore, SecretProvider
 from workflows_core.actions.registry import ActionRegistry
 from workflows_core.errors import ErrorCategory, Failure, StepFailed
-from workflows_core.execution import suspects
 from workflows_core.execution.failures import action_crashed, authored_error
 from workflows_core.execution.handlers import Surroundings, call_handler, required_action
 from workflows_core.execution.lost_rows import with_row
 from workflows_core.execution.policy import RunPolicy
+from workflows_core.execution.suspects import OF_THIS_PROCESS
 from workflows_core.storage import ledger
 from workflows_core.storage.database import Database, is_unavailable, sqlstate
 from workflows_core.storage.entity_links import PostgresEntityLinks
@@ -162,7 +162,7 @@ class RegularAction:
         if not before.suspect:
             return before
         if before.crashes < MAX_CRASHES:
-            await self.held.enter_async_context(suspects.turn(self.call))
+            await self.held.enter_async_context(OF_THIS_PROCESS.turn(self.call))
         taken = await self._kept(lambda: ledger.start_again(self.db, self.call, self.token, alone=True))
         if taken.taken and before.crashes >= MAX_CRASHES:
             raise StepFailed(action_crashed(self.call, before.crashes))
