@@ -157,17 +157,31 @@ async def accepted(db: Database) -> set[str]:
 async def reset(client: Client, run: Started) -> WorkflowHandle[Any, Any]:
     """What an operator does with Temporal's own tools: back to the first workflow task."""
     history = await run.handle.fetch_history()
-    first = next(e.event_id for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+    ends = [e.event_id for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
     answer = await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=run.handle.id, run_id=run.handle.result_run_id or ""),
             reason="a test",
-            workflow_task_finish_event_id=first,
+            workflow_task_finish_event_id=ends[0],
             request_id=str(uuid.uuid4()),
         )
     )
     return client.get_workflow_handle(run.handle.id, run_id=answer.run_id)
+
+
+async def test_a_run_that_was_reset_says_so_in_its_row(db: Database, client: Client) -> None:
+    """Its row said that nobody knew why it had failed, and what it had done."""
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait()), {"id": "k1"})
+        await run.until("WAITING")
+        with pytest.raises(WorkflowFailureError):
+            await (await reset(client, run)).result()
+        assert await reconciler(db, client).one_pass() == {"ended": 1}
+        timeline = await run.timeline()
+    error = timeline.run.error_json or {}
+    assert (timeline.run.status, error["category"], error["code"]) == ("FAILED", "RunReset", "RUN_RESET")
+    assert f"run {run.run_id} was reset; a run that was reset with Temporal's own tools is refused" in error["message"]
 
 
 async def test_hole_8_a_parent_hears_of_a_child_that_was_terminated(db: Database, client: Client) -> None:

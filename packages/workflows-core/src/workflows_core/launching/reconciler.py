@@ -19,6 +19,7 @@ from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
     WorkflowHandle,
+    WorkflowHistoryEventFilterType,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
 )
@@ -34,6 +35,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.repairs import end_run, open_children, open_runs_of, quiet_launches, quiet_runs
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run
+from workflows_core.storage.statements import RunReset
 from workflows_core.wire import names
 from workflows_core.wire.records import FINAL_RUN_STATUSES, RunStatus
 
@@ -158,6 +160,10 @@ class Reconciler:
             return "looked at"
         status, category, what = ending
         failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
+        if found.status is WorkflowExecutionStatus.FAILED and await self._was_reset(row, found.run_id):
+            failure = Failure(
+                ErrorCategory.RUN_RESET, RunReset(f"run {row.run_id} was reset").message, code="RUN_RESET"
+            )
         try:
             consumed = await self._consumed(row)
         except (RPCError, _Unreadable) as error:
@@ -169,6 +175,15 @@ class Reconciler:
             )
             return "not answered for"
         return await self._end(tenant, row, status, failure, found.run_id, consumed)
+
+    async def _was_reset(self, row: RunRow, execution: str) -> bool:
+        """Whether the run's last execution was refused its first write, because the row is another execution's."""
+        handle = self.client.get_workflow_handle(row.temporal_workflow_id, run_id=execution)
+        closing = WorkflowHistoryEventFilterType.CLOSE_EVENT
+        async for event in handle.fetch_history_events(event_filter_type=closing):
+            failed = event.workflow_execution_failed_event_attributes.failure.application_failure_info
+            return failed.type == f"{names.FAILURE_TYPE_PREFIX}{ErrorCategory.RUN_RESET}"
+        return False
 
     async def _launch(self, tenant: str, row: RunRow) -> str:
         try:
