@@ -24,6 +24,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
@@ -154,8 +155,8 @@ async def accepted(db: Database) -> set[str]:
     return {row["event_id"] for row in found if row["status"] == "accepted"}
 
 
-async def reset(client: Client, run: Started) -> WorkflowHandle[Any, Any]:
-    """What an operator does with Temporal's own tools: back to the first workflow task."""
+async def reset(client: Client, run: Started, task: int = 0) -> WorkflowHandle[Any, Any]:
+    """What an operator does with Temporal's own tools: back to the workflow task of a number, the first by default."""
     history = await run.handle.fetch_history()
     ends = [e.event_id for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
     answer = await client.workflow_service.reset_workflow_execution(
@@ -163,7 +164,7 @@ async def reset(client: Client, run: Started) -> WorkflowHandle[Any, Any]:
             namespace=client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=run.handle.id, run_id=run.handle.result_run_id or ""),
             reason="a test",
-            workflow_task_finish_event_id=ends[0],
+            workflow_task_finish_event_id=ends[task],
             request_id=str(uuid.uuid4()),
         )
     )
@@ -182,6 +183,22 @@ async def test_a_run_that_was_reset_says_so_in_its_row(db: Database, client: Cli
     error = timeline.run.error_json or {}
     assert (timeline.run.status, error["category"], error["code"]) == ("FAILED", "RunReset", "RUN_RESET")
     assert f"run {run.run_id} was reset; a run that was reset with Temporal's own tools is refused" in error["message"]
+
+
+async def test_a_reset_undoes_nothing_of_a_run_that_has_succeeded(db: Database, client: Client) -> None:
+    """Its refused execution had failed, as the definition asks for, and undid what the run had done."""
+    book, unbook = [act(mapping={"name": name}, id=name) for name in ("book", "unbook")]
+    async with authored_runtime(db, client) as authored:
+        once = {"type": "action.call", "config": {"actionId": "test.once", "version": 1}}
+        steps = [{**book, "onCompensate": [unbook]}, once, act()]
+        run = await authored.start({**document(*steps), "compensateOn": ["failure"]})
+        await run.handle.result()
+        with pytest.raises(WorkflowFailureError) as failed:
+            await (await reset(client, run, task=1)).result()
+        status = (await run.timeline()).run.status
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert (status, failed.value.cause.type) == ("SUCCEEDED", "WorkflowRuntimeV2.RunReset")
+    assert authored.effects.count("unbook") == 0
 
 
 async def test_hole_8_a_parent_hears_of_a_child_that_was_terminated(db: Database, client: Client) -> None:

@@ -321,6 +321,8 @@ class RunDriver:
                 self._release(write["sequence"])
             if self.stopping and failed.failure.category == ErrorCategory.CANCELLATION:
                 return
+            if run_ends.is_the_end(failed.failure):
+                self.state = replace(self._state, outcome=Outcome("FAILED", now_ms(), failed.failure))
             event = ActionStepFailed(command.command_id, now_ms(), failed.failure, failed.recorded)
         self._begin_task()
         self.inbox.append(event)

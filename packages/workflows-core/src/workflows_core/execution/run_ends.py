@@ -17,6 +17,14 @@ from workflows_core.execution.shielding import shielded
 from workflows_core.wire.names import ACTIVITY_FINISH, SIGNAL_RUN_ENDED
 from workflows_core.wire.records import RunWrite
 
+PATCH_RESET_UNDOES_NOTHING = "reset-undoes-nothing"
+"""Executions of builds before it undid what the run's own execution had done, perhaps with success, and do so."""
+
+
+def is_the_end(failure: Failure) -> bool:
+    """Whether a step's failure ends this execution then and there: what it would undo is another execution's."""
+    return failure.category == ErrorCategory.RUN_RESET and workflow.patched(PATCH_RESET_UNDOES_NOTHING)
+
 
 async def write_end(write: RunWrite, *, has_row: bool) -> Failure | None:
     """Writes the end; answers why a run that was reset may not: its row is the first execution's."""
