@@ -30,7 +30,7 @@ from temporalio.worker import Worker
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.ingress import ingress, route
-from harness.interpreted import act, document, wait
+from harness.interpreted import act, counted, document, wait
 from harness.run_records import publish, rows
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.execution.policy import RunPolicy
@@ -43,7 +43,7 @@ from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import NewRun, insert_run
 from workflows_core.wire.messages import EventSignal
-from workflows_core.wire.names import AUTHORED_QUEUE, workflow_id_of
+from workflows_core.wire.names import AUTHORED_QUEUE, SIGNAL_EVENT, workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -157,8 +157,10 @@ async def accepted(db: Database) -> set[str]:
 
 async def reset(client: Client, run: Started, task: int = 0) -> WorkflowHandle[Any, Any]:
     """What an operator does with Temporal's own tools: back to the workflow task of a number, the first by default."""
-    history = await run.handle.fetch_history()
-    ends = [e.event_id for e in history.events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
+    ends: list[int] = []
+    while len(ends) <= task:
+        events = (await run.handle.fetch_history()).events
+        ends = [e.event_id for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
     answer = await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
@@ -199,6 +201,27 @@ async def test_a_reset_undoes_nothing_of_a_run_that_has_succeeded(db: Database, 
     assert isinstance(failed.value.cause, ApplicationError)
     assert (status, failed.value.cause.type) == ("SUCCEEDED", "WorkflowRuntimeV2.RunReset")
     assert authored.effects.count("unbook") == 0
+
+
+async def test_a_reset_that_continues_as_new_before_it_writes_is_refused(db: Database, client: Client) -> None:
+    """It went on as a later execution of the run, also of one that was CANCELED, whose steps it did."""
+    steps = [wait(), counted(9), act(mapping={"name": "behind"})]
+    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=5)) as authored:
+        run = await authored.start(document(*steps), {"id": "k1"})
+        await run.until("WAITING")
+        # The write of the wait is in the history that the reset goes by.
+        again = await reset(client, run, task=1)
+        body = {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {}}
+        await again.signal(SIGNAL_EVENT, body)
+        with pytest.raises(WorkflowFailureError) as failed:
+            await again.result()
+        assert (await reconciler(db, client).one_pass()) == {"ended": 1}
+        timeline = await run.timeline()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "WorkflowRuntimeV2.RunReset"
+    assert [step.status for step in timeline.steps] == ["CANCELED"]
+    assert (timeline.run.generation, (timeline.run.error_json or {})["code"]) == (0, "RUN_RESET")
+    assert authored.effects.count("behind") == 0
 
 
 async def test_hole_8_a_parent_hears_of_a_child_that_was_terminated(db: Database, client: Client) -> None:

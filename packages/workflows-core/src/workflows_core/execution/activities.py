@@ -114,7 +114,7 @@ class RunActivities:
         body = decode(raw)
         run_input, started_at = RunInput.from_wire(body), body["executionStartedAt"]
         with about(tenant=run_input.tenant_id, run_id=run_input.run_id, workflow_id=run_input.workflow_id):
-            loaded = await durably(lambda: self.loader.load(run_input, started_at))
+            loaded = await durably(lambda: self.loader.load(run_input, started_at, body.get("continuedFrom")))
             if PLANS.find(loaded["definition_hash"]) is None:
                 with suppress(Exception):  # The run itself will tell.
                     await asyncio.wrap_future(PLANS.compiling(loaded["definition"], loaded["definition_hash"]))

@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
 from workflows_core.execution import options
 from workflows_core.execution.clock import now_ms, start_ms
-from workflows_core.execution.failures import step_failure
+from workflows_core.execution.failures import run_error, step_failure
 from workflows_core.execution.plans import plan_for
 from workflows_core.execution.semantics import semantics_of
 from workflows_core.execution.shielding import read
@@ -46,8 +47,10 @@ def first_state(plan: Plan, run_input: RunInput, loaded: LoadedRun) -> State:
 
 
 def load_call(run_input: RunInput) -> dict[str, Any]:
-    """What the load activity is called with: the run's input, and when the execution was started."""
-    return {**run_input.to_wire(), "executionStartedAt": start_ms()}
+    """What the load activity is called with: the run's input, the execution's start, and the one it goes on for."""
+    call = {**run_input.to_wire(), "executionStartedAt": start_ms()}
+    before = workflow.info().continued_run_id
+    return call if before is None else {**call, "continuedFrom": before}
 
 
 class LoadFailed(Exception):
@@ -63,12 +66,17 @@ async def load(run_input: RunInput) -> tuple[LoadedRun, Plan]:
 
     Raises:
         LoadFailed: There is no such version, or it is not what was published.
+        ApplicationError: `RunReset`: it goes on for an execution that is not the run's own.
         asyncio.CancelledError: The run is cancelled meanwhile.
     """
     try:
         loaded = full_loaded(await read(ACTIVITY_LOAD, load_call(run_input), options.for_load()))
     except FailureError as error:
-        raise LoadFailed(step_failure(error).failure) from error
+        failure = step_failure(error).failure
+        if failure.category == ErrorCategory.RUN_RESET:
+            # Nothing of it is written, as no end of it would be: the row is another execution's.
+            raise run_error(failure) from error
+        raise LoadFailed(failure) from error
     try:
         return loaded, plan_for(loaded["definition"], loaded["definition_hash"])
     except Refused as error:

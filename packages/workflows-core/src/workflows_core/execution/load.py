@@ -21,7 +21,7 @@ from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.recently_used import RecentlyUsed
 from workflows_core.interpreter.correlation import MAX_KEY_BYTES
 from workflows_core.interpreter.scopes import meta_of_trigger
-from workflows_core.storage.begun_runs import begun_run
+from workflows_core.storage.begun_runs import begun_run, require_own
 from workflows_core.storage.capabilities import announced_actions
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import get_version
@@ -60,18 +60,26 @@ class RunLoader:
     policy: RunPolicy
     _checked: RecentlyUsed[_VersionKey, CheckedVersion] = field(default_factory=lambda: RecentlyUsed(_KEPT_CHARACTERS))
 
-    async def load(self, run_input: RunInput, execution_started_at: int) -> LoadedRun:
+    async def load(
+        self, run_input: RunInput, execution_started_at: int, continued_from: str | None = None
+    ) -> LoadedRun:
         """The run's definition, payload and traits of its actions; reads only.
 
         Args:
             run_input: What the run was started with.
             execution_started_at: When, by Temporal's clock; milliseconds since the epoch.
+            continued_from: The execution that continued as this one.
 
         Raises:
+            RunReset: That one is not the run's own: nothing that it did was written, and what it left to this one would
+                be.
             Refused: No such version (`DEFINITION_VERSION_UNKNOWN`), or its content is not what was
                 published or pinned (`DEFINITION_ALTERED`).
         """
         key = (run_input.tenant_id, run_input.workflow_id, run_input.workflow_version)
+        if continued_from is not None and run_input.checkpoint is not None:
+            before = json.loads(run_input.checkpoint)["generation"] - 1
+            await require_own(self.db, run_input.tenant_id, run_input.run_id, before, continued_from)
         run = await begun_run(self.db, run_input.tenant_id, run_input.run_id)
         read_at = time.monotonic()
         version = self._checked.get(key)

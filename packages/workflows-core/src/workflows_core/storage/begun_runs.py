@@ -11,7 +11,7 @@ from workflows_core.errors import Json
 from workflows_core.interpreter.state import SEMANTICS_VERSION
 from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
-from workflows_core.storage.statements import rows_of
+from workflows_core.storage.statements import RunReset, rows_of
 from workflows_core.wire.messages import RunInput
 
 # Of two events that are routed in the same millisecond the second one is not behind the first for the run of that one.
@@ -26,6 +26,13 @@ _LOAD = text(
                               WHEN 'number' THEN CAST(l.trigger_metadata_json ->> 'queuedSince' AS bigint) END)
                    ) AS started_at
       FROM workflow_load_run(:tenant, :run_id) AS l
+    """
+)
+
+_EXECUTION_OF = text(
+    """
+    SELECT workflow_execution_of(r, CAST(:generation AS integer)) FROM workflow_runs r
+     WHERE r.tenant = current_setting('workflows.tenant') AND r.run_id = :run_id
     """
 )
 
@@ -59,6 +66,20 @@ async def begun_run(where: Database | AsyncConnection, tenant: str, run_id: str)
     """The run, read in one statement that sets its tenant itself."""
     [row] = await rows_of(where, _LOAD, {"tenant": tenant, "run_id": run_id})
     return BegunRun(**row) if row["recorded"] else BegunRun(recorded=False, started_at=row["started_at"])
+
+
+async def require_own(db: Database, tenant: str, run_id: str, generation: int, execution: str) -> None:
+    """Lets an execution pass that a generation of the run belongs to, or may belong to, having written nothing.
+
+    Raises:
+        RunReset: The generation belongs to another one.
+    """
+    async with db.tenant(tenant) as conn:
+        known = (await conn.execute(_EXECUTION_OF, {"run_id": run_id, "generation": generation})).scalar()
+    if known not in (None, execution):
+        raise RunReset(
+            f"execution {execution} is not the one that generation {generation} of run {run_id} belongs to ({known})"
+        )
 
 
 async def restore_row(db: Database, begun: RunInput, parent_run_id: str | None) -> None:
