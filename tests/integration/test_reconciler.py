@@ -203,6 +203,19 @@ async def test_a_reset_undoes_nothing_of_a_run_that_has_succeeded(db: Database, 
     assert authored.effects.count("unbook") == 0
 
 
+async def test_a_reset_repeats_one_call_at_most_of_what_the_run_had_done(db: Database, client: Client) -> None:
+    """It repeated all of them, each under its key, and was refused at the end."""
+    names = ["a", "b", "c", "d"]
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(*(act(mapping={"name": name}) for name in names)))
+        await run.handle.result()
+        with pytest.raises(WorkflowFailureError) as failed:
+            await (await reset(client, run, task=1)).result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "WorkflowRuntimeV2.RunReset"
+    assert [authored.effects.count(name) for name in names] == [1, 2, 1, 1]
+
+
 async def test_a_reset_that_continues_as_new_before_it_writes_is_refused(db: Database, client: Client) -> None:
     """It went on as a later execution of the run, also of one that was CANCELED, whose steps it did."""
     steps = [wait(), counted(9), act(mapping={"name": "behind"})]

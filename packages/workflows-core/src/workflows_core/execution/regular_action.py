@@ -27,6 +27,7 @@ from workflows_core.execution.lost_rows import with_row
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.suspects import OF_THIS_PROCESS
 from workflows_core.storage import ledger
+from workflows_core.storage.begun_runs import require_own
 from workflows_core.storage.database import Database, is_unavailable, sqlstate
 from workflows_core.storage.entity_links import PostgresEntityLinks
 from workflows_core.storage.key_values import PostgresKeyValueStore
@@ -224,7 +225,12 @@ class RegularAction:
         await self._kept(lambda: write_run(self.db, write, self.execution))
 
     async def _complete(self, step: StepRecord) -> None:
-        if await self._settle(step) or not self.call["authored_key"]:
+        if await self._settle(step):
+            return
+        # Of a run that was reset, this call had ended before: it is refused here, and not after all that follow it.
+        write = self.write
+        await require_own(self.db, write["tenant"], write["run_id"], write["generation"], self.execution)
+        if not self.call["authored_key"]:
             return
         if await self._kept(lambda: ledger.is_own(self.db, self.call)):
             return  # A later start of this call has taken the row: its end counts.
