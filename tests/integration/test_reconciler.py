@@ -187,16 +187,24 @@ async def test_a_run_that_was_reset_says_so_in_its_row(db: Database, client: Cli
     assert f"run {run.run_id} was reset; a run that was reset with Temporal's own tools is refused" in error["message"]
 
 
-async def test_a_reset_undoes_nothing_of_a_run_that_has_succeeded(db: Database, client: Client) -> None:
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_reset_undoes_nothing_of_a_run_that_has_succeeded(
+    db: Database, client: Client, cancelled: bool
+) -> None:
     """Its refused execution had failed, as the definition asks for, and undid what the run had done."""
     book, unbook = [act(mapping={"name": name}, id=name) for name in ("book", "unbook")]
     async with authored_runtime(db, client) as authored:
         once = {"type": "action.call", "config": {"actionId": "test.once", "version": 1}}
-        steps = [{**book, "onCompensate": [unbook]}, once, act()]
-        run = await authored.start({**document(*steps), "compensateOn": ["failure"]})
+        steps = [{**book, "onCompensate": [unbook]}, wait(timeoutMs=500) if cancelled else once, act()]
+        steps[1]["onError"] = {"policy": "continue"}
+        run = await authored.start({**document(*steps), "compensateOn": ["failure", "cancel"]}, {"id": "k1"})
         await run.handle.result()
+        # Where it has just begun to wait, and can be cancelled, or before a call that is known to have ended.
+        again = await reset(client, run, task=2 if cancelled else 1)
+        if cancelled:
+            await again.cancel()
         with pytest.raises(WorkflowFailureError) as failed:
-            await (await reset(client, run, task=1)).result()
+            await again.result()
         status = (await run.timeline()).run.status
     assert isinstance(failed.value.cause, ApplicationError)
     assert (status, failed.value.cause.type) == ("SUCCEEDED", "WorkflowRuntimeV2.RunReset")

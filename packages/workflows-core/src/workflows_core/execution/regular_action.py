@@ -26,6 +26,7 @@ from workflows_core.execution.handlers import Surroundings, call_handler, requir
 from workflows_core.execution.lost_rows import with_row
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.suspects import OF_THIS_PROCESS
+from workflows_core.interpreter.compensation import UNDOING
 from workflows_core.storage import ledger
 from workflows_core.storage.begun_runs import require_own
 from workflows_core.storage.database import Database, is_unavailable, sqlstate
@@ -120,6 +121,9 @@ class RegularAction:
 
     async def _before(self, action: Action) -> tuple[bool, Any]:
         """What must be known or written before the handler; (True, output) when the effect is there already."""
+        if UNDOING in self.call["step_path"]:
+            # One that was reset and then cancelled would undo what the run had done, and be refused behind that.
+            await self._require_own()
         first = activity.info().attempt == 1
         if first and action.effect is Effect.TRANSACTIONAL:
             # It reads its row in its own transaction, which leaves nothing of a start that is lost: later ones count.
@@ -133,6 +137,15 @@ class RegularAction:
         if action.effect is Effect.AT_MOST_ONCE:
             self._require_known(action, before)
         return False, None
+
+    async def _require_own(self) -> None:
+        """Lets the run's own execution pass.
+
+        Raises:
+            RunReset: The run was reset: this one is another.
+        """
+        write = self.write
+        await require_own(self.db, write["tenant"], write["run_id"], write["generation"], self.execution)
 
     def _require_known(self, action: Action, before: LedgerEntry) -> None:
         """Refuses what may have had its effect.
@@ -228,8 +241,7 @@ class RegularAction:
         if await self._settle(step):
             return
         # Of a run that was reset, this call had ended before: it is refused here, and not after all that follow it.
-        write = self.write
-        await require_own(self.db, write["tenant"], write["run_id"], write["generation"], self.execution)
+        await self._require_own()
         if not self.call["authored_key"]:
             return
         if await self._kept(lambda: ledger.is_own(self.db, self.call)):
