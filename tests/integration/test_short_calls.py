@@ -231,7 +231,9 @@ async def test_calls_side_by_side_are_made_once_each(db: Database, client: Clien
 
 # What the SDK says when a local activity ends and is timed out at once; warnings are errors here.
 @pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning")
-async def test_a_call_that_overruns_fails_its_own_step_and_not_the_one_before(db: Database, client: Client) -> None:
+async def test_a_call_that_stands_still_is_made_as_a_regular_one(db: Database, client: Client) -> None:
+    """On a machine that stood still for half a second the run failed, by a call that had done nothing wrong."""
+
     async def block(value: Any, _: ActionContext) -> Any:
         await asyncio.sleep(0.01)
         time.sleep(value["seconds"])  # noqa: ASYNC251  What an author must not do: nothing can interrupt it.
@@ -244,8 +246,29 @@ async def test_a_call_that_overruns_fails_its_own_step_and_not_the_one_before(db
         ]
 
     async with authored_runtime(db, client, more={"bad": pack}) as authored:
-        blocked = short("blocked", "bad.block", given={"seconds": 1.7}, onError={"policy": "continue"})
+        blocked = short("blocked", "bad.block", given={"seconds": 1.7})
         run = await authored.start(document(short("before"), blocked, short("behind")))
+        await run.handle.result()
+        _, steps, _, _ = await recorded(run)
+        history = await run.handle.fetch_history()
+    assert steps == [(f"root.steps[{number}]", "SUCCEEDED", 1, None) for number in range(3)]
+    scheduled = [event.activity_task_scheduled_event_attributes.activity_type.name for event in history.events]
+    assert scheduled.count("workflowRuntimeV2RunAction") == 1
+
+
+async def test_a_call_that_overruns_fails_its_own_step_and_not_the_one_before(db: Database, client: Client) -> None:
+    async def overrun(value: Any, _: ActionContext) -> Any:
+        await asyncio.sleep(value["seconds"])
+
+    def pack() -> Sequence[Action]:
+        anything = {"type": "object"}
+        return [
+            Action("bad.long", 1, overrun, anything, anything, "Long.", effect=Effect.PURE, timeout_ms=100, short=True)
+        ]
+
+    async with authored_runtime(db, client, more={"bad": pack}) as authored:
+        late = short("late", "bad.long", given={"seconds": 30}, onError={"policy": "continue"})
+        run = await authored.start(document(short("before"), late, short("behind")))
         await run.handle.result()
         _, steps, _, _ = await recorded(run)
     assert steps == [

@@ -315,10 +315,8 @@ class RunDriver:
             self.has_more_to_tell = bool(self._state.outbox.entries) or self._has_heard
         except (FailureError, StepFailed) as error:
             failed = action_calls.failure_of(error)
-            if failed.recorded:
-                self._acknowledge(write["sequence"])
-            else:
-                self._release(write["sequence"])
+            settle = self._acknowledge if failed.recorded else self._release
+            settle(write["sequence"])
             if self.stopping and failed.failure.category == ErrorCategory.CANCELLATION:
                 return
             if run_ends.is_the_end(failed.failure):
@@ -372,7 +370,7 @@ class RunDriver:
         return self.loaded.get("unavailable_after_ms", availability.DEFAULT_UNAVAILABLE_AFTER_MS)
 
     async def _short_action(self, command: RunAction, traits: ActionTraits) -> None:
-        event = await self.short.call(command, traits, self._state)
+        event = await self.short.call(command, self._state)
         if event is None:
             self._call_again(command, {**traits, "short": False})
             return

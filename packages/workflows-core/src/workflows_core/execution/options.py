@@ -12,7 +12,10 @@ from workflows_core.execution.budget import MAX_ELAPSED_MS
 from workflows_core.wire.records import ActionTraits
 
 _TIME_OUT_MARGIN = timedelta(seconds=10)
-"""The activity itself ends a handler at its limit and records that; Temporal's limit is for lost ones."""
+"""The activity itself ends a handler at its limit and records that; Temporal's is for one that goes on."""
+
+_SHORT_LIMIT = timedelta(milliseconds=MAX_SHORT_MS + MAX_ELAPSED_MS + MAX_SHORT_MS)
+"""A call, what is found ahead of the run behind it, and the last of those, which may begin late."""
 
 _FOR_EVER = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -23,10 +26,11 @@ _FOR_EVER = RetryPolicy(
 
 
 def for_action(traits: ActionTraits, tenant: str, summary: str) -> ActivityConfig:
-    """A regular action."""
+    """A regular action. One whose process is lost is silent before its time is over, and so it is tried again."""
+    silent_for = timedelta(milliseconds=traits["heartbeat_ms"])
     config = ActivityConfig(
-        start_to_close_timeout=timedelta(milliseconds=traits["timeout_ms"]) + _TIME_OUT_MARGIN,
-        heartbeat_timeout=timedelta(milliseconds=traits["heartbeat_ms"]),
+        start_to_close_timeout=timedelta(milliseconds=traits["timeout_ms"]) + silent_for + _TIME_OUT_MARGIN,
+        heartbeat_timeout=silent_for,
         retry_policy=_FOR_EVER,
         summary=summary,
         priority=Priority(fairness_key=tenant[:64]),
@@ -54,13 +58,13 @@ def for_child(tenant: str, summary: str) -> ActivityConfig:
     return config
 
 
-def for_short_action(traits: ActionTraits, summary: str, *, ahead: bool) -> LocalActivityConfig:
-    """A short action inside the workflow task; with those ahead, of which the last may begin late."""
-    limit = min(traits["timeout_ms"], MAX_SHORT_MS) + (MAX_ELAPSED_MS + MAX_SHORT_MS if ahead else 0)
+def for_short_action(summary: str) -> LocalActivityConfig:
+    """A short action inside the workflow task, and those ahead.
+
+    The activity ends a handler at its limit. What takes longer, on a machine that stands still, is called otherwise.
+    """
     return LocalActivityConfig(
-        start_to_close_timeout=timedelta(milliseconds=limit),
-        retry_policy=RetryPolicy(maximum_attempts=1),
-        summary=summary,
+        start_to_close_timeout=_SHORT_LIMIT, retry_policy=RetryPolicy(maximum_attempts=1), summary=summary
     )
 
 

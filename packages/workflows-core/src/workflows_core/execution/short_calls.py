@@ -27,7 +27,10 @@ from workflows_core.interpreter.messages import ActionStepFailed, ActionSucceede
 from workflows_core.interpreter.state import BLOCK_KINDS, State, carried
 from workflows_core.wire.messages import RunInput
 from workflows_core.wire.names import ACTIVITY_SHORT_ACTION
-from workflows_core.wire.records import ActionTraits, ShortAnswer
+from workflows_core.wire.records import ShortAnswer
+
+PATCH_LOST_IS_REGULAR = "lost-short-call-is-regular"
+"""Executions of builds before it failed a step whose process stood still for half a second, and do so."""
 
 MAX_COPIED_BYTES = 32 * 1024
 """A run that carries more makes its calls one by one: to hand its state over would cost what that saves."""
@@ -64,14 +67,16 @@ class ShortCalls:
         self._offers = {}
         self._forgotten += 1
 
-    async def call(
-        self, command: RunAction, traits: ActionTraits, state: State
-    ) -> ActionSucceeded | ActionStepFailed | None:
-        """Calls the action, keeping what was found ahead for the calls that follow; None where it is not short here."""
+    async def call(self, command: RunAction, state: State) -> ActionSucceeded | ActionStepFailed | None:
+        """Calls the action, keeping what was found ahead for the calls that follow.
+
+        None where it is to be called as a regular one: the process that was asked does not have it as a short one, or
+        has not answered.
+        """
         self._offers = {}
         forgotten = self._forgotten
         ahead = self._ahead and self._budget.takes_another and self._decides_alone(state)
-        config = options.for_short_action(traits, command.name or command.step_id, ahead=ahead)
+        config = options.for_short_action(command.name or command.step_id)
         body: dict[str, Any] = {"tenant": self._input.tenant_id, "runId": self._input.run_id}
         body["call"] = call_body(command, None)
         if self._is_timed:
@@ -92,9 +97,12 @@ class ShortCalls:
                 return None
             failed = step_failure(error)
             if self._ahead and failed.failure.code == TIMED_OUT:
-                # Perhaps by a call that follows. From here on each is made by itself, so that the right one fails.
+                # Perhaps by a call that follows. From here on each is made by itself.
                 self._ahead = False
-                return await self.call(command, traits, state)
+                return await self.call(command, state)
+            if failed.failure.code == TIMED_OUT and workflow.patched(PATCH_LOST_IS_REGULAR):
+                # It is pure, and a process that stands still is no fault of it: as a regular one it may be lost.
+                return None
             self._budget.spend(0, failed.elapsed_ms)
             return ActionStepFailed(command.command_id, now_ms(), failed.failure, recorded=False)
         answer: ShortAnswer = decode(raw)
