@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from temporalio import workflow
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import (
     Client,
     DescribeWorkflowInput,
@@ -24,32 +21,28 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
 )
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.ingress import ingress, route
-from harness.interpreted import act, counted, document, wait
+from harness.interpreted import act, document, wait
+from harness.repairs import reconciler, reset
 from harness.run_records import publish, rows
 from workflows_cli.embedded import EmbeddedTemporal
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.execution.scheduled_launch import ScheduledLaunchWorkflow
 from workflows_core.launching.launcher import Launcher, LaunchPolicy, LaunchRequest
 from workflows_core.launching.problems import RunNotRunning, TemporalUnavailable
-from workflows_core.launching.reconciler import Reconciler, ReconcilerPolicy
+from workflows_core.launching.reconciler import Reconciler
 from workflows_core.storage.database import Database
 from workflows_core.storage.definitions import publish_version, save_draft
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import NewRun, insert_run
 from workflows_core.wire.messages import EventSignal
-from workflows_core.wire.names import AUTHORED_QUEUE, SIGNAL_EVENT, workflow_id_of
+from workflows_core.wire.names import AUTHORED_QUEUE, workflow_id_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def reconciler(db: Database, client: Client, **policy: float) -> Reconciler:
-    return Reconciler(db, client, Launcher(db, client), ReconcilerPolicy(**{"quiet_seconds": 0, **policy}))  # type: ignore[arg-type]
 
 
 async def waiting_run(authored: Authored, *steps: dict[str, object]) -> tuple[str, WorkflowHandle[Any, Any]]:
@@ -153,96 +146,6 @@ async def accepted(db: Database) -> set[str]:
     """Events that Temporal has for a run."""
     found = await rows(db, "workflow_event_deliveries")
     return {row["event_id"] for row in found if row["status"] == "accepted"}
-
-
-async def reset(client: Client, run: Started, task: int = 0) -> WorkflowHandle[Any, Any]:
-    """What an operator does with Temporal's own tools: back to the workflow task of a number, the first by default."""
-    ends: list[int] = []
-    while len(ends) <= task:
-        events = (await run.handle.fetch_history()).events
-        ends = [e.event_id for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
-    answer = await client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=run.handle.id, run_id=run.handle.result_run_id or ""),
-            reason="a test",
-            workflow_task_finish_event_id=ends[task],
-            request_id=str(uuid.uuid4()),
-        )
-    )
-    return client.get_workflow_handle(run.handle.id, run_id=answer.run_id)
-
-
-async def test_a_run_that_was_reset_says_so_in_its_row(db: Database, client: Client) -> None:
-    """Its row said that nobody knew why it had failed, and what it had done."""
-    async with authored_runtime(db, client) as authored:
-        run = await authored.start(document(wait()), {"id": "k1"})
-        await run.until("WAITING")
-        with pytest.raises(WorkflowFailureError):
-            await (await reset(client, run)).result()
-        assert await reconciler(db, client).one_pass() == {"ended": 1}
-        timeline = await run.timeline()
-    error = timeline.run.error_json or {}
-    assert (timeline.run.status, error["category"], error["code"]) == ("FAILED", "RunReset", "RUN_RESET")
-    assert f"run {run.run_id} was reset; a run that was reset with Temporal's own tools is refused" in error["message"]
-
-
-@pytest.mark.parametrize("cancelled", [False, True])
-async def test_a_reset_undoes_nothing_of_a_run_that_has_succeeded(
-    db: Database, client: Client, cancelled: bool
-) -> None:
-    """Its refused execution had failed, as the definition asks for, and undid what the run had done."""
-    book, unbook = [act(mapping={"name": name}, id=name) for name in ("book", "unbook")]
-    async with authored_runtime(db, client) as authored:
-        once = {"type": "action.call", "config": {"actionId": "test.once", "version": 1}}
-        steps = [{**book, "onCompensate": [unbook]}, wait(timeoutMs=500) if cancelled else once, act()]
-        steps[1]["onError"] = {"policy": "continue"}
-        run = await authored.start({**document(*steps), "compensateOn": ["failure", "cancel"]}, {"id": "k1"})
-        await run.handle.result()
-        # Where it has just begun to wait, and can be cancelled, or before a call that is known to have ended.
-        again = await reset(client, run, task=2 if cancelled else 1)
-        if cancelled:
-            await again.cancel()
-        with pytest.raises(WorkflowFailureError) as failed:
-            await again.result()
-        status = (await run.timeline()).run.status
-    assert isinstance(failed.value.cause, ApplicationError)
-    assert (status, failed.value.cause.type) == ("SUCCEEDED", "WorkflowRuntimeV2.RunReset")
-    assert authored.effects.count("unbook") == 0
-
-
-async def test_a_reset_repeats_one_call_at_most_of_what_the_run_had_done(db: Database, client: Client) -> None:
-    """It repeated all of them, each under its key, and was refused at the end."""
-    names = ["a", "b", "c", "d"]
-    async with authored_runtime(db, client) as authored:
-        run = await authored.start(document(*(act(mapping={"name": name}) for name in names)))
-        await run.handle.result()
-        with pytest.raises(WorkflowFailureError) as failed:
-            await (await reset(client, run, task=1)).result()
-    assert isinstance(failed.value.cause, ApplicationError)
-    assert failed.value.cause.type == "WorkflowRuntimeV2.RunReset"
-    assert [authored.effects.count(name) for name in names] == [1, 2, 1, 1]
-
-
-async def test_a_reset_that_continues_as_new_before_it_writes_is_refused(db: Database, client: Client) -> None:
-    """It went on as a later execution of the run, also of one that was CANCELED, whose steps it did."""
-    steps = [wait(), counted(9), act(mapping={"name": "behind"})]
-    async with authored_runtime(db, client, policy=RunPolicy(continue_after_steps=5)) as authored:
-        run = await authored.start(document(*steps), {"id": "k1"})
-        await run.until("WAITING")
-        # The write of the wait is in the history that the reset goes by.
-        again = await reset(client, run, task=1)
-        body = {"eventId": "e1", "eventName": "PAID", "correlationKey": "k1", "payload": {}}
-        await again.signal(SIGNAL_EVENT, body)
-        with pytest.raises(WorkflowFailureError) as failed:
-            await again.result()
-        assert (await reconciler(db, client).one_pass()) == {"ended": 1}
-        timeline = await run.timeline()
-    assert isinstance(failed.value.cause, ApplicationError)
-    assert failed.value.cause.type == "WorkflowRuntimeV2.RunReset"
-    assert [step.status for step in timeline.steps] == ["CANCELED"]
-    assert (timeline.run.generation, (timeline.run.error_json or {})["code"]) == (0, "RUN_RESET")
-    assert authored.effects.count("behind") == 0
 
 
 async def test_hole_8_a_parent_hears_of_a_child_that_was_terminated(db: Database, client: Client) -> None:
