@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError
 from harness.authored import authored_runtime
 from harness.interpreted import act, counted, document, wait
 from harness.repairs import reconciler, reset
+from harness.run_records import rows
 from workflows_core.execution.policy import RunPolicy
 from workflows_core.storage.database import Database
 from workflows_core.wire.names import SIGNAL_EVENT
@@ -52,6 +53,25 @@ async def test_a_reset_undoes_nothing_of_a_run_that_has_succeeded(
     assert isinstance(failed.value.cause, ApplicationError)
     assert (status, failed.value.cause.type) == ("SUCCEEDED", "WorkflowRuntimeV2.RunReset")
     assert authored.effects.count("unbook") == 0
+
+
+async def test_a_reset_starts_no_child_that_undoes(db: Database, client: Client) -> None:
+    """It was asked of an action alone: a child run that undoes was started, and undid what had succeeded."""
+    async with authored_runtime(db, client) as authored:
+        child, _, _ = await authored.publish(document(act(mapping={"name": "unbook"})))
+        unbook = {"id": "unbook", "type": "control.callWorkflow", "workflowId": child, "workflowVersion": 1}
+        waits = {**wait(timeoutMs=500), "onError": {"policy": "continue"}}
+        steps = [act(mapping={"name": "book"}, onCompensate=[unbook]), waits, act()]
+        run = await authored.start({**document(*steps), "compensateOn": ["cancel"]}, {"id": "k1"})
+        await run.handle.result()
+        again = await reset(client, run, task=2)
+        await again.cancel()
+        with pytest.raises(WorkflowFailureError) as failed:
+            await again.result()
+        started = [row["run_id"] for row in await rows(db, "workflow_runs")]
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == "WorkflowRuntimeV2.RunReset"
+    assert (started, authored.effects.count("unbook")) == ([run.run_id], 0)
 
 
 async def test_a_reset_repeats_one_call_at_most_of_what_the_run_had_done(db: Database, client: Client) -> None:

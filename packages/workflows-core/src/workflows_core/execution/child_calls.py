@@ -19,8 +19,13 @@ MAX_SCHEDULED_BYTES = 2 * 1024 * 1024 - 1024
 """More cannot be scheduled; what a run may be given is less, and that the launch itself refuses."""
 
 
-async def launch(parent: RunInput, command: LaunchChild) -> None:
+async def launch(parent: RunInput, generation: int, command: LaunchChild) -> None:
     """Starts the child run.
+
+    Args:
+        parent: The run that asks for it.
+        generation: Of that run, which knows by it whether it was reset.
+        command: What it asks for.
 
     Raises:
         FailureError: It was refused, or the run is being cancelled.
@@ -29,6 +34,7 @@ async def launch(parent: RunInput, command: LaunchChild) -> None:
     body = {
         "tenant": parent.tenant_id,
         "parentRunId": parent.run_id,
+        "generation": generation,
         "childRunId": command.child_run_id,
         "workflowId": command.workflow_id,
         "workflowVersion": command.workflow_version,

@@ -16,6 +16,7 @@ from workflows_core.execution.payloads import decode, encode
 from workflows_core.launching.launcher import Launcher
 from workflows_core.launching.problems import SearchAttributesMissing, TemporalUnavailable
 from workflows_core.launching.request import LaunchRequest
+from workflows_core.storage.begun_runs import require_own
 from workflows_core.storage.database import Database
 from workflows_core.storage.runs import lineage
 from workflows_core.wire import names
@@ -45,6 +46,10 @@ class ChildRunActivities:
 
     async def _launch(self, wanted: dict[str, Any]) -> None:
         parent = wanted["parentRunId"]
+        if "generation" in wanted:  # A worker of the build before does not say which.
+            # One that was reset would start what its own execution did not, such as a child that undoes.
+            execution = activity.info().workflow_run_id or ""
+            await require_own(self.db, wanted["tenant"], parent, wanted["generation"], execution)
         async with self.db.tenant(wanted["tenant"]) as conn:
             above = await lineage(conn, parent)
         if len(above) >= MAX_DEPTH:

@@ -383,7 +383,7 @@ class RunDriver:
             return
         event: Event
         try:
-            await child_calls.launch(self.input, command)
+            await child_calls.launch(self.input, self._state.generation, command)
             event = ChildLaunched(command.command_id, now_ms())
         except (FailureError, StepFailed) as error:
             failure = action_calls.failure_of(error).failure
