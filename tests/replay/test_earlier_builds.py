@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,11 +15,16 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from harness.authored import TENANT, answered_to_nobody, authored_runtime
 from harness.ingress import ingress
 from harness.interpreted import document, wait
+from harness.repairs import reset
 from harness.scheduled import held_up
 from harness.short_tasks import with_short_tasks
 from replay import record
-from workflows_core.execution import driver, scheduled_launch
+from workflows_core.actions.action import Action, Effect
+from workflows_core.execution import driver, options, scheduled_launch
+from workflows_core.execution.policy import RunPolicy
+from workflows_core.execution.run_ends import PATCH_RESET_UNDOES_NOTHING
 from workflows_core.execution.shielding import PATCH_ANSWERS_BEFORE_A_CANCEL, PATCH_CANCELLED_WHILE_READING
+from workflows_core.execution.short_calls import PATCH_LOST_IS_REGULAR
 from workflows_core.execution.worker import authored_replayer
 from workflows_core.execution.workflow import PATCH_SHALLOW_SIGNALS
 from workflows_core.launching.launcher import Launcher
@@ -100,6 +106,34 @@ async def cancelled_when_its_action_had_answered(db: Database, client: Client) -
         return await ended(run.handle)
 
 
+async def short_call_that_nobody_answers(db: Database, client: Client) -> WorkflowHistory:
+    """Its step fails."""
+
+    async def linger(*_: Any) -> Any:
+        await asyncio.sleep(0.3)
+
+    def pack() -> Sequence[Action]:
+        anything = {"type": "object"}
+        return [
+            Action("bad.long", 1, linger, anything, anything, "Long.", effect=Effect.PURE, timeout_ms=500, short=True)
+        ]
+
+    with pytest.MonkeyPatch.context() as impatient:
+        impatient.setattr(options, "_SHORT_LIMIT", timedelta(seconds=0.1))
+        async with authored_runtime(db, client, policy=RunPolicy(call_ahead=False), more={"bad": pack}) as authored:
+            long = {"type": "action.call", "config": {"actionId": "bad.long", "version": 1, "inputMapping": {}}}
+            return await ended((await authored.start(document(long))).handle)
+
+
+async def reset_that_is_refused(db: Database, client: Client) -> WorkflowHistory:
+    """It undoes what it had done, as far as that is not refused."""
+    async with authored_runtime(db, client) as authored:
+        steps = [record.act("book", id="book") | {"onCompensate": [record.act("undo", id="undo")]}, record.act("b")]
+        run = await authored.start({**document(*steps, record.act("c")), "compensateOn": ["failure"]})
+        await ended(run.handle)
+        return await ended(await reset(client, run, task=1))
+
+
 async def launch_that_looks_twice(db: Database, client: Client) -> WorkflowHistory:
     """It is told of the run's end while it looks; the second time, the run has ended."""
     async with authored_runtime(db, client) as authored, ingress(db, client):
@@ -113,6 +147,8 @@ async def launch_that_looks_twice(db: Database, client: Client) -> WorkflowHisto
         (driver.PATCH_ENDS_WHAT_IT_CARRIES, cancelled_before_it_is_loaded),
         (PATCH_CANCELLED_WHILE_READING, cancelled_while_it_is_asked_who_serves),
         (PATCH_ANSWERS_BEFORE_A_CANCEL, cancelled_when_its_action_had_answered),
+        (PATCH_LOST_IS_REGULAR, short_call_that_nobody_answers),
+        (PATCH_RESET_UNDOES_NOTHING, reset_that_is_refused),
         (PATCH_SHALLOW_SIGNALS, deep_signal),
         (scheduled_launch.PATCH_TOLD_WHILE_LOOKING, launch_that_looks_twice),
         (scheduled_launch.PATCH_BEGINS_ANEW, launch_that_looks_twice),
