@@ -59,7 +59,7 @@ async def wait_until_served(call: Mapping[str, Any], limit_ms: int, on_wait: Cal
 
 
 async def run_while_served(call: Mapping[str, Any], body: RawValue, config: ActivityConfig, limit_ms: int) -> RawValue:
-    """Runs an action of the application, and asks every `limit_ms` whether anybody serves it there still.
+    """Runs an action of the application, and asks every `limit_ms` whether anybody has served it there meanwhile.
 
     Raises:
         StepFailed: `ActionUnavailable`: nobody does. A call that a process had begun may have had its effect; an
