@@ -358,19 +358,19 @@ async def test_short_actions_under_a_flood_of_signals_finish_and_answer_queries(
         steps = [act(f"s{n}", f"o{n}", "test.short", input={"ms": 100}) for n in range(20)]
         run = await authored.start(document(*steps))
         flood = asyncio.create_task(_flood(run.handle, 100))
-        answered = asyncio.create_task(_ask(run.handle))
+        answers: list[Any] = []
+        asking = asyncio.create_task(_ask(run.handle, answers))
         try:
             await run.handle.result()
+            assert not asking.done(), asking.exception()
         finally:
             flood.cancel()
-            answered.cancel()
+            asking.cancel()
         timeline = await run.timeline()
     assert timeline.run.status == "SUCCEEDED"
     assert [authored.effects.count(f"s{n}") for n in range(20)] == [1] * 20
-    assert answered_in(answered) < 1.0
-
-
-_WORST: list[float] = []
+    # Each workflow task ends after a few of them: in one that lasts as long as the run nobody is answered.
+    assert len(answers) >= 5
 
 
 async def _flood(handle: Any, per_second: int) -> None:
@@ -380,21 +380,10 @@ async def _flood(handle: Any, per_second: int) -> None:
         await asyncio.sleep(1 / per_second)
 
 
-async def _ask(handle: Any) -> None:
-    loop = asyncio.get_running_loop()
+async def _ask(handle: Any, answers: list[Any]) -> None:
     while True:
-        begun = loop.time()
-        await handle.query(names.QUERY_CURRENT_STEP)
-        _WORST.append(loop.time() - begun)
+        answers.append(await handle.query(names.QUERY_CURRENT_STEP))
         await asyncio.sleep(0.05)
-
-
-def answered_in(task: asyncio.Task[None]) -> float:
-    """The slowest answer; a query that failed fails the test."""
-    if task.done() and not task.cancelled() and task.exception() is not None:
-        raise AssertionError(f"a query failed: {task.exception()!r}")
-    assert _WORST, "no query was answered"
-    return max(_WORST)
 
 
 async def test_a_run_without_definition_ends_failed_and_says_why(db: Database, client: Client) -> None:
