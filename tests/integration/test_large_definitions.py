@@ -13,7 +13,7 @@ from harness.authored import authored_runtime
 from harness.interpreted import document, wait
 from workflows_core.execution import activities, compiled_plans, worker
 from workflows_core.execution.compiled_plans import CompiledPlans
-from workflows_core.execution.plans import compile_definition
+from workflows_core.execution.plans import StillCompiling, compile_definition
 from workflows_core.interpreter.plan import Plan
 from workflows_core.storage.database import Database
 from workflows_core.wire.names import SIGNAL_EVENT
@@ -24,7 +24,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a_run_of_a_definition_that_takes_longer_to_compile_than_a_workflow_task_may_ends(
     db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was compiled in its workflow task, which was given up and began again, for ever."""
+    """It was compiled in its workflow task, which was given up and began again, for ever.
+
+    Nor is the thread broken off that waits, as the SDK tries after two seconds: it made whoever is traced stand still.
+    """
     begun: list[str] = []
 
     def slowly(definition: Mapping[str, Any]) -> Plan:
@@ -47,3 +50,4 @@ async def test_a_run_of_a_definition_that_takes_longer_to_compile_than_a_workflo
         await run.handle.signal(SIGNAL_EVENT, event)
         await run.handle.result()
     assert len(begun) == 2
+    assert set(await run.failed_tasks()) == {str(StillCompiling())}

@@ -1,7 +1,8 @@
 """The plans of a process: each definition is compiled once, however many runs use it.
 
 That is done in a thread of its own. Temporal's SDK gives a workflow task up that computes for two seconds and breaks
-its thread off, so that a large definition on a busy machine would be begun again and again.
+its thread off, so that a large definition on a busy machine would be begun again and again. A task that has to wait for
+longer gives itself up before: nothing breaks off a thread that waits, and tracers do not stand the attempt.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from workflows_core.execution.plans import compile_definition
+from workflows_core.execution.plans import StillCompiling, compile_definition
 from workflows_core.execution.recently_used import RecentlyUsed
 from workflows_core.interpreter.plan import Plan
 
@@ -21,6 +22,9 @@ BYTES_A_CHARACTER: Final = 95
 """Of memory that a plan takes for each character of its definition's JSON, measured."""
 
 DEFAULT_BYTES: Final = 128 * 1024**2
+
+_WAIT_SECONDS: Final = 1.5
+"""For which a workflow task waits, of the two that it has."""
 
 
 class CompiledPlans:
@@ -47,8 +51,11 @@ class CompiledPlans:
             return self._recent.get(definition_hash) or self._held.get(definition_hash)
 
     def wait_for(self, definition: Mapping[str, Any], definition_hash: str) -> Plan:
-        """See `plans.Plans.wait_for`; a thread that is broken off meanwhile breaks nothing off."""
-        return self.compiling(definition, definition_hash).result()
+        """See `plans.Plans.wait_for`."""
+        compiling = self.compiling(definition, definition_hash)
+        if not wait([compiling], _WAIT_SECONDS).done:
+            raise StillCompiling
+        return compiling.result()
 
     def compiling(self, definition: Mapping[str, Any], definition_hash: str) -> Future[Plan]:
         """The plan of a definition that is not compiled yet, for those who can wait for it without a thread."""

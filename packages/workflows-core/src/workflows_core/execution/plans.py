@@ -12,6 +12,13 @@ from workflows_core.interpreter.compile import compile_plan
 from workflows_core.interpreter.plan import Plan
 
 
+class StillCompiling(Exception):
+    """Fails a workflow task, which Temporal makes again: to compile its definition takes longer than a task may."""
+
+    def __init__(self) -> None:
+        super().__init__("the definition of the run is still being compiled; the workflow task is made again")
+
+
 class Plans(Protocol):
     """Compiled definitions of a process, by their hashes."""
 
@@ -19,7 +26,7 @@ class Plans(Protocol):
         """One that is compiled; None when it is not."""
 
     def wait_for(self, definition: Mapping[str, Any], definition_hash: str) -> Plan:
-        """As `plan_for`."""
+        """As `plan_for`, of one that may not be compiled yet."""
 
 
 _plans: Plans | None = None
@@ -45,6 +52,7 @@ def plan_for(definition: Mapping[str, Any], definition_hash: str) -> Plan:
 
     Raises:
         Refused: The definition cannot run on this build.
+        StillCompiling: It is not compiled in the time of a workflow task; the process goes on with it.
     """
     assert _plans is not None, "authored_worker and authored_replayer say who compiles"
     return _plans.find(definition_hash) or _plans.wait_for(definition, definition_hash)
