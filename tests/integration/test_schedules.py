@@ -292,7 +292,10 @@ async def test_a_version_without_the_trigger_ends_its_schedule_s_pause_and_says_
         assert (await row_of(db, row.id)).status == "scheduled"
 
 
-async def test_a_firing_that_is_refused_is_told_and_fires_again_next_time(db: Database, client: Client) -> None:
+async def test_a_firing_that_is_refused_is_told_and_fires_again_next_time(
+    db: Database, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its row tells it until the next firing only, so that those of a night could not be made up for."""
     await published(db)
     async with following(db, client) as (authored, sync):
         row = await created(db, HOURLY)
@@ -304,6 +307,9 @@ async def test_a_firing_that_is_refused_is_told_and_fires_again_next_time(db: Da
         assert (await row_of(db, row.id)).status == "scheduled"
         assert await publish(db, "unrelated")
         assert authored.effects.calls == []
+    (line,) = [one for one in caplog.records if getattr(one, "event", None) == "schedule_fired_in_vain"]
+    told = f"schedule {row.id} started no run for 2026-01-01T00:00:00+00:00: WORKFLOW_PAUSED: workflow: "
+    assert line.getMessage().startswith(told)
 
 
 @pytest.mark.parametrize(

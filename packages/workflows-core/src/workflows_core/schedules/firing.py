@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from workflows_core.storage.schedules import (
 from workflows_core.validation.time_triggers import cron_names, names_every_hour
 from workflows_core.wire.records import FINAL_RUN_STATUSES
 
+_log = logging.getLogger(__name__)
 _RUNS = uuid.UUID("c5d83a52-6a0f-5f0f-9d0c-2f3f3b6a7e11")
 _NEAR = timedelta(hours=3)
 _LATE = timedelta(hours=1)
@@ -179,6 +181,10 @@ async def _key_of(conn: AsyncConnection, row: ScheduleRow, at: datetime) -> tupl
 async def _recorded(db: Database, row: ScheduleRow, at: datetime, key: str, fired: Fired) -> Fired:
     async with db.tenant(row.tenant) as conn:
         await record_firing(conn, row, at, key, fired.outcome, fired.reason)
+    if fired.outcome == "error":
+        # The row tells it until the next firing only.
+        extra = {"event": "schedule_fired_in_vain", "tenant": row.tenant}
+        _log.warning("schedule %s started no run for %s: %s", row.id, at.isoformat(), fired.reason, extra=extra)
     return fired
 
 
