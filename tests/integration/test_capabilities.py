@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.databases import MigratedDatabase
 from harness.holding import holding
 from harness.interpreted import act, document
+from harness.run_records import a_call
 from harness.short_tasks import with_short_tasks
 from workflows_core.actions.action import Action, ActionContext, Effect, Place
 from workflows_core.actions.registry import ActionRegistry
@@ -210,6 +212,23 @@ async def test_a_server_that_is_just_replaced_is_not_absent_for_the_calls_that_a
     assert decode(await look.run(runtime.activities.find_action, asked))["traits"] is None
 
 
+async def test_a_call_that_came_to_the_wrong_process_is_not_failed_while_the_right_one_is_replaced(
+    db: Database,
+) -> None:
+    """It failed as `ActionUnavailable` at once, where a worker that had the action was being replaced."""
+    runtime = AuthoredRuntime.build(db, {}, MappingSecrets({}), RunPolicy(unavailable_after_ms=300))
+    called = encode(a_call(action_id="app.draft"))
+    await announced(db, WORKER, [replace(DRAFT, place=Place.WORKER)], Place.WORKER)
+    await gone(db, WORKER)
+    types = []
+    for _ in range(2):
+        with pytest.raises(ApplicationError) as failed:
+            await ActivityEnvironment().run(runtime.activities.run_action, called)
+        types.append(failed.value.type)
+        await asyncio.sleep(0.4)
+    assert types == ["ActionElsewhere", "ActionUnavailable"]
+
+
 async def test_what_came_before_is_recorded_while_the_application_is_away(db: Database, client: Client) -> None:
     await announced(db)
     assign = {"type": "transform.assign", "config": {"assign": {"vars.a": {"$expr": "1"}}}}
@@ -269,7 +288,7 @@ async def test_a_call_that_came_to_the_wrong_process_goes_to_the_one_that_has_it
 
 async def test_a_call_whose_action_has_moved_to_another_service_fails_and_says_so(db: Database, client: Client) -> None:
     await announced(db, WORKER, [replace(DRAFT, place=Place.WORKER)], Place.WORKER)
-    async with authored_runtime(db, client) as authored:
+    async with authored_runtime(db, client, policy=RunPolicy(unavailable_after_ms=300)) as authored:
         run = await authored.start(document(draft()))
         assert WORKER in await run.told_why_it_waits()
         await announced(db)

@@ -126,9 +126,7 @@ class RunActivities:
         wanted = decode(raw)
         at = wanted.get("at")  # A worker of the build before does not say where.
         place = None if at is None else Place(at)
-        # A call that is at a place already outlives the moment in which a server there is replaced.
-        of_late = place is not None
-        return encode(await durably(lambda: self.loader.find(wanted["id"], wanted["version"], place, of_late=of_late)))
+        return encode(await durably(lambda: self.loader.find(wanted["id"], wanted["version"], place)))
 
     @activity.defn(name=names.ACTIVITY_ACTION)
     async def run_action(self, raw: RawValue) -> RawValue:
@@ -151,7 +149,7 @@ class RunActivities:
         """Leaves a call that this process cannot run, and another one of its service can, to that one.
 
         Raises:
-            StepFailed: `ActionUnavailable`: nobody can.
+            StepFailed: `ActionUnavailable`: nobody can, or could of late.
         """
         action_id, version = work.call["action_id"], work.call["action_version"]
         if self.registry.get(action_id, version) is None:

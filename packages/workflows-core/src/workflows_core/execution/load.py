@@ -119,18 +119,16 @@ class RunLoader:
             loaded["scheduled_launch"] = trigger["scheduledLaunchId"]
         return loaded
 
-    async def find(
-        self, action_id: str, version: int, at: Place | None = None, *, of_late: bool = False
-    ) -> FoundAction:
+    async def find(self, action_id: str, version: int, at: Place | None = None) -> FoundAction:
         """Whether a live process serves an action, at one place if that is given; reads only.
 
         Args:
             action_id: Of the action.
             version: Of the action.
-            at: Place that it has to be at.
-            of_late: A process counts that went away within the time for which an absent action is waited for.
+            at: Place where it is called already, and has to be. A process there counts also where it went away within
+                the time for which an absent action is waited for: the call outlives that it is replaced.
         """
-        gone_for = timedelta(milliseconds=self.policy.unavailable_after_ms if of_late else 0)
+        gone_for = timedelta(milliseconds=0 if at is None else self.policy.unavailable_after_ms)
         async with self.db.narrow() as conn:
             found = await announced_actions(conn, {(action_id, version)}, LIVE_FOR + gone_for)
         if not found:
