@@ -123,14 +123,16 @@ async def test_a_firing_by_hand_that_would_start_no_run_is_refused(
         row = await created(db, HOURLY)
         beside = await created(db, replace(HOURLY, overlap="allow_all"))
         await sync.one_pass()
+        backfill = ("backfill", row.id, "--from", "2024-01-01", "--until", "2024-01-01T02:00:00")
         await workflows(environment, "definitions", "pause", row.workflow_id)
-        assert "WORKFLOW_PAUSED at workflow: " in await refused(environment, "schedules", "trigger", row.id)
+        for asked in (("trigger", row.id), backfill):
+            assert "WORKFLOW_PAUSED at workflow: " in await refused(environment, "schedules", *asked)
         await workflows(environment, "definitions", "resume", row.workflow_id)
         await workflows(environment, "definitions", "limit", row.workflow_id, "1")
         await said(environment, "schedules", "trigger", beside.id)
         await until(db, beside.id, "launched")
-        for one in (row, beside):
-            message = await refused(environment, "schedules", "trigger", one.id)
+        for asked in (("trigger", row.id), ("trigger", beside.id), backfill):
+            message = await refused(environment, "schedules", *asked)
             assert "CONCURRENCY_LIMIT_REACHED at workflow: 1 run(s)" in message
         assert (await row_of(db, row.id)).last_fire_at is None, "nothing was fired"
 

@@ -204,11 +204,17 @@ async def has_time(conn: AsyncConnection, client: Client, row: ScheduleRow, sinc
     """Whether it has a time to make up for from one moment to another, both included, that its day filter admits.
 
     Raises:
-        Refused: `SCHEDULE_FAILED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`.
+        Refused: `SCHEDULE_FAILED`, `BUSINESS_HOURS_SCHEDULE_REQUIRED`; `WORKFLOW_PAUSED`, `CONCURRENCY_LIMIT_REACHED`,
+            `PAYLOAD_INVALID`: it has one, and would start no run.
         RPCError: Temporal does not know the schedule yet, or does not answer.
     """
     _check_fires(row)
-    return bool(await _admitted_times(conn, client, row, since, until, 1))
+    if not await _admitted_times(conn, client, row, since, until, 1):
+        return False
+    found = await standing(client, row)
+    if found is None or not found.launches:
+        await _check_starts(conn, row)
+    return True
 
 
 async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleRow) -> bool:
@@ -236,8 +242,7 @@ async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleR
     is_open = found is not None and len(found.launches) > 0
     if not is_open or row.overlap_policy == "allow_all":
         # Behind a run that ends first, or is asked to cancel, there may be room which is not there yet.
-        version = await get_version(conn, row.workflow_id, row.workflow_version)
-        await would_start(conn, launch_of(row, version, datetime.now(UTC)))
+        await _check_starts(conn, row)
     await client.get_schedule_handle(row.runner_schedule_id).trigger()
     return not is_open or not row.overlap_policy.startswith("buffer")
 
@@ -308,6 +313,12 @@ def _check_fires(row: ScheduleRow) -> None:
     if row.status == "failed":
         message = f"it is failed and launches nothing: {row.last_error}; mend that and resume it"
         raise Refused.one("SCHEDULE_FAILED", message, "scheduleId")
+
+
+async def _check_starts(conn: AsyncConnection, row: ScheduleRow) -> None:
+    """Whether a firing now would be refused, which only the row would say afterwards."""
+    version = await get_version(conn, row.workflow_id, row.workflow_version)
+    await would_start(conn, launch_of(row, version, datetime.now(UTC)))
 
 
 def _time_problems(run_at: str | None, cron: str | None, timezone: str, now: datetime) -> list[Problem]:
