@@ -10,14 +10,18 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from harness.databases import MigratedDatabase, engine_of
 from harness.operator import command, refused, workflows
 from workflows_cli.embedded import EmbeddedPostgres
+from workflows_cli.errors import of_database
 from workflows_core.storage.announcing import keep_announced
 from workflows_core.storage.database import Database
 from workflows_core.storage.processes import Announcement
 from workflows_core.storage.revision import REQUIRED_REVISION
+from workflows_core.storage.runs import list_runs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -141,6 +145,23 @@ async def test_the_driver_s_own_variables_say_whether_tls_is_required(
         message = await refused(required, *arguments)
         assert "DATABASE_UNAVAILABLE" in message
         assert "server does not support SSL, but SSL was required" in message
+
+
+async def test_a_table_that_somebody_holds_is_not_told_as_wrong_settings(
+    db: Database, database: MigratedDatabase
+) -> None:
+    """It said to check the settings, of a server that answers."""
+    with psycopg.connect(database.admin_url) as holder:
+        holder.execute("LOCK TABLE workflow_runs IN ACCESS EXCLUSIVE MODE")
+        async with db.tenant("acme") as conn:
+            await conn.execute(text("SET LOCAL statement_timeout = 50"))
+            with pytest.raises(DBAPIError) as raised:
+                await list_runs(conn)
+    told = of_database(raised.value, "127.0.0.1:5432/workflows", "check the settings", "")
+    where = "DATABASE_UNAVAILABLE: PostgreSQL at 127.0.0.1:5432/workflows cannot be used: "
+    said = "canceling statement due to statement timeout; it is busy, or somebody holds a lock: try again, and see who"
+    assert f"{where}{said}" in str(told)
+    assert "settings" not in str(told)
 
 
 @pytest.fixture

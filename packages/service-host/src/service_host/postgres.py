@@ -38,6 +38,10 @@ _REMEDIES: Final = {
     "group or world access": "that is the file of PGSSLKEY",
     "in a read-only transaction": "the server is a standby, or has default_transaction_read_only on",
     "could not read certificate file": "PGSSLCERT has to name a PEM file with the client's certificate",
+    "due to statement timeout": (
+        "it is busy, or somebody holds a lock: try again, and see who with `SELECT pid, pg_blocking_pids(pid), query "
+        "FROM pg_stat_activity WHERE wait_event_type = 'Lock'`"
+    ),
 }
 """What stands in the words of libpq and of the server, and what mends it; the first one that fits is said."""
 

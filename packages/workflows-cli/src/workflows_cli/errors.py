@@ -7,6 +7,7 @@ from workflows_core.errors import Refused
 from workflows_core.storage.database import is_unavailable, sqlstate
 
 _NOT_ALLOWED = "42501"
+_CANCELLED = "57014"
 
 
 def not_found(code: str, what: str, name: str, tenant: str) -> Refused:
@@ -25,8 +26,8 @@ def of_database(error: BaseException, where: str, check: str, login: str) -> Ref
     """
     reason = database_reason(error)
     if is_unavailable(error):
-        # A variable of TLS that has been named is what to look at, and nothing else.
-        remedy = "" if "PGSSL" in reason else f"; {check}"
+        # A variable of TLS that has been named is what to look at, and nothing else; who cancels a statement is found.
+        remedy = "" if "PGSSL" in reason or sqlstate(error) == _CANCELLED else f"; {check}"
         return Refused.one("DATABASE_UNAVAILABLE", f"PostgreSQL at {where} cannot be used: {reason}{remedy}")
     if sqlstate(error) == _NOT_ALLOWED:
         return Refused.one("DATABASE_REFUSED", f"PostgreSQL at {where} refuses: {reason}; {login}")
