@@ -74,6 +74,30 @@ async def test_the_record_of_a_short_action_changes_no_row_that_a_start_owns(db:
     assert (await ledger(db))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.parametrize("before", ["FAILED", "STARTED"])
+async def test_a_retry_that_is_a_short_call_takes_the_row_of_an_attempt_that_was_a_regular_one(
+    db: Database, before: str
+) -> None:
+    """A short action is called as a regular one under a flood of signals: its row went on to say that it had failed."""
+    await start_again(db, a_call(), "one")
+    if before == "FAILED":
+        assert await end(db, a_call(), "one", status="FAILED")
+    output = {"large": "x" * 3000}
+    await write_run(db, a_write(2, steps=[an_end(a_call(2, attempt=2), "SUCCEEDED", output)]), EXECUTION)
+    row = await ledger(db)
+    assert (row["status"], row["attempt"], row["output_json"], row["error_json"]) == ("SUCCEEDED", 2, output, None)
+    assert not await end(db, a_call(), "one", output="late")
+    assert (await ledger(db))["output_json"] == output
+
+
+async def test_a_short_call_of_another_run_under_the_same_key_takes_no_row_that_a_start_owns(db: Database) -> None:
+    await start_again(db, a_call(), "one")
+    other = an_end(a_call(2, attempt=2), "SUCCEEDED", 2)
+    other["step_path"] = "root.steps[7]"
+    await write_run(db, a_write(2, steps=[other]), EXECUTION)
+    assert ((await ledger(db))["status"], (await ledger(db))["owner_token"]) == ("STARTED", "one")
+
+
 async def test_hole_3_a_retry_takes_a_failed_call_over(db: Database) -> None:
     await end(db, a_call(), "one", status="FAILED")
     entry = await start_again(db, a_call(2, attempt=2), "two")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-REQUIRED_REVISION: Final = "0027"
+REQUIRED_REVISION: Final = "0028"
 """A worker whose database has another revision says so and is not ready."""
 
 VERSION_TABLE: Final = "workflow_schema_revision"
