@@ -23,6 +23,7 @@ from temporalio.client import (
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from workflows_core.errors import ErrorCategory, Failure, Refused
@@ -32,7 +33,15 @@ from workflows_core.launching.problems import SearchAttributesMissing, TemporalU
 from workflows_core.log_context import about
 from workflows_core.progress import LoopProgress
 from workflows_core.storage.database import Database
-from workflows_core.storage.repairs import end_run, open_children, open_runs_of, quiet_launches, quiet_runs
+from workflows_core.storage.repairs import (
+    ROWS_LOST,
+    end_as_told,
+    end_run,
+    open_children,
+    open_runs_of,
+    quiet_launches,
+    quiet_runs,
+)
 from workflows_core.storage.rows import RunRow
 from workflows_core.storage.runs import get_run
 from workflows_core.storage.statements import RunReset
@@ -45,6 +54,7 @@ _LISTED_FOR: Final = timedelta(hours=1)
 _MOST_LISTED: Final = 10_000
 _ENDED_BY_TEMPORAL: Final = f"WorkflowType = '{names.RUN_WORKFLOW}' AND ExecutionStatus IN ('Terminated', 'TimedOut')"
 """Executions that have not told their end themselves."""
+_BY_THEMSELVES: Final = (WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.FAILED)
 _NO_KEY: Final = "PayloadUnreadable"
 """Type of what a worker's query fails with that cannot decrypt the history (service_host.payload_codec)."""
 
@@ -160,11 +170,8 @@ class Reconciler:
             return "looked at"
         status, category, what = ending
         failure = Failure(category, f"Temporal ended the run: it was {what}", code="RUN_ENDED_BY_TEMPORAL")
-        if found.status is WorkflowExecutionStatus.FAILED and await self._was_reset(row, found.run_id):
-            failure = Failure(
-                ErrorCategory.RUN_RESET, RunReset(f"run {row.run_id} was reset").message, code="RUN_RESET"
-            )
         try:
+            own = await self._own_end(row, found.run_id) if found.status in _BY_THEMSELVES else None
             consumed = await self._consumed(row)
         except (RPCError, _Unreadable) as error:
             _log.warning(
@@ -174,16 +181,40 @@ class Reconciler:
                 extra={"event": "run_not_answered_for"},
             )
             return "not answered for"
+        if isinstance(own, Failure) and own.category == ErrorCategory.RUN_RESET:
+            # It was refused its first write, because the row is another execution's.
+            reset = RunReset(f"run {row.run_id} was reset").message
+            own, failure = None, Failure(ErrorCategory.RUN_RESET, reset, code="RUN_RESET")
+        if own is not None:
+            return await self._end_as_told(tenant, row, own, found.run_id, consumed)
         return await self._end(tenant, row, status, failure, found.run_id, consumed)
 
-    async def _was_reset(self, row: RunRow, execution: str) -> bool:
-        """Whether the run's last execution was refused its first write, because the row is another execution's."""
+    async def _own_end(self, row: RunRow, execution: str) -> Failure | dict[str, Any] | None:
+        """What the run's last execution has ended itself with: why it failed, or its result; None where it has not.
+
+        It wrote that before, so a row without it is one of a database that has lost it.
+
+        Raises:
+            RPCError: Temporal does not answer.
+            _Unreadable: We cannot decrypt it.
+        """
         handle = self.client.get_workflow_handle(row.temporal_workflow_id, run_id=execution)
         closing = WorkflowHistoryEventFilterType.CLOSE_EVENT
-        async for event in handle.fetch_history_events(event_filter_type=closing):
-            failed = event.workflow_execution_failed_event_attributes.failure.application_failure_info
-            return failed.type == f"{names.FAILURE_TYPE_PREFIX}{ErrorCategory.RUN_RESET}"
-        return False
+        try:
+            async for event in handle.fetch_history_events(event_filter_type=closing):
+                if event.HasField("workflow_execution_completed_event_attributes"):
+                    completed = event.workflow_execution_completed_event_attributes
+                    told = await self.client.data_converter.decode(completed.result.payloads)
+                    return told[0] if told and isinstance(told[0], dict) else None
+                if event.HasField("workflow_execution_failed_event_attributes"):
+                    failed = event.workflow_execution_failed_event_attributes
+                    return _failure_of(await self.client.data_converter.decode_failure(failed.failure))
+        except RPCError:
+            raise
+        except Exception as error:
+            # As of what it took.
+            raise _Unreadable(str(error)) from error
+        return None
 
     async def _launch(self, tenant: str, row: RunRow) -> str:
         try:
@@ -266,9 +297,35 @@ class Reconciler:
         _log.warning("run %s is now %s: %s", row.run_id, status, failure.message, extra=extra)
         return "ended"
 
+    async def _end_as_told(
+        self,
+        tenant: str,
+        row: RunRow,
+        own: Failure | dict[str, Any],
+        execution: str,
+        consumed: list[dict[str, Any]] | None,
+    ) -> str:
+        # Its children had ended before, or it had cancelled them.
+        if not await end_as_told(self.db, tenant, row.run_id, own, execution=execution, consumed=consumed):
+            return "looked at"
+        await self.launcher.tell_schedule(row)
+        status = "FAILED" if isinstance(own, Failure) else "SUCCEEDED"
+        extra = {"event": "run_repaired"}
+        _log.warning("run %s is now %s: %s", row.run_id, status, ROWS_LOST, extra=extra)
+        return "ended"
+
     async def _cancel_children(self, tenant: str, run_id: str) -> None:
         for child in await open_children(self.db, tenant, run_id):
             await self.launcher.cancel_unneeded(tenant, child, f"run {run_id} was ended and does not need it any more")
+
+
+def _failure_of(error: BaseException) -> Failure | None:
+    """Why a run has failed, as it told Temporal; None for what it did not tell itself."""
+    if isinstance(error, ApplicationError) and (error.type or "").startswith(names.FAILURE_TYPE_PREFIX):
+        told = error.details[0] if error.details else None
+        if isinstance(told, dict) and {"category", "message"} <= told.keys():
+            return Failure.from_json(told)
+    return None
 
 
 class _Unreadable(Exception):
