@@ -11,10 +11,13 @@ from temporalio.client import Client, WorkflowFailureError
 
 from harness.authored import TENANT, Authored, Started, authored_runtime
 from harness.interpreted import document
+from harness.run_records import rows
+from workflows_core.execution.regular_action import RegularAction
 from workflows_core.launching.launcher import Launcher
 from workflows_core.redriving.redrive import plan_redrive, redrive
 from workflows_core.storage.database import Database
 from workflows_core.wire.names import workflow_id_of
+from workflows_core.wire.records import StepRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MARK = {"id": "mark", "type": "state.set", "config": {"state": "S"}}
@@ -104,3 +107,26 @@ async def test_a_retry_does_not_repeat_what_may_have_happened_and_a_redrive_does
         again = client.get_workflow_handle(workflow_id_of(planned.new_run_id))
         assert (await ended(Started(authored, planned.new_run_id, again)))[0] == "SUCCEEDED"
         assert authored.effects.count("x") == 2
+
+
+async def test_a_call_that_is_answered_again_leaves_the_times_of_its_step(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that had stood still moved the begin of a step behind that of the next one."""
+    settle = RegularAction._settle
+    times: list[dict[str, Any]] = []
+
+    async def losing(self: RegularAction, step: StepRecord) -> bool:
+        settled = await settle(self, step)
+        if not times:
+            times.extend(await rows(db, "workflow_run_steps"))
+            raise ConnectionError("the answer was lost")
+        return settled
+
+    monkeypatch.setattr(RegularAction, "_settle", losing)
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(call("test.act"), call("test.act", config={"saveAs": "y"}) | {"id": "y"}))
+        assert (await ended(run))[0] == "SUCCEEDED"
+        [found] = [row for row in await rows(db, "workflow_run_steps") if row["step_path"] == "root.steps[0]"]
+    [told] = times
+    assert (found["started_at"], found["completed_at"]) == (told["started_at"], told["completed_at"])

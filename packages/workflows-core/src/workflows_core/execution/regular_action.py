@@ -190,7 +190,9 @@ class RegularAction:
         """
         failure = None if before.error is None else Failure.from_json(before.error)
         status: StepStatus = "SUCCEEDED" if before.status == "SUCCEEDED" else "FAILED"
-        await self._write(self._step(status, before.output, failure))
+        # A row that tells it stays: a process that stood still would move its begin and its end behind what followed.
+        told = await ledger.is_told(self.db, self.call, status)
+        await self._write(None if told else self._step(status, before.output, failure))
         if failure is not None and status == "FAILED":
             raise authored_error(failure, recorded=True)
         return before.output
@@ -228,13 +230,17 @@ class RegularAction:
     async def _kept(self, work: Callable[[], Awaitable[_T]]) -> _T:
         return await with_row(self.db, work)
 
-    async def _write(self, step: StepRecord) -> None:
-        """Writes the step and what travels along, without the ledger's row."""
+    async def _write(self, step: StepRecord | None) -> None:
+        """Writes the step, if there is one to write, and what travels along, without the ledger's row."""
+        if step is None:
+            write: RunWrite = {**self.write, "steps": self._carried()}
+            await self._kept(lambda: write_run(self.db, write, self.execution))
+            return
         own: StepRecord = {**step, "invocation": None}
         if self.call["authored_key"] and step["invocation"] is not None:
             # The ledger row may be that of another run or step, so this one's own row is where its output is found.
             own["output_json"] = step["invocation"]["output_json"]
-        write: RunWrite = {**self.write, "steps": [*self._carried(), own]}
+        write = {**self.write, "steps": [*self._carried(), own]}
         await self._kept(lambda: write_run(self.db, write, self.execution))
 
     async def _complete(self, step: StepRecord) -> None:

@@ -20,7 +20,7 @@ from workflows_core.storage.database import Database
 from workflows_core.storage.json_text import json_text
 from workflows_core.storage.run_writes import is_bare, write_in
 from workflows_core.storage.statements import rows_of, value_of
-from workflows_core.wire.records import ActionCall, RunWrite, StepRecord
+from workflows_core.wire.records import ActionCall, RunWrite, StepRecord, StepStatus
 
 _START = text("SELECT * FROM workflow_start_action(CAST(:call AS jsonb), :token, :semantics)")
 _ANNOUNCE = text("SELECT workflow_announce_action(CAST(:call AS jsonb), :token, :semantics)")
@@ -32,6 +32,11 @@ _COMPLETE = text(
 _IS_OWN = text(
     "SELECT run_id = :run_id AND step_path = :step_path FROM workflow_action_invocations WHERE tenant = :tenant"
     " AND action_id = :action_id AND action_version = :action_version AND idempotency_key = :idempotency_key"
+)
+
+_IS_TOLD = text(
+    "SELECT EXISTS (SELECT FROM workflow_run_steps WHERE tenant = :tenant AND run_id = :run_id"
+    " AND step_path = :step_path AND visit = :visit AND attempt = :attempt AND status = :status)"
 )
 
 
@@ -81,6 +86,15 @@ async def is_own(db: Database, call: ActionCall) -> bool:
     write = call["write"]
     async with db.tenant(write["tenant"]) as conn:
         return bool(await value_of(conn, _IS_OWN, {**values, "tenant": write["tenant"], "run_id": write["run_id"]}))
+
+
+async def is_told(db: Database, call: ActionCall, status: StepStatus) -> bool:
+    """Whether the step's own row says already that it ended so in this attempt, with the times of that."""
+    write = call["write"]
+    values = {name: call[name] for name in ("step_path", "visit", "attempt")}
+    values |= {"tenant": write["tenant"], "run_id": write["run_id"], "status": status}
+    async with db.tenant(write["tenant"]) as conn:
+        return bool(await value_of(conn, _IS_TOLD, values))
 
 
 async def release(db: Database, call: ActionCall, token: str) -> None:
