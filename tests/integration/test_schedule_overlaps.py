@@ -39,6 +39,7 @@ from harness.scheduled import (
     until,
 )
 from workflows_core.execution import scheduled_launch
+from workflows_core.schedules import managing
 from workflows_core.storage.database import Database
 from workflows_core.storage.schedules import change_schedule
 from workflows_core.wire import names
@@ -88,6 +89,37 @@ async def test_a_firing_cancels_the_run_of_the_one_before(db: Database, client: 
         while (await row_of(db, row.id)).last_fire_key != second:
             await asyncio.sleep(0.05)
         while (await statuses(db))[second] != "WAITING":
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at-once", "one-by-one"])
+async def test_two_by_hand_within_one_second_are_one_firing_that_goes_on(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """The second one cancelled the run of the first, and started none, since that second had its run."""
+    # On a busy machine the second one may come later.
+    monkeypatch.setattr(managing, "_SECOND", timedelta(minutes=1))
+    await published(db, wait("PAID", "'k'"))
+    async with following(db, client) as (_, sync):
+        row = await created(db, replace(HOURLY, overlap="cancel_other"))
+        await sync.one_pass()
+        schedule = client.get_schedule_handle(row.runner_schedule_id)
+
+        async def trigger() -> None:
+            async with db.tenant(TENANT) as conn:
+                await managing.trigger_schedule(conn, client, row)
+
+        await asyncio.sleep(1.05 - datetime.now(UTC).microsecond / 1_000_000)
+        if at_once:
+            await asyncio.gather(trigger(), trigger())
+        else:
+            await trigger()
+            await launch_of(client, schedule)
+            await trigger()
+        while (await schedule.describe()).info.num_actions_skipped_overlap == 0:
+            assert "CANCELED" not in (await statuses(db)).values()
+            await asyncio.sleep(0.05)
+        while list((await statuses(db)).values()) != ["WAITING"]:
             await asyncio.sleep(0.05)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleOverlapPolicy
 
 from workflows_core.definitions.model import RecurringTrigger, ScheduleTrigger
 from workflows_core.errors import Json, Problem, Refused
@@ -243,7 +243,12 @@ async def trigger_schedule(conn: AsyncConnection, client: Client, row: ScheduleR
     if not is_open or row.overlap_policy == "allow_all":
         # Behind a run that ends first, or is asked to cancel, there may be room which is not there yet.
         await _check_starts(conn, row)
-    await client.get_schedule_handle(row.runner_schedule_id).trigger()
+    overlap = None
+    if row.overlap_policy in ("cancel_other", "terminate_other"):
+        # One more of the same second has the run of the first one, which it would cancel: that one is to go on.
+        is_first = found is None or all(map(_is_earlier, found.launches))
+        overlap = None if is_open and is_first else ScheduleOverlapPolicy.SKIP
+    await client.get_schedule_handle(row.runner_schedule_id).trigger(overlap=overlap)
     return not is_open or not row.overlap_policy.startswith("buffer")
 
 
@@ -301,6 +306,11 @@ async def _is_repeat(client: Client, row: ScheduleRow, at: datetime) -> bool:
     # In that hour itself Temporal's answer goes by where the question begins.
     earlier = [] if first == at else await matching_times(client, row, first - _HALF_A_DAY, at - _SECOND)
     return any(first_shown(row, one) == first for one in earlier)
+
+
+def _is_earlier(launch: str) -> bool:
+    """Whether a launch, whose id Temporal ends with its time, is of a second before this one."""
+    return datetime.now(UTC) - datetime.fromisoformat(launch[-len("2030-01-01T00:00:00Z") :]) >= _SECOND
 
 
 def _check_open(row: ScheduleRow) -> None:
