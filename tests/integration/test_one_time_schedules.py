@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
 
 import pytest
 from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
@@ -14,7 +15,7 @@ from harness.scheduled import ONCE, created, following, published, row_of, until
 from workflows_core.errors import Refused
 from workflows_core.launching.launcher import Launcher, LaunchRequest
 from workflows_core.launching.request import LaunchedRun
-from workflows_core.schedules import managing
+from workflows_core.schedules import managing, temporal
 from workflows_core.schedules.firing import fire
 from workflows_core.schedules.managing import ScheduleRequest
 from workflows_core.schedules.temporal import CATCH_UP, ScheduleSync, temporal_schedule
@@ -82,6 +83,29 @@ async def test_a_time_that_passed_too_long_ago_is_a_failure_that_says_so(
             async with db.tenant(TENANT) as conn:
                 await managing.resume_schedule(conn, row.id)
         assert await rows(db, "workflow_runs") == []
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), 2 * CATCH_UP], ids=["by-little", "by-much"])
+async def test_a_time_to_come_by_temporals_clock_is_left_to_it_where_a_process_s_is_ahead(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    """It fired early by as much as the clocks differed, and by more than an hour it was failed, before its time."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + ahead
+
+    await published(db)
+    async with following(db, client) as (_, sync):
+        soon = datetime.now(UTC) + timedelta(minutes=5)
+        row = await created(db, ScheduleRequest("soon", run_at=soon.isoformat()))
+        monkeypatch.setattr(temporal, "datetime", Clock)
+        for everything in (False, True):
+            await sync.one_pass(everything=everything)
+        assert (await row_of(db, row.id)).status == "scheduled"
+        info = (await client.get_schedule_handle(row.runner_schedule_id).describe()).info
+        assert (info.num_actions, info.next_action_times) == (0, [soon.replace(microsecond=0)])
 
 
 async def test_a_schedule_for_one_time_is_paused_and_resumed_before_it(db: Database, client: Client) -> None:

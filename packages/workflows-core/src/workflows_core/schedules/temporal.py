@@ -274,7 +274,9 @@ class ScheduleSync:
         moment = row.moment
         waiting = described.raw_description.info.buffer_size > 0
         started = any(one.scheduled_at == moment for one in described.info.recent_actions)
-        if moment is None or waiting or started:
+        # By Temporal's own clock, which may be behind this process's, it may still be to come.
+        to_come = moment in described.info.next_action_times
+        if moment is None or waiting or started or to_come:
             return
         if datetime.now(UTC) - moment < CATCH_UP:
             span = ScheduleBackfill(start_at=moment, end_at=moment, overlap=_MADE_UP[row.overlap_policy])
