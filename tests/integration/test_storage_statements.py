@@ -27,6 +27,8 @@ _CANCEL = text(
 _AT_ONCE = text("SELECT pg_backend_pid() AS pid FROM pg_sleep(0.2)")
 _TENANT = text("SELECT set_config('workflows.tenant', :tenant, true), txid_current() AS number")
 
+_SETTING = text("SELECT current_setting('workflows.tenant')")
+
 
 class _TakenBack(Exception):
     pass
@@ -151,6 +153,34 @@ async def test_a_connection_that_was_given_up_is_used_by_nobody(database: Migrat
             await asked
         assert is_unavailable(raised.value) == (how == "the limit of time")
         assert await whose(db) != pid
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_a_call_that_is_cancelled_between_its_parts_leaves_no_connection_without_transactions(
+    database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch, autocommit: bool
+) -> None:
+    """What came next on that connection was no transaction: it did not see its tenant, and committed part by part."""
+    reached = asyncio.Event()
+    as_ever = psycopg.AsyncConnection.set_autocommit
+
+    async def set_autocommit(self: psycopg.AsyncConnection, value: bool) -> None:
+        await as_ever(self, value)
+        if value == autocommit:
+            # As on a busy loop, where the driver lets others go first.
+            reached.set()
+            await asyncio.Event().wait()
+
+    async with engine_of(database.url, pool_size=1, max_overflow=0) as engine:
+        db = Database(engine)
+        with monkeypatch.context() as patched:
+            patched.setattr(psycopg.AsyncConnection, "set_autocommit", set_autocommit)
+            call = asyncio.create_task(db.alone(_WHOSE, {}))
+            await reached.wait()
+            call.cancel()
+            with suppress(asyncio.CancelledError):
+                await call
+        async with db.tenant(TENANT) as conn:
+            assert (await conn.execute(_SETTING)).scalar_one() == TENANT
 
 
 async def test_a_transaction_that_goes_on_in_parts_has_its_time_for_each(database: MigratedDatabase) -> None:

@@ -84,8 +84,9 @@ class Database:
         """
         async with asyncio.timeout(self.within_seconds), self.engine.connect() as connection:
             driver = await driver_of(connection)
-            await driver.set_autocommit(True)
             try:
+                # Inside: on a busy loop the driver lets others go first when it has set it, and can be cancelled there.
+                await driver.set_autocommit(True)
                 return await rows_by_driver(connection, statement, values)
             finally:
                 if not driver.closed:
