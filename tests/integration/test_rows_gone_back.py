@@ -170,3 +170,33 @@ async def test_a_signal_that_says_nothing_has_a_run_write_what_it_waits_for(
         timeline = await run.timeline()
     assert timeline.run.status == "SUCCEEDED"
     assert [found.event_id for found in timeline.deliveries if found.status == "consumed"] == ["shipped"]
+
+
+async def test_what_a_cancelled_run_may_have_taken_is_given_to_nobody_else(
+    db: Database, database: MigratedDatabase, client: Client
+) -> None:
+    """It was told that it could not record its end, and the event had its effect twice."""
+    one = wait("PAID", "'same'")
+    one["config"]["match"] = "one"
+    async with authored_runtime(db, client) as authored:
+        definition = document(one, NEXT)
+        run = await authored.start(definition)
+        await run.until("WAITING")
+        other = await authored.start(definition)
+        await other.until("WAITING")
+        await publish(db, "e1", "same")
+        await route(db)
+        [delivery] = await rows(db, "workflow_event_deliveries")
+        taking = run if delivery["run_id"] == run.run_id else other
+        async with lost(database), ingress(db, client):
+            while "SHIPPED" not in {found.event_name for found in (await taking.timeline()).waits}:
+                await asyncio.sleep(0.02)
+            await taking.handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await taking.handle.result()
+            told = (await taking.timeline()).run
+        assert (await reconciler(db, client).one_pass())["ended"] == 1
+        [delivery] = await rows(db, "workflow_event_deliveries")
+        row = (await taking.timeline()).run
+    assert (row.status, row.error_json) == ("CANCELED", told.error_json)
+    assert (delivery["status"], delivery["reason"][:17]) == ("undeliverable", "outcome unknown: ")

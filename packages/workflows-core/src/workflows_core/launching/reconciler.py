@@ -54,7 +54,10 @@ _LISTED_FOR: Final = timedelta(hours=1)
 _MOST_LISTED: Final = 10_000
 _ENDED_BY_TEMPORAL: Final = f"WorkflowType = '{names.RUN_WORKFLOW}' AND ExecutionStatus IN ('Terminated', 'TimedOut')"
 """Executions that have not told their end themselves."""
-_BY_THEMSELVES: Final = (WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.FAILED)
+_BY_THEMSELVES: Final = (
+    *(WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.FAILED),
+    WorkflowExecutionStatus.CANCELED,  # A cancel is asked for, and the run itself ends with it.
+)
 _NO_KEY: Final = "PayloadUnreadable"
 """Type of what a worker's query fails with that cannot decrypt the history (service_host.payload_codec)."""
 
@@ -186,11 +189,12 @@ class Reconciler:
             reset = RunReset(f"run {row.run_id} was reset").message
             own, failure = None, Failure(ErrorCategory.RUN_RESET, reset, code="RUN_RESET")
         if own is not None:
-            return await self._end_as_told(tenant, row, own, found.run_id, consumed)
+            told = status if isinstance(own, Failure) else "SUCCEEDED"
+            return await self._end_as_told(tenant, row, told, own, found.run_id, consumed)
         return await self._end(tenant, row, status, failure, found.run_id, consumed)
 
     async def _own_end(self, row: RunRow, execution: str) -> Failure | dict[str, Any] | None:
-        """What the run's last execution has ended itself with: why it failed, or its result; None where it has not.
+        """What the run's last execution has ended itself with: why it gave none, or its result; None where it has not.
 
         It wrote that before, so a row without it is one of a database that has lost it.
 
@@ -209,6 +213,8 @@ class Reconciler:
                 if event.HasField("workflow_execution_failed_event_attributes"):
                     failed = event.workflow_execution_failed_event_attributes
                     return _failure_of(await self.client.data_converter.decode_failure(failed.failure))
+                if event.HasField("workflow_execution_canceled_event_attributes"):
+                    return Failure(ErrorCategory.CANCELLATION, "the run was cancelled")
         except RPCError:
             raise
         except Exception as error:
@@ -301,15 +307,15 @@ class Reconciler:
         self,
         tenant: str,
         row: RunRow,
+        status: RunStatus,
         own: Failure | dict[str, Any],
         execution: str,
         consumed: list[dict[str, Any]] | None,
     ) -> str:
         # Its children had ended before, or it had cancelled them.
-        if not await end_as_told(self.db, tenant, row.run_id, own, execution=execution, consumed=consumed):
+        if not await end_as_told(self.db, tenant, row.run_id, status, own, execution=execution, consumed=consumed):
             return "looked at"
         await self.launcher.tell_schedule(row)
-        status = "FAILED" if isinstance(own, Failure) else "SUCCEEDED"
         extra = {"event": "run_repaired"}
         _log.warning("run %s is now %s: %s", row.run_id, status, ROWS_LOST, extra=extra)
         return "ended"

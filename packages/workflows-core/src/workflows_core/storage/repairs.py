@@ -115,6 +115,7 @@ async def end_as_told(
     db: Database,
     tenant: str,
     run_id: str,
+    status: RunStatus,
     end: Failure | Mapping[str, Any],
     *,
     execution: str,
@@ -126,7 +127,8 @@ async def end_as_told(
         db: Where.
         tenant: Of the run.
         run_id: The run.
-        end: Why it FAILED, or what it SUCCEEDED with.
+        status: What it ended as.
+        end: Why it ended without success, or what it SUCCEEDED with.
         execution: As for `end_run`.
         consumed: What is certain that it took.
     """
@@ -142,7 +144,7 @@ async def end_as_told(
             **dict.fromkeys(("workflow_id", "workflow_version", "definition_hash", "trigger_type")),
             "generation": row["generation"],
             "sequence": row["sequence"] + 1,
-            "status": "SUCCEEDED" if error is None else "FAILED",
+            "status": status,
             "node_path": None if error is None else row["node_path"],
             "waiting_for": None,
             "steps": [],
