@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from temporalio.client import Client
 
 from harness.authored import authored_runtime
 from harness.interpreted import document, wait
+from harness.repairs import reconciler
 from workflows_core.execution import activities, compiled_plans, worker
 from workflows_core.execution.compiled_plans import CompiledPlans
 from workflows_core.execution.plans import StillCompiling, compile_definition
@@ -51,3 +53,27 @@ async def test_a_run_of_a_definition_that_takes_longer_to_compile_than_a_workflo
         await run.handle.result()
     assert len(begun) == 2
     assert set(await run.failed_tasks()) == {str(StillCompiling())}
+
+
+async def test_what_a_terminated_run_took_is_asked_again_while_its_definition_is_compiled(
+    db: Database, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told that its history would never say that, and what it had claimed went to nobody else."""
+    async with authored_runtime(db, client) as authored:
+        run = await authored.start(document(wait()), {"id": "key-1"})
+        await run.until("WAITING")
+    await run.handle.terminate()
+    may_go_on = threading.Event()
+
+    def slowly(definition: Mapping[str, Any]) -> Plan:
+        may_go_on.wait()
+        return compile_definition(definition)
+
+    monkeypatch.setattr(compiled_plans, "compile_definition", slowly)
+    monkeypatch.setattr(compiled_plans, "_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(worker, "PLANS", CompiledPlans())
+    async with authored_runtime(db, client):
+        assert await reconciler(db, client).one_pass() == {"not answered for": 1}
+        may_go_on.set()
+        monkeypatch.setattr(compiled_plans, "_WAIT_SECONDS", 1.5)
+        assert await reconciler(db, client).one_pass() == {"ended": 1}

@@ -58,8 +58,11 @@ _BY_THEMSELVES: Final = (
     *(WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.FAILED),
     WorkflowExecutionStatus.CANCELED,  # A cancel is asked for, and the run itself ends with it.
 )
-_NO_KEY: Final = "PayloadUnreadable"
-"""Type of what a worker's query fails with that cannot decrypt the history (service_host.payload_codec)."""
+_ASK_AGAIN: Final = {
+    "PayloadUnreadable": "the process that was asked lacks a payload key",  # service_host.payload_codec
+    "StillCompiling": "the process that was asked still compiles its definition",  # execution.plans
+}
+"""Types of what a worker's query fails with that cannot replay the history now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +260,7 @@ class Reconciler:
 
         Raises:
             RPCError: It may tell later: Temporal does not answer, or nobody polls who could replay the history.
-            _Unreadable: As well: who was asked, or we, cannot decrypt what they are told.
+            _Unreadable: As well: who was asked has not compiled it yet, or, as we, cannot decrypt what they are told.
         """
         handle = self.client.get_workflow_handle(row.temporal_workflow_id, run_id=execution)
         try:
@@ -275,8 +278,8 @@ class Reconciler:
                 return [] if before is None else await self._consumed(row, before)
             if isinstance(error, RPCError) and not is_not_there(error):
                 raise
-            if _lacks_a_key(error):
-                raise _Unreadable("the process that was asked lacks a payload key") from error
+            if (lacks := _lacking(error)) is not None:
+                raise _Unreadable(lacks) from error
             _log.warning(
                 "run %s cannot say what it took: %s", row.run_id, error, extra={"event": "run_outcome_unknown"}
             )
@@ -335,20 +338,20 @@ def _failure_of(error: BaseException) -> Failure | None:
 
 
 class _Unreadable(Exception):
-    """Indicates an answer that may be read later, with the keys that are missing now."""
+    """Indicates an answer that may be read later, such as with the keys that are missing now."""
 
 
-def _lacks_a_key(error: BaseException) -> bool:
-    """Whether the worker that was asked could not read the history, which another one, or it with its keys, can."""
+def _lacking(error: BaseException) -> str | None:
+    """What keeps the worker that was asked from the history, which another one, or it later, can read; else None."""
     refused = error.__context__
     for detail in refused.grpc_status.details if isinstance(refused, RPCError) else ():
         failed = QueryFailedFailure()
         failure = failed.failure if detail.Unpack(failed) else None
         while failure is not None:
-            if failure.application_failure_info.type == _NO_KEY:
-                return True
+            if (lacks := _ASK_AGAIN.get(failure.application_failure_info.type)) is not None:
+                return lacks
             failure = failure.cause if failure.HasField("cause") else None
-    return False
+    return None
 
 
 def _began_nothing(error: RPCError) -> bool:
