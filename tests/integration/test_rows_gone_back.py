@@ -62,6 +62,22 @@ async def waiting(authored: Authored, *steps: dict[str, Any]) -> Started:
     return run
 
 
+async def taking_before_another(db: Database, authored: Authored, *steps: dict[str, Any]) -> Started:
+    """Of two runs that wait for the same event, for one of them only, the one that it was routed to."""
+    one = wait("PAID", "'same'")
+    one["config"]["match"] = "one"
+    definition = document(one, *steps)
+    runs = {}
+    for _ in range(2):
+        run = await authored.start(definition)
+        await run.until("WAITING")
+        runs[run.run_id] = run
+    await publish(db, "e1", "same")
+    await route(db)
+    [delivery] = await rows(db, "workflow_event_deliveries")
+    return runs[delivery["run_id"]]
+
+
 async def test_a_run_that_has_succeeded_is_not_told_to_have_failed(
     db: Database, database: MigratedDatabase, client: Client
 ) -> None:
@@ -124,19 +140,9 @@ async def test_what_somebody_may_have_taken_is_given_to_nobody_else(
     db: Database, database: MigratedDatabase, client: Client
 ) -> None:
     """The run that had taken it had ended, and its claim was released: the event would have had its effect twice."""
-    one = wait("PAID", "'same'")
-    one["config"]["match"] = "one"
     async with authored_runtime(db, client) as authored:
         # Behind the first action it no longer says that it took the event: that was written.
-        definition = document(one, act("first"), act("second"))
-        run = await authored.start(definition)
-        await run.until("WAITING")
-        other = await authored.start(definition)
-        await other.until("WAITING")
-        await publish(db, "e1", "same")
-        await route(db)
-        [delivery] = await rows(db, "workflow_event_deliveries")
-        taking = run if delivery["run_id"] == run.run_id else other
+        taking = await taking_before_another(db, authored, act("first"), act("second"))
         async with lost(database), ingress(db, client):
             await taking.handle.result()
         assert (await reconciler(db, client).one_pass())["ended"] == 1
@@ -176,18 +182,8 @@ async def test_what_a_cancelled_run_may_have_taken_is_given_to_nobody_else(
     db: Database, database: MigratedDatabase, client: Client
 ) -> None:
     """It was told that it could not record its end, and the event had its effect twice."""
-    one = wait("PAID", "'same'")
-    one["config"]["match"] = "one"
     async with authored_runtime(db, client) as authored:
-        definition = document(one, NEXT)
-        run = await authored.start(definition)
-        await run.until("WAITING")
-        other = await authored.start(definition)
-        await other.until("WAITING")
-        await publish(db, "e1", "same")
-        await route(db)
-        [delivery] = await rows(db, "workflow_event_deliveries")
-        taking = run if delivery["run_id"] == run.run_id else other
+        taking = await taking_before_another(db, authored, NEXT)
         async with lost(database), ingress(db, client):
             while "SHIPPED" not in {found.event_name for found in (await taking.timeline()).waits}:
                 await asyncio.sleep(0.02)
